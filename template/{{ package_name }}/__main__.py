@@ -1,0 +1,19 @@
+"""Serve the application as the settings say: `python -m` and the package's name."""
+
+import uvicorn
+
+from .settings import settings
+
+
+def main() -> None:
+    uvicorn.run(
+        f"{__package__}.main:app",
+        host=settings.host,
+        port=settings.port,
+        log_level=settings.log_level.lower(),
+        server_header=False,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What maintains the template; CONTRIBUTING.md shows how to call it."""

@@ -1,0 +1,47 @@
+"""Write includes/first_migration/: what Aerich makes of the template's models, engine by engine."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from .render import ENGINES, REPOSITORY, render, snapshot
+
+FOLDER = REPOSITORY / "includes" / "first_migration"
+NO_SERVER = {"postgresql": "postgresql://x:x@127.0.0.1/x", "mysql": "mysql://x:x@127.0.0.1/x"}
+
+
+def first_migration(service: Path, engine: str, *command: str) -> str:
+    """Let Aerich make the first migration of a rendered service, without a server.
+
+    Args:
+        service: the rendered service; its migrations are deleted first.
+        engine: its database engine.
+        command: what runs Aerich in that service.
+
+    Returns:
+        The text of the migration file.
+    """
+    models = service / "migrations" / "models"
+    shutil.rmtree(models)
+    environment = dict(os.environ)
+    if engine in NO_SERVER:
+        environment["DATABASE_URL"] = NO_SERVER[engine]
+    subprocess.run([*command, "init-migrations"], cwd=service, env=environment, check=True)
+    (file,) = models.glob("0_*_init.py")
+    return file.read_text(encoding="utf-8")
+
+
+def main() -> None:
+    with snapshot() as template, tempfile.TemporaryDirectory() as folder:
+        for engine in ENGINES:
+            service = render(template, Path(folder) / engine, {"database": engine})
+            text = first_migration(service, engine, "uv", "run", "--quiet", "aerich")
+            file = FOLDER / f"{engine}.py"
+            print(f"{file.relative_to(REPOSITORY)}: {'unchanged' if file.is_file() and file.read_text(encoding='utf-8') == text else 'written'}")
+            file.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

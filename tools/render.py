@@ -1,0 +1,96 @@
+"""Render the template as it stands in the working tree."""
+
+import argparse
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import copier
+
+REPOSITORY = Path(__file__).parent.parent
+ENGINES = ("sqlite", "postgresql", "mysql")
+
+Answers = Mapping[str, str | bool]
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Run git in a folder, without the user's configuration, and return what it prints.
+
+    Raises:
+        subprocess.CalledProcessError: git failed.
+    """
+    identity = ["-c", "user.name=Template", "-c", "user.email=template@example.com"]
+    environment = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    return subprocess.run(
+        ["git", *identity, "-c", "init.defaultBranch=main", *arguments],
+        cwd=folder,
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+
+
+@contextmanager
+def snapshot() -> Iterator[Path]:
+    """Commit the working tree to a temporary repository, and delete that afterwards.
+
+    Copier records the commit that it renders: one made from a dirty checkout would exist nowhere.
+    """
+    names = git(REPOSITORY, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    with tempfile.TemporaryDirectory(prefix="template-") as folder:
+        copy = Path(folder) / "copier-fastapi-tortoise"
+        for name in names.split("\0"):
+            if name and (REPOSITORY / name).is_file():
+                (copy / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(REPOSITORY / name, copy / name)
+        git(copy, "init", "--quiet")
+        git(copy, "add", "--all", "--force")
+        git(copy, "commit", "--quiet", "--message", "Snapshot")
+        yield copy
+
+
+def render(template: Path, folder: Path, answers: Answers | None = None) -> Path:
+    """Render a committed template with the defaults and some answers, without trusting it.
+
+    Args:
+        template: a git repository that holds the template.
+        folder: where to render to.
+        answers: the answers that are not the default.
+
+    Raises:
+        ValueError: an answer is refused.
+    """
+    copier.run_copy(
+        str(template),
+        folder,
+        data=dict(answers or {}),
+        defaults=True,
+        quiet=True,
+        settings=copier.Settings(),  # not the user's own
+        unsafe=False,
+        vcs_ref="HEAD",
+    )
+    return folder
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Render the working tree's template to a folder.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("answers", nargs="*", metavar="name=value")
+    options = parser.parse_args()
+    answers = dict(answer.partition("=")[::2] for answer in options.answers)
+    with snapshot() as template:
+        try:
+            render(template, options.folder, answers)
+        except ValueError as error:
+            parser.exit(2, f"{error}\n")
+    print(options.folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""Write includes/reserved_names.jinja: names that a package or a project must not have.
+
+Every run adds to the names already listed, since each Python and each engine has some of its own:
+`keyword.kwlist`, `sys.stdlib_module_names`, and what is installed in the services' environments.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from jinja2 import Environment
+
+from .render import ENGINES, REPOSITORY, render, snapshot
+
+FILE = REPOSITORY / "includes" / "reserved_names.jinja"
+
+NAMES = """
+import importlib.metadata, json, keyword, re, sys
+modules = importlib.metadata.packages_distributions()
+names = {
+    "keywords": keyword.kwlist,
+    "standard_library": sys.stdlib_module_names,
+    "dependencies": (re.sub("[-_.]+", "-", d.name) for d in importlib.metadata.distributions()),
+    "dependency_modules": (name for name in modules if name.isidentifier()),
+}
+keep = {"keywords": str}
+print(json.dumps({k: sorted({keep.get(k, str.lower)(n) for n in v}) for k, v in names.items()}))
+"""
+
+
+def read() -> dict[str, list[str]]:
+    """Read the names that are listed, by kind."""
+    module = Environment(autoescape=True).from_string(FILE.read_text(encoding="utf-8")).module
+    return {kind: list(names) for kind, names in vars(module).items() if isinstance(names, list)}
+
+
+def installed(*python: str) -> dict[str, list[str]]:
+    """Ask a Python for its names, by kind."""
+    command = [*python, "-c", NAMES]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    names: dict[str, list[str]] = json.loads(output)
+    return names
+
+
+def main() -> None:
+    names = {kind: set(listed) for kind, listed in read().items()}
+    with snapshot() as template, tempfile.TemporaryDirectory() as folder:
+        for engine in ENGINES:
+            service = render(template, Path(folder) / engine, {"database": engine})
+            run = ["uv", "run", "--quiet", "--project", str(service), "python"]
+            for command in (run, [sys.executable, "-S"]):
+                for kind, found in installed(*command).items():
+                    names.setdefault(kind, set()).update(found)
+    lines = ["{#- Written by tools/reserved_names.py -#}"]
+    for kind, found in names.items():
+        lines.append(f"{{%- set {kind} = [")
+        lines.extend(f"    '{name}'," for name in sorted(found))
+        lines.append("] -%}")
+    FILE.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print(FILE.relative_to(REPOSITORY))
+
+
+if __name__ == "__main__":
+    main()
