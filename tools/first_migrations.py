@@ -39,7 +39,9 @@ def main() -> None:
             service = render(template, Path(folder) / engine, {"database": engine})
             text = first_migration(service, engine, "uv", "run", "--quiet", "aerich")
             file = FOLDER / f"{engine}.py"
-            print(f"{file.relative_to(REPOSITORY)}: {'unchanged' if file.is_file() and file.read_text(encoding='utf-8') == text else 'written'}")
+            print(
+                f"{file.relative_to(REPOSITORY)}: {'unchanged' if file.is_file() and file.read_text(encoding='utf-8') == text else 'written'}"
+            )
             file.write_text(text, encoding="utf-8")
 
 

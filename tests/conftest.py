@@ -1,0 +1,89 @@
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tools.render import ENGINES, Answers, render, snapshot
+
+from .support import databases
+from .support.services import Service, install
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_user_configuration(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the user's Copier settings and git configuration away from the tests."""
+    folder = tmp_path_factory.mktemp("user")
+    git = folder / "gitconfig"
+    git.write_text(
+        "[user]\n\tname = Test\n\temail = test@example.com\n[init]\n\tdefaultBranch = main\n"
+    )
+    os.environ["GIT_CONFIG_GLOBAL"] = str(git)
+    os.environ["GIT_CONFIG_NOSYSTEM"] = "1"
+    os.environ["COPIER_SETTINGS_PATH"] = str(folder / "copier.yml")
+    (folder / "copier.yml").write_text("{}\n")
+
+
+@pytest.fixture(scope="session")
+def template() -> Iterator[Path]:
+    """The working tree's template, committed in a temporary repository."""
+    with snapshot() as folder:
+        yield folder
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    databases.require(name)
+    return name
+
+
+MakeService = Callable[..., Service]
+
+
+@pytest.fixture(scope="session")
+def _renders(
+    template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], tuple[Path, Path]]:
+    """Render and install each engine's default service once for the session."""
+    renders: dict[str, tuple[Path, Path]] = {}
+
+    def rendered(engine: str) -> tuple[Path, Path]:
+        if engine not in renders:
+            folder = render(
+                template, tmp_path_factory.mktemp(engine) / engine, {"database": engine}
+            )
+            renders[engine] = folder, install(folder, engine)
+        return renders[engine]
+
+    return rendered
+
+
+@pytest.fixture
+def make_service(
+    _renders: Callable[[str], tuple[Path, Path]], template: Path, tmp_path: Path
+) -> Iterator[MakeService]:
+    """Make services, each in a folder of its own with an empty database of its own."""
+    with ExitStack() as stack:
+
+        def make(engine: str, name: str = "service", answers: Answers | None = None) -> Service:
+            rendered, commands = _renders(engine)
+            folder = tmp_path / name
+            if answers:
+                render(template, folder, {"database": engine, **answers})
+            else:
+                shutil.copytree(rendered, folder, ignore=shutil.ignore_patterns(".venv"))
+            database = stack.enter_context(databases.new_database(engine, tmp_path))
+            return Service(
+                folder, commands, database, str((answers or {}).get("package_name", "src"))
+            )
+
+        yield make
+
+
+@pytest.fixture
+def service(engine: str, make_service: MakeService) -> Service:
+    """A default service of each engine, with an empty database."""
+    return make_service(engine)

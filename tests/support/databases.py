@@ -1,0 +1,136 @@
+"""Databases for the tests, each new, on real servers, and dropped afterwards."""
+
+import asyncio
+import os
+import re
+import secrets
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+import asyncmy
+import asyncpg
+import pytest
+
+SERVERS = {
+    "postgresql": os.environ.get(
+        "TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432/postgres"
+    ),
+    "mysql": os.environ.get("TEST_MYSQL_URL", "mysql://root@127.0.0.1:3306/mysql"),
+}
+REQUIRED = bool(os.environ.get("REQUIRE_ENGINES"))
+
+Row = tuple[Any, ...]
+
+
+class Database(NamedTuple):
+    """A database of a test."""
+
+    engine: str
+    url: str
+
+    def query(self, sql: str) -> list[Row]:
+        """Run one statement in autocommit and return its rows."""
+        if self.engine == "sqlite":
+            with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
+                return connection.execute(sql).fetchall()
+        return asyncio.run(_on_server(self.url, sql))
+
+    @property
+    def path(self) -> Path:
+        return Path(self.url.removeprefix("sqlite://"))
+
+    def tables(self) -> set[str]:
+        sql = {
+            "sqlite": "SELECT name FROM sqlite_master WHERE type = 'table'",
+            "postgresql": "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'",
+            "mysql": "SELECT table_name FROM information_schema.tables"
+            " WHERE table_schema = database()",
+        }[self.engine]
+        return {str(name) for (name,) in self.query(sql)} - {"sqlite_sequence"}
+
+    def columns(self, table: str) -> list[str]:
+        """List the columns of a table, in the order of the table."""
+        sql = {
+            "sqlite": f"SELECT name FROM pragma_table_info('{table}') ORDER BY cid",
+            "postgresql": "SELECT column_name::text FROM information_schema.columns"
+            f" WHERE table_name = '{table}' AND table_schema = 'public' ORDER BY ordinal_position",
+            "mysql": "SELECT column_name FROM information_schema.columns"
+            f" WHERE table_name = '{table}' AND table_schema = database()"
+            " ORDER BY ordinal_position",
+        }[self.engine]
+        return [str(name) for (name,) in self.query(sql)]
+
+
+async def _on_server(url: str, sql: str) -> list[Row]:
+    parts = urlsplit(url)
+    login = {
+        "host": parts.hostname,
+        "user": parts.username,
+        "password": unquote(parts.password or ""),
+        "database": parts.path[1:],
+    }
+    if parts.scheme == "postgresql":
+        connection = await asyncpg.connect(port=parts.port or 5432, timeout=5, **login)
+        try:
+            return [tuple(row) for row in await connection.fetch(sql)]
+        finally:
+            await connection.close()
+    connection = await asyncmy.connect(
+        port=parts.port or 3306, connect_timeout=5, autocommit=True, **login
+    )
+    try:
+        async with connection.cursor() as cursor:
+            await cursor.execute(sql)
+            return list(await cursor.fetchall())
+    finally:
+        connection.close()
+
+
+def _fault(engine: str) -> str:
+    """Say why an engine's server cannot be used, or nothing."""
+    try:
+        asyncio.run(_on_server(SERVERS[engine], "SELECT 1"))
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncmy.errors.Error) as error:
+        variable = {"postgresql": "TEST_POSTGRES_URL", "mysql": "TEST_MYSQL_URL"}[engine]
+        server = re.sub(r"//[^@]*@", "//", SERVERS[engine])
+        return f"no {engine} at {server} ({variable} names another): {error}"
+    return ""
+
+
+FAULTS: dict[str, str] = {}
+
+
+def require(engine: str) -> None:
+    """Skip the test where the engine's server does not answer; fail if REQUIRE_ENGINES is set."""
+    if engine == "sqlite":
+        return
+    if engine not in FAULTS:
+        FAULTS[engine] = _fault(engine)
+    if FAULTS[engine]:
+        (pytest.fail if REQUIRED else pytest.skip)(FAULTS[engine])
+
+
+@contextmanager
+def new_database(engine: str, folder: Path) -> Iterator[Database]:
+    """Make a database and drop it afterwards, whoever is still connected.
+
+    Args:
+        engine: `sqlite`, `postgresql` or `mysql`.
+        folder: where a SQLite database goes.
+    """
+    require(engine)
+    name = f"test_{secrets.token_hex(6)}"
+    if engine == "sqlite":
+        yield Database(engine, f"sqlite://{folder / name}.sqlite3")
+        return
+    server = SERVERS[engine]
+    asyncio.run(_on_server(server, f"CREATE DATABASE {name}"))
+    try:
+        yield Database(engine, server.rpartition("/")[0] + f"/{name}")
+    finally:
+        force = " WITH (FORCE)" if engine == "postgresql" else ""
+        asyncio.run(_on_server(server, f"DROP DATABASE IF EXISTS {name}{force}"))

@@ -1,0 +1,192 @@
+"""Rendered services, and what one does with them."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx2
+
+from tools.render import REPOSITORY
+
+from .databases import SERVERS, Database
+
+ENVIRONMENTS = REPOSITORY / "build" / "environments"
+# what a service inherits: nothing of the user's that could configure it
+INHERITED = ("HOME", "LANG", "PATH", "TMPDIR", "SYSTEMROOT")
+DEADLINE = 60.0  # seconds
+
+Process = subprocess.CompletedProcess[str]
+
+
+def bare_environment() -> dict[str, str]:
+    """The environment of a process that shall know nothing of the one running the tests."""
+    names = [*INHERITED, *(name for name in os.environ if name.startswith(("PIP_", "UV_", "SSL_")))]
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
+def uv(folder: Path, *arguments: str, **environment: str) -> Process:
+    """Run uv on the project in a folder.
+
+    Raises:
+        subprocess.CalledProcessError: uv failed; its output is in the test's.
+    """
+    return subprocess.run(
+        [sys.executable, "-m", "uv", *arguments],
+        cwd=folder,
+        env={**bare_environment(), "UV_PYTHON": sys.executable, **environment},
+        check=True,
+        text=True,
+        stdout=subprocess.PIPE,
+    )
+
+
+def install(folder: Path, name: str) -> Path:
+    """Install a rendered service's dependencies into an environment kept between runs.
+
+    Args:
+        folder: the rendered service.
+        name: the environment's name; services with the same dependencies share one.
+
+    Returns:
+        The folder of the environment's commands.
+    """
+    environment = ENVIRONMENTS / name
+    uv(folder, "sync", "--quiet", UV_PROJECT_ENVIRONMENT=str(environment))
+    return environment / "bin"
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@dataclass
+class Service:
+    """A rendered and installed service.
+
+    Attributes:
+        folder: where it was rendered.
+        commands: the folder of its environment's commands.
+        database: the database in its `DATABASE_URL`.
+        package: its package's name.
+        environment: its other environment variables.
+    """
+
+    folder: Path
+    commands: Path
+    database: Database
+    package: str = "src"
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def variables(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+        return {
+            **bare_environment(),
+            "PATH": f"{self.commands}{os.pathsep}{os.environ['PATH']}",
+            "AERICH_NO_TORTOISE_V1_WARNING": "1",
+            "DATABASE_URL": self.database.url,
+            "TEST_DATABASE_URL": SERVERS.get(self.database.engine, ""),
+            **self.environment,
+            **(extra or {}),
+        }
+
+    def run(
+        self, *command: str, status: int | None = 0, input: str | None = None, **environment: str
+    ) -> Process:
+        """Run a command of the service's environment in its folder.
+
+        Args:
+            command: the command and its arguments.
+            status: the expected exit status, or None for any.
+            input: what the command reads from standard input; nothing by default.
+            environment: environment variables beside the service's.
+        """
+        process = subprocess.run(
+            [self.commands / command[0], *command[1:]],
+            cwd=self.folder,
+            env=self.variables(environment),
+            text=True,
+            capture_output=True,
+            input=input if input is not None else "",
+            timeout=10 * DEADLINE,
+        )
+        if status is not None:
+            assert process.returncode == status, f"{command}\n{process.stdout}\n{process.stderr}"
+        return process
+
+    def popen(self, *command: str, **environment: str) -> "subprocess.Popen[str]":
+        """Start a command of the service's environment in its folder."""
+        return subprocess.Popen(
+            [self.commands / command[0], *command[1:]],
+            cwd=self.folder,
+            env=self.variables(environment),
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+
+    def edit(self, path: str, old: str, new: str) -> None:
+        """Replace a text that stands exactly once in a file."""
+        file = self.folder / path
+        text = file.read_text(encoding="utf-8")
+        assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {path}"
+        file.write_text(text.replace(old, new), encoding="utf-8")
+
+    @contextmanager
+    def serve(self, **environment: str) -> Iterator["Server"]:
+        """Start the service in a process of its own and stop it with SIGTERM."""
+        port = free_port()
+        process = self.popen("python", "-m", self.package, PORT=str(port), **environment)
+        server = Server(f"http://127.0.0.1:{port}", process)
+        try:
+            wait_until_answering(server)
+            yield server
+        finally:
+            server.stop()
+
+
+@dataclass
+class Server:
+    """A service's process. `output` is what it printed, once it has stopped."""
+
+    url: str
+    process: "subprocess.Popen[str]"
+    output: str = ""
+
+    def get(self, path: str) -> httpx2.Response:
+        return httpx2.get(self.url + path, timeout=DEADLINE)
+
+    def stop(self) -> int:
+        """Stop the process with SIGTERM and return its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        self.output += self.process.communicate(timeout=DEADLINE)[0]
+        return self.process.returncode
+
+
+def wait_until_answering(server: Server) -> None:
+    """Wait for the first answer to `/livez`.
+
+    Raises:
+        AssertionError: the process ended first, or the deadline passed.
+    """
+    deadline = time.monotonic() + DEADLINE
+    while time.monotonic() < deadline:
+        if server.process.poll() is not None:
+            server.output = server.process.communicate()[0]
+            raise AssertionError(f"the service ended:\n{server.output}")
+        try:
+            server.get("/livez")
+        except httpx2.TransportError:
+            time.sleep(0.02)
+        else:
+            return
+    raise AssertionError("the service does not answer")
