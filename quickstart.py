@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+"""Render the default service, install it, make its database, and serve it: one command.
+
+It needs git and Python 3.11 or newer with venv and pip, and nothing else. Run again on the same
+folder, it goes on with what is there.
+"""
+
+import argparse
+import os
+import socket
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent
+TOOLS = REPOSITORY / ".venv"
+COMMANDS = TOOLS / ("Scripts" if os.name == "nt" else "bin")
+HOST = "127.0.0.1"
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+def run(*command: "str | Path", folder: Path) -> None:
+    """Run a command; if it fails, end with its exit status, since it has said why."""
+    environment = {**os.environ, "UV_PYTHON": sys.executable, "UV_PYTHON_DOWNLOADS": "never"}
+    environment.pop("VIRTUAL_ENV", None)  # the service has an environment of its own
+    status = subprocess.run(command, cwd=folder, env=environment).returncode
+    if status:
+        sys.exit(f"stopped: {' '.join(str(part) for part in command)} failed with status {status}")
+
+
+def install_tools() -> None:
+    """Install Copier and uv for this clone, unless they are there."""
+    python = COMMANDS / "python"
+    if not (COMMANDS / "copier").exists() or not (COMMANDS / "uv").exists():
+        say(f"Installing Copier and uv into {TOOLS}")
+        venv.create(TOOLS, with_pip=True)
+        run(python, "-m", "pip", "install", "--quiet", "copier>=9.11", "uv>=0.9", folder=REPOSITORY)
+
+
+def render(folder: Path) -> None:
+    """Render the default service, unless the folder holds a rendered one.
+
+    Raises:
+        SystemExit: the folder holds something else.
+    """
+    if (folder / ".copier-answers.yml").is_file():
+        say(f"{folder} holds a rendered service already: it stays as it is")
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        sys.exit(f"{folder} is there and holds something else: name another folder")
+    else:
+        say(f"Rendering the default service to {folder}")
+        run(
+            *(COMMANDS / "copier", "copy", "--quiet", "--defaults"),
+            *("--vcs-ref", "HEAD", REPOSITORY, folder),
+            folder=REPOSITORY,
+        )
+
+
+def check_port(port: int) -> None:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, port))
+        except OSError:
+            sys.exit(
+                f"{HOST}:{port} is in use, perhaps by the same service: open http://{HOST}:{port},"
+                f" stop what runs there, or choose another port with --port {port + 1}"
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("folder", type=Path, help="where the service is, or shall be")
+    parser.add_argument("--port", type=int, default=8000, help="port to serve on (default: 8000)")
+    options = parser.parse_args()
+    if sys.version_info < (3, 11):
+        parser.exit(1, f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}\n")
+    if not 0 < options.port < 65536:
+        parser.error("--port takes a number from 1 to 65535")
+    folder = options.folder.resolve()
+
+    check_port(options.port)
+    install_tools()
+    render(folder)
+    uv = COMMANDS / "uv"
+    say("Installing the service")
+    run(uv, "sync", "--quiet", folder=folder)
+    say("Bringing its database up to date")
+    run(uv, "run", "--quiet", "aerich", "upgrade", folder=folder)
+    say(f"Serving on http://{HOST}:{options.port} (Ctrl-C stops it)")
+    os.environ.update(HOST=HOST, PORT=str(options.port))
+    run(uv, "run", "--quiet", "python", "-m", "src", folder=folder)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
