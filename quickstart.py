@@ -7,6 +7,7 @@ folder, it goes on with what is there.
 
 import argparse
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -41,13 +42,17 @@ def install_tools() -> None:
         run(python, "-m", "pip", "install", "--quiet", "copier>=9.11", "uv>=0.9", folder=REPOSITORY)
 
 
-def render(folder: Path) -> None:
+def render(folder: Path) -> str:
     """Render the default service, unless the folder holds a rendered one.
+
+    Returns:
+        The name of the service's package.
 
     Raises:
         SystemExit: the folder holds something else.
     """
-    if (folder / ".copier-answers.yml").is_file():
+    answers = folder / ".copier-answers.yml"
+    if answers.is_file():
         say(f"{folder} holds a rendered service already: it stays as it is")
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         sys.exit(f"{folder} is there and holds something else: name another folder")
@@ -58,6 +63,8 @@ def render(folder: Path) -> None:
             *("--vcs-ref", "HEAD", REPOSITORY, folder),
             folder=REPOSITORY,
         )
+    package = re.search(r"^package_name: (\w+)$", answers.read_text("utf-8"), re.MULTILINE)
+    return package[1] if package else "src"
 
 
 def check_port(port: int) -> None:
@@ -85,7 +92,7 @@ def main() -> None:
 
     check_port(options.port)
     install_tools()
-    render(folder)
+    package = render(folder)
     uv = COMMANDS / "uv"
     say("Installing the service")
     run(uv, "sync", "--quiet", folder=folder)
@@ -93,7 +100,7 @@ def main() -> None:
     run(uv, "run", "--quiet", "aerich", "upgrade", folder=folder)
     say(f"Serving on http://{HOST}:{options.port} (Ctrl-C stops it)")
     os.environ.update(HOST=HOST, PORT=str(options.port))
-    run(uv, "run", "--quiet", "python", "-m", "src", folder=folder)
+    run(uv, "run", "--quiet", "python", "-m", package, folder=folder)
 
 
 if __name__ == "__main__":

@@ -44,15 +44,22 @@ def installed(*python: str) -> dict[str, list[str]]:
     return names
 
 
-def main() -> None:
+def main(pythons: list[str]) -> None:
+    """Add the names of the services' environments, this Python and others.
+
+    Args:
+        pythons: commands of other Pythons.
+    """
     names = {kind: set(listed) for kind, listed in read().items()}
     with snapshot() as template, tempfile.TemporaryDirectory() as folder:
         for engine in ENGINES:
             service = render(template, Path(folder) / engine, {"database": engine})
             run = ["uv", "run", "--quiet", "--project", str(service), "python"]
-            for command in (run, [sys.executable, "-S"]):
-                for kind, found in installed(*command).items():
-                    names.setdefault(kind, set()).update(found)
+            for kind, found in installed(*run).items():
+                names.setdefault(kind, set()).update(found)
+    for python in (sys.executable, *pythons):
+        for kind, found in installed(python, "-IS").items():
+            names[kind].update(found)
     lines = ["{#- Written by tools/reserved_names.py -#}"]
     for kind, found in names.items():
         lines.append(f"{{%- set {kind} = [")
@@ -63,4 +70,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
