@@ -50,7 +50,7 @@ def main(pythons: list[str]) -> None:
     Args:
         pythons: commands of other Pythons.
     """
-    names = {kind: set(listed) for kind, listed in read().items()}
+    names = {kind: set(found) for kind, found in read().items()}
     with snapshot() as template, tempfile.TemporaryDirectory() as folder:
         for engine in ENGINES:
             service = render(template, Path(folder) / engine, {"database": engine})
@@ -61,9 +61,9 @@ def main(pythons: list[str]) -> None:
         for kind, found in installed(python, "-IS").items():
             names[kind].update(found)
     lines = ["{#- Written by tools/reserved_names.py -#}"]
-    for kind, found in names.items():
+    for kind, listed in names.items():
         lines.append(f"{{%- set {kind} = [")
-        lines.extend(f"    '{name}'," for name in sorted(found))
+        lines.extend(f"    '{name}'," for name in sorted(listed))
         lines.append("] -%}")
     FILE.write_text("\n".join(lines) + "\n", encoding="utf-8")
     print(FILE.relative_to(REPOSITORY))

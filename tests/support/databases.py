@@ -67,7 +67,7 @@ class Database(NamedTuple):
 
 async def _on_server(url: str, sql: str) -> list[Row]:
     parts = urlsplit(url)
-    login = {
+    login: dict[str, Any] = {
         "host": parts.hostname,
         "user": parts.username,
         "password": unquote(parts.password or ""),

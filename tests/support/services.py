@@ -116,6 +116,7 @@ class Service:
             capture_output=True,
             input=input if input is not None else "",
             timeout=10 * DEADLINE,
+            check=False,
         )
         if status is not None:
             assert process.returncode == status, f"{command}\n{process.stdout}\n{process.stderr}"

@@ -1,0 +1,93 @@
+"""Servers that misbehave as networks and databases do."""
+
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+DEADLINE = 60.0  # seconds
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait until a condition holds.
+
+    Raises:
+        AssertionError: it did not within the deadline.
+    """
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)
+
+
+@contextmanager
+def silent_server() -> Iterator[int]:
+    """Listen on a port, accept connections, and never answer."""
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as listener:
+        yield int(listener.getsockname()[1])
+
+
+class Proxy:
+    """Stands before a database server and can go away and come back on the same port."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._target = (parts.hostname or "", parts.port or 0)
+        self._sockets: list[socket.socket] = []
+        self._listener: socket.socket | None = None
+        self._port = 0
+        self.open()
+        self.url = url.replace(f":{parts.port}/", f":{self._port}/")
+
+    def open(self) -> None:
+        """Accept connections (again)."""
+        self._listener = socket.create_server(("127.0.0.1", self._port))
+        self._port = int(self._listener.getsockname()[1])
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
+    def close(self) -> None:
+        """Cut all connections and accept no more."""
+        if self._listener:
+            # unlike close, it wakes the thread that accepts
+            self._listener.shutdown(socket.SHUT_RDWR)
+            self._listener.close()
+            self._listener = None
+        for connection in self._sockets:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        self._sockets.clear()
+
+    def _accept(self, listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                server = socket.create_connection(self._target)
+                self._sockets += [client, server]
+                threading.Thread(target=_relay, args=(client, server), daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _relay(client: socket.socket, server: socket.socket) -> None:
+    peers = {client: server, server: client}
+    with client, server, suppress(OSError):
+        while True:
+            for source in select.select(list(peers), [], [])[0]:
+                data = source.recv(65536)
+                if not data:
+                    return
+                peers[source].sendall(data)

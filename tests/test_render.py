@@ -1,0 +1,167 @@
+"""What every render has in common, whatever the answers."""
+
+import itertools
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tools.render import ENGINES, Answers, render
+
+WORDS = {
+    "sqlite": ("sqlite",),
+    "postgresql": ("postgres", "asyncpg", "psycopg"),
+    "mysql": ("mysql", "mariadb", "asyncmy"),
+}
+LICENSES = {
+    "MIT": "Permission is hereby granted, free of charge",
+    "Apache-2.0": "Apache License",
+    "BSD-3-Clause": "Redistribution and use in source and binary forms",
+    "proprietary": "All rights reserved.",
+}
+NAMES: list[Answers] = [
+    {},
+    {
+        "project_name": "Überraschung & Söhne' *Laden*",
+        "project_slug": "U",
+        "project_description": "It's 100 % <fast> | #1: _really_",
+        "package_name": "a" * 40,
+        "author_name": "O'Hara & Söhne",
+        "author_email": "ada@example.com",
+    },
+    {"project_name": "x" * 100, "project_slug": "x" * 100, "project_description": "y" * 100},
+]
+COMBINATIONS: list[Answers] = [
+    {"database": engine, "license": license_, **names}
+    for engine, license_, names in itertools.product(ENGINES, LICENSES, NAMES)
+]
+WINDOWS_DEVICES = {
+    "con",
+    "prn",
+    "aux",
+    "nul",
+    *(f"{d}{n}" for d in ("com", "lpt") for n in range(10)),
+}
+
+Rendered = Callable[[Answers], Path]
+
+
+@pytest.fixture(scope="session")
+def rendered(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Rendered:
+    """Render each combination of answers once."""
+    folders: dict[str, Path] = {}
+
+    def get(answers: Answers) -> Path:
+        key = repr(answers)
+        if key not in folders:
+            folders[key] = render(template, tmp_path_factory.mktemp("render") / "service", answers)
+        return folders[key]
+
+    return get
+
+
+@pytest.fixture(params=COMBINATIONS, ids=lambda a: f"{a['database']}-{a['license']}-{len(a)}")
+def answers(request: pytest.FixtureRequest) -> Answers:
+    combination: Answers = request.param
+    return combination
+
+
+def texts(folder: Path) -> dict[str, str]:
+    return {
+        file.relative_to(folder).as_posix(): file.read_text(encoding="utf-8")
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
+
+
+def test_looks_handwritten(answers: Answers, rendered: Rendered) -> None:
+    for path, text in texts(rendered(answers)).items():
+        if path != "LICENSE":
+            assert not re.search(r"\{\{|\{%|\{#|%\}|jinja", text), f"{path}: leftover Jinja"
+        assert not re.search(r"\n\n\n\n|\A\n|\n\n\Z", text), f"{path}: blank lines"
+        assert not re.search(r"[ \t]+$", text, re.MULTILINE), f"{path}: trailing space"
+        assert text.endswith("\n") or not text, f"{path}: no newline at the end"
+        if not path.endswith(".py"):
+            assert "\n\n\n" not in text or path == "LICENSE", f"{path}: two blank lines"
+        assert path.isascii()
+        for part in path.split("/"):
+            assert not re.search(r'[<>:"\\|?*]|[ .]$', part), f"{path}: not legal on Windows"
+            assert part.split(".")[0].lower() not in WINDOWS_DEVICES
+
+
+def test_mentions_no_other_engine(answers: Answers, rendered: Rendered) -> None:
+    others = [word for engine in ENGINES if engine != answers["database"] for word in WORDS[engine]]
+
+    for path, text in texts(rendered(answers)).items():
+        for word in others:
+            assert word not in text.lower(), f"{path} mentions {word}"
+
+
+def test_is_lint_and_format_clean(answers: Answers, rendered: Rendered) -> None:
+    for command in (["check", "--no-cache"], ["format", "--check", "--no-cache"]):
+        process = subprocess.run(
+            [sys.executable, "-m", "ruff", *command],
+            cwd=rendered(answers),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert process.returncode == 0, process.stdout
+
+
+def test_has_the_licence_that_was_chosen(answers: Answers, rendered: Rendered) -> None:
+    text = (rendered(answers) / "LICENSE").read_text(encoding="utf-8")
+
+    assert LICENSES[str(answers["license"])] in text
+    assert str(answers.get("author_name", " authors")) in text
+
+
+def test_readme_shows_the_names_as_they_are(rendered: Rendered) -> None:
+    readme = (rendered(COMBINATIONS[1]) / "README.md").read_text(encoding="utf-8")
+
+    assert readme.startswith("# Überraschung \\& Söhne' \\*Laden\\*\n")
+    assert "It's 100 % \\<fast\\> \\| \\#1: \\_really\\_\n" in readme
+
+
+def test_is_format_clean_at_every_length(template: Path, tmp_path: Path) -> None:
+    """Long names are where a formatter would break lines."""
+    for length in (*range(60, 100, 3), 100):
+        answers = {"project_name": "x" * length, "project_description": "日" * (length // 2)}
+        folder = render(template, tmp_path / str(length), answers)
+        (folder / "pyproject.toml").unlink()
+    command = [sys.executable, "-m", "ruff", "format", "--no-cache", "--line-length=100", "--check"]
+    process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert process.returncode == 0, process.stdout
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_has_the_promised_paths(engine: str, rendered: Rendered) -> None:
+    folder = rendered({"database": engine, "license": "MIT"})
+
+    for path in (
+        *("src/main.py", "src/database/config.py", "src/database/models.py", "aerich.ini"),
+        *("pyproject.toml", ".copier-answers.yml", ".env.example", "README.md", "LICENSE"),
+        "tests",
+    ):
+        assert (folder / path).exists(), path
+    assert len(list((folder / "migrations/models").glob("0_*_init.py"))) == 1
+    assert not list(folder.rglob("uv.lock"))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_is_small(engine: str, rendered: Rendered) -> None:
+    package = rendered({"database": engine, "license": "MIT"}) / "src"
+    files = [file for file in package.rglob("*.py") if "migrate" not in file.parts]
+    lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+
+    assert len(files) <= 25
+    assert len([line for line in lines if line.strip()]) <= 1500
+
+
+def test_template_paths_are_legal_on_windows(template: Path) -> None:
+    for path in (template / "template").rglob("*"):
+        assert not re.search(r'[<>:"\\|?*]|[ .]$', path.name), path

@@ -1,0 +1,227 @@
+"""The rendered service installs, serves, stops, and passes its own checks."""
+
+import os
+import re
+import secrets
+from pathlib import Path
+
+import pytest
+
+from tools.first_migrations import FOLDER, first_migration
+
+from .conftest import MakeService
+from .support.network import Proxy, silent_server, wait_for
+from .support.services import Service, uv
+from .test_render import NAMES
+
+
+def databases_on_server(service: Service) -> set[str]:
+    sql = {
+        "postgresql": "SELECT datname::text FROM pg_database",
+        "mysql": "SELECT schema_name FROM information_schema.schemata",
+    }[service.database.engine]
+    return {str(name) for (name,) in service.database.query(sql)}
+
+
+def test_own_suite_passes(service: Service) -> None:
+    output = service.run("pytest", "-p", "no:cacheprovider").stdout
+
+    assert re.search(r"\d+ passed", output)
+    assert "skipped" not in output
+
+
+def test_own_suite_leaves_the_development_database_alone(service: Service) -> None:
+    service.run("aerich", "upgrade")
+    service.database.query(
+        "INSERT INTO users (username, email, hashed_password) VALUES ('ada', 'a@example.com', '-')"
+    )
+    if service.database.engine == "sqlite":
+        temporary = service.folder / "tmp"
+        temporary.mkdir()
+        service.run("pytest", "-q", "-p", "no:cacheprovider", TMPDIR=str(temporary))
+        assert list(temporary.glob("test-*")) == []
+    else:
+        before = databases_on_server(service)
+        service.run("pytest", "-q", "-p", "no:cacheprovider")
+        mine = {name for name in databases_on_server(service) - before if len(name) > 18}
+        assert mine == set()
+
+    assert service.database.query("SELECT username FROM users") == [("ada",)]
+
+
+def test_own_suite_refuses_a_service_configured_before_it(service: Service) -> None:
+    process = service.run(
+        "python",
+        "-c",
+        "import src.settings, pytest; raise SystemExit(pytest.main(['-W', 'default']))",
+        status=4,
+    )
+
+    assert "development database" in process.stderr + process.stdout
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "mysql"], indirect=True)
+def test_own_suite_names_the_server_it_misses(service: Service) -> None:
+    for url, fault in (("", "not set"), ("nonsense", "no ://")):
+        process = service.run("pytest", status=4, TEST_DATABASE_URL=url)
+        output = process.stdout + process.stderr
+        assert re.search(rf"TEST_DATABASE_URL: .*{fault}.* Example: TEST_DATABASE_URL=", output)
+
+    process = service.run(
+        "pytest", status=1, TEST_DATABASE_URL=f"{service.database.engine}://x@127.0.0.1:1/x"
+    )
+    assert "no server answers" in process.stdout + process.stderr
+
+
+@pytest.mark.parametrize("names", NAMES[:2], ids=["default", "renamed"])
+def test_types_are_strict(engine: str, names: dict[str, str], make_service: MakeService) -> None:
+    service = make_service(engine, answers=names)
+
+    assert "Success" in service.run("mypy", "--cache-dir", os.devnull).stdout
+
+
+def test_suite_passes_under_other_names(engine: str, make_service: MakeService) -> None:
+    service = make_service(engine, answers=NAMES[1])
+
+    assert " passed" in service.run("pytest", "-q", "-p", "no:cacheprovider").stdout
+
+
+def test_every_module_imports_without_a_database(service: Service) -> None:
+    modules = [
+        ".".join(file.relative_to(service.folder).with_suffix("").parts)
+        for file in (service.folder / "src").rglob("*.py")
+        if file.name != "__main__.py"
+    ]
+
+    service.run("python", "-W", "error", "-c", f"import {', '.join(modules)}")
+
+
+def test_dependencies_are_declared_and_used(service: Service) -> None:
+    # uvicorn imports these two by itself when they are there
+    ignored = "DEP002=httptools|uvloop"
+    uv(
+        service.folder,
+        *("run", "--quiet", "--with", "deptry", "deptry", ".", "--no-ansi"),
+        *("--per-rule-ignores", ignored),
+        UV_PROJECT_ENVIRONMENT=str(service.commands.parent),
+    )
+
+
+def test_installs_and_passes_with_its_oldest_dependencies(service: Service, tmp_path: Path) -> None:
+    uv(
+        service.folder,
+        *("sync", "--quiet", "--resolution", "lowest-direct"),
+        UV_PROJECT_ENVIRONMENT=str(tmp_path / "environment"),
+    )
+    service.commands = tmp_path / "environment" / "bin"
+
+    assert " passed" in service.run("pytest", "-q", "-p", "no:cacheprovider").stdout
+
+
+def test_wheels_exist_for_every_platform(service: Service) -> None:
+    for platform in ("x86_64-manylinux_2_28", "aarch64-apple-darwin", "x86_64-pc-windows-msvc"):
+        for python in ("3.11", "3.14"):
+            uv(
+                service.folder,
+                *("pip", "compile", "--quiet", "--only-binary", ":all:", "--no-header"),
+                *("--python-platform", platform, "--python-version", python),
+                *("--group", "dev", "--output-file", os.devnull, "pyproject.toml"),
+            )
+
+
+def test_serves_and_stops(service: Service) -> None:
+    service.run("aerich", "upgrade")
+
+    with service.serve() as server:
+        assert server.get("/").json() == {"message": "Hello from My Service!"}
+        assert server.get("/livez").status_code == 200
+        assert server.get("/readyz").json() == {"status": "ready"}
+        assert server.get("/docs").status_code == 200
+        assert "server" not in server.get("/").headers
+    assert server.process.returncode == 0
+    assert "ResourceWarning" not in server.output
+    assert "Traceback" not in server.output
+
+
+def test_is_not_ready_before_its_migrations(service: Service) -> None:
+    with service.serve() as server:
+        response = server.get("/readyz")
+        assert response.status_code == 503
+        assert re.search(r"pending: 0_\d+_init\.py", response.json()["detail"])
+
+        service.run("aerich", "upgrade")
+        assert server.get("/readyz").status_code == 200
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "mysql"], indirect=True)
+def test_readiness_answers_although_the_database_does_not(service: Service) -> None:
+    with silent_server() as port:
+        url = re.sub(r":\d+/", f":{port}/", service.database.url)
+        with service.serve(DATABASE_URL=url) as server:
+            answers = [server.get("/readyz") for _ in range(2)]
+            assert server.get("/livez").status_code == 200
+
+    for answer in answers:
+        assert answer.status_code == 503
+        assert "did not answer within 2 s" in answer.json()["detail"]
+    assert server.process.returncode == 0
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "mysql"], indirect=True)
+def test_unreachable_database_is_503_until_it_is_back(service: Service) -> None:
+    """Through a proxy that is there, then is not, then is there again."""
+    service.run("aerich", "upgrade")
+    with Proxy(service.database.url) as proxy, service.serve(DATABASE_URL=proxy.url) as server:
+        assert server.get("/readyz").status_code == 200
+        proxy.close()
+        response = server.get("/readyz")
+        assert (response.status_code, response.json()["detail"]) == (
+            503,
+            "The database is not reachable.",
+        )
+        proxy.open()
+        wait_for(lambda: server.get("/readyz").status_code == 200)
+    assert server.process.returncode == 0
+
+
+@pytest.mark.parametrize("engine", ["mysql"], indirect=True)
+def test_any_password_logs_in(service: Service) -> None:
+    """On PostgreSQL the test server trusts everybody, so only the render's own tests look there."""
+    user = f"test_{secrets.token_hex(4)}"
+    database = service.database
+    name = database.url.rpartition("/")[2]
+    for password in ("p@:/#%?w", "p%40%3A%2F%23%25%3Fw"):
+        database.query(f"CREATE USER {user} IDENTIFIED BY 'p@:/#%?w'")
+        database.query(f"GRANT ALL ON {name}.* TO {user}")
+        try:
+            url = f"mysql://{user}:{password}@{database.url.partition('@')[2]}"
+            service.run("aerich", "upgrade", DATABASE_URL=url)
+        finally:
+            database.query(f"DROP USER {user}")
+        assert database.tables() == {"users", "aerich"}
+
+
+def test_first_migration_is_current(service: Service) -> None:
+    engine = service.database.engine
+    aerich = str(service.commands / "aerich")
+
+    text = first_migration(service.folder, engine, aerich)
+
+    assert text == (FOLDER / f"{engine}.py").read_text(encoding="utf-8"), (
+        "run: python -m tools.first_migrations"
+    )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["python", "-m", "src"], ["aerich", "upgrade"], ["uvicorn", "src.main:app"], ["pytest"]],
+    ids=" ".join,
+)
+def test_wrong_setting_ends_every_command(command: list[str], make_service: MakeService) -> None:
+    service = make_service("sqlite")
+
+    process = service.run(*command, status=None, LOG_LEVEL="LOUD")
+
+    assert process.returncode != 0
+    assert "LOG_LEVEL: Input should be 'DEBUG'" in process.stderr
+    assert "Traceback" not in process.stderr
