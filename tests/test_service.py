@@ -1,8 +1,10 @@
 """The rendered service installs, serves, stops, and passes its own checks."""
 
+import json
 import os
 import re
 import secrets
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from tools.first_migrations import FOLDER, first_migration
 
 from .conftest import MakeService
 from .support.network import Proxy, silent_server, wait_for
-from .support.services import Service, uv
+from .support.services import ENVIRONMENTS, Service, uv
 from .test_render import NAMES
 
 
@@ -132,7 +134,7 @@ def test_wheels_exist_for_every_platform(service: Service) -> None:
 def test_serves_and_stops(service: Service) -> None:
     service.run("aerich", "upgrade")
 
-    with service.serve() as server:
+    with service.serve(PYTHONDEVMODE="1") as server:
         assert server.get("/").json() == {"message": "Hello from My Service!"}
         assert server.get("/livez").status_code == 200
         assert server.get("/readyz").json() == {"status": "ready"}
@@ -141,6 +143,18 @@ def test_serves_and_stops(service: Service) -> None:
     assert server.process.returncode == 0
     assert "ResourceWarning" not in server.output
     assert "Traceback" not in server.output
+
+
+def test_logs_json_in_production(make_service: MakeService) -> None:
+    service = make_service("sqlite")
+    service.run("aerich", "upgrade")
+
+    for command in (["python", "-m", "src"], ["uvicorn", "src.main:app"]):
+        with service.serve(*command, ENVIRONMENT="production") as server:
+            server.get("/livez")
+        lines = [json.loads(line) for line in server.output.splitlines()]
+        assert any("GET /livez" in line["event"] for line in lines)
+        assert all({"event", "level", "logger", "timestamp"} <= line.keys() for line in lines)
 
 
 def test_is_not_ready_before_its_migrations(service: Service) -> None:
@@ -165,6 +179,51 @@ def test_readiness_answers_although_the_database_does_not(service: Service) -> N
         assert answer.status_code == 503
         assert "did not answer within 2 s" in answer.json()["detail"]
     assert server.process.returncode == 0
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "mysql"], indirect=True)
+def test_frozen_database_is_503_until_it_answers_again(service: Service) -> None:
+    service.run("aerich", "upgrade")
+    with Proxy(service.database.url) as proxy, service.serve(DATABASE_URL=proxy.url) as server:
+        assert server.get("/readyz").status_code == 200
+        proxy.freeze()
+        response = server.get("/readyz")
+        assert response.status_code == 503
+        assert "did not answer within 2 s" in response.json()["detail"]
+        proxy.thaw()
+        wait_for(lambda: server.get("/readyz").status_code == 200)
+    assert server.process.returncode == 0
+
+
+@pytest.mark.parametrize("version", ["3.12", "3.13", "3.14"])
+def test_suite_passes_on_other_pythons(
+    version: str, make_service: MakeService, tmp_path: Path
+) -> None:
+    service = make_service("sqlite")
+    # pyenv's own commands on the PATH start only the version that is switched on
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    path = os.pathsep.join([*map(str, pyenv.glob(f"{version}.*/bin")), os.environ["PATH"]])
+    try:
+        python = uv(
+            tmp_path,
+            *("python", "find", version),
+            PATH=path,
+            UV_PYTHON="",
+            UV_PYTHON_DOWNLOADS="never",
+        )
+    except subprocess.CalledProcessError:
+        pytest.skip(f"no Python {version} is installed here")
+    environment = ENVIRONMENTS / f"sqlite-{version}"
+    uv(
+        service.folder,
+        *("sync", "--quiet"),
+        UV_PYTHON=python.stdout.strip(),
+        UV_PROJECT_ENVIRONMENT=str(environment),
+    )
+    service.commands = environment / "bin"
+
+    assert f"Python {version}" in service.run("python", "--version").stdout
+    assert " passed" in service.run("pytest", "-q", "-p", "no:cacheprovider").stdout
 
 
 @pytest.mark.parametrize("engine", ["postgresql", "mysql"], indirect=True)

@@ -15,7 +15,7 @@ def main() -> None:
         f"{__package__}.main:app",
         host=settings.host,
         port=settings.port,
-        log_level=settings.log_level.lower(),
+        log_config=None,  # the application configures all logs
         server_header=False,
     )
 

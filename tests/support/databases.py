@@ -94,10 +94,10 @@ def _fault(engine: str) -> str:
     """Say why an engine's server cannot be used, or nothing."""
     try:
         asyncio.run(_on_server(SERVERS[engine], "SELECT 1"))
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncmy.errors.Error) as error:
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncmy.errors.Error):
         variable = {"postgresql": "TEST_POSTGRES_URL", "mysql": "TEST_MYSQL_URL"}[engine]
         server = re.sub(r"//[^@]*@", "//", SERVERS[engine])
-        return f"no {engine} at {server} ({variable} names another): {error}"
+        return f"no {engine} answers at {server}; {variable} names another server"
     return ""
 
 

@@ -41,6 +41,8 @@ class Proxy:
         self._sockets: list[socket.socket] = []
         self._listener: socket.socket | None = None
         self._port = 0
+        self._flowing = threading.Event()
+        self._flowing.set()
         self.open()
         self.url = url.replace(f":{parts.port}/", f":{self._port}/")
 
@@ -62,13 +64,32 @@ class Proxy:
                 connection.shutdown(socket.SHUT_RDWR)
         self._sockets.clear()
 
+    def freeze(self) -> None:
+        """Keep all connections and pass nothing on."""
+        self._flowing.clear()
+
+    def thaw(self) -> None:
+        """Pass everything on again, what came in between included."""
+        self._flowing.set()
+
+    def _relay(self, client: socket.socket, server: socket.socket) -> None:
+        peers = {client: server, server: client}
+        with client, server, suppress(OSError):
+            while True:
+                for source in select.select(list(peers), [], [])[0]:
+                    data = source.recv(65536)
+                    if not data:
+                        return
+                    self._flowing.wait(DEADLINE)
+                    peers[source].sendall(data)
+
     def _accept(self, listener: socket.socket) -> None:
         with suppress(OSError):
             while True:
                 client, _ = listener.accept()
                 server = socket.create_connection(self._target)
                 self._sockets += [client, server]
-                threading.Thread(target=_relay, args=(client, server), daemon=True).start()
+                threading.Thread(target=self._relay, args=(client, server), daemon=True).start()
 
     def __enter__(self) -> Self:
         return self
@@ -79,15 +100,5 @@ class Proxy:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.thaw()
         self.close()
-
-
-def _relay(client: socket.socket, server: socket.socket) -> None:
-    peers = {client: server, server: client}
-    with client, server, suppress(OSError):
-        while True:
-            for source in select.select(list(peers), [], [])[0]:
-                data = source.recv(65536)
-                if not data:
-                    return
-                peers[source].sendall(data)

@@ -142,10 +142,18 @@ class Service:
         file.write_text(text.replace(old, new), encoding="utf-8")
 
     @contextmanager
-    def serve(self, **environment: str) -> Iterator["Server"]:
-        """Start the service in a process of its own and stop it with SIGTERM."""
+    def serve(self, *command: str, **environment: str) -> Iterator["Server"]:
+        """Start the service in a process of its own and stop it with SIGTERM.
+
+        Args:
+            command: how to start it, unless as its README says.
+            environment: environment variables beside the service's.
+        """
         port = free_port()
-        process = self.popen("python", "-m", self.package, PORT=str(port), **environment)
+        command = command or ("python", "-m", self.package)
+        if command[0] == "uvicorn":
+            command = (*command, "--port", str(port))
+        process = self.popen(*command, PORT=str(port), **environment)
         server = Server(f"http://127.0.0.1:{port}", process)
         try:
             wait_until_answering(server)
