@@ -198,12 +198,14 @@ def test_changelog_heads_the_version() -> None:
         "version"
     ]
     headings = re.findall(
-        r"^## (\S+) - \d{4}-\d\d-\d\d$",
+        r"^## (?:Unreleased|(\S+) - \d{4}-\d\d-\d\d)$",
         (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8"),
         re.MULTILINE,
     )
 
-    assert headings[0] == version
+    released = [heading for heading in headings if heading]
+    assert headings
+    assert version == next(iter(released), "0.0.0")
 
 
 def test_service_readme_commands(engine: str, template: Path, tmp_path: Path) -> None:
