@@ -37,7 +37,8 @@ def problem(
     faults: list[Fault] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    body = Problem(title=responses[status], status=status, detail=detail, faults=faults)
+    title = responses.get(status, "Error")
+    body = Problem(title=title, status=status, detail=detail, faults=faults)
     return Response(body.model_dump_json(exclude_none=True), status, headers, MEDIA_TYPE)
 
 
@@ -46,7 +47,7 @@ def add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http_error(_: Request, error: HTTPException) -> Response:
-        return problem(error.status_code, error.detail, headers=error.headers)
+        return problem(error.status_code, str(error.detail), headers=error.headers)
 
     @app.exception_handler(RequestValidationError)
     async def malformed(_: Request, error: RequestValidationError) -> Response:
