@@ -153,6 +153,22 @@ def test_has_the_promised_paths(engine: str, rendered: Rendered) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+def test_readme_lists_every_setting(engine: str, rendered: Rendered) -> None:
+    """In a service, only rows that are there have to be true: the README is its team's."""
+    folder = rendered({"database": engine, "license": "MIT"})
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    settings = (folder / "src/settings.py").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([A-Z_]+)` \| ([^|]*) \|", readme, re.MULTILINE)
+    fields = re.findall(
+        r'^    (\w+): .*= Field\(\n(?:        .*\n)*?        description="(.*)",',
+        settings,
+        re.MULTILINE,
+    )
+
+    assert [(name.lower(), meaning) for name, meaning in rows] == fields
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 def test_is_small(engine: str, rendered: Rendered) -> None:
     package = rendered({"database": engine, "license": "MIT"}) / "src"
     files = [file for file in package.rglob("*.py") if "migrate" not in file.parts]

@@ -35,32 +35,38 @@ def git(folder: Path, *arguments: str) -> str:
     ).stdout
 
 
+def copy_working_tree(folder: Path) -> None:
+    """Copy every file that git does not ignore, committed or not."""
+    names = git(REPOSITORY, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    for name in names.split("\0"):
+        if name and (REPOSITORY / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(REPOSITORY / name, folder / name)
+
+
 @contextmanager
 def snapshot() -> Iterator[Path]:
     """Commit the working tree to a temporary repository, and delete that afterwards.
 
     Copier records the commit that it renders: one made from a dirty checkout would exist nowhere.
     """
-    names = git(REPOSITORY, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     with tempfile.TemporaryDirectory(prefix="template-") as folder:
         copy = Path(folder) / "copier-fastapi-tortoise"
-        for name in names.split("\0"):
-            if name and (REPOSITORY / name).is_file():
-                (copy / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(REPOSITORY / name, copy / name)
+        copy_working_tree(copy)
         git(copy, "init", "--quiet")
         git(copy, "add", "--all", "--force")
         git(copy, "commit", "--quiet", "--message", "Snapshot")
         yield copy
 
 
-def render(template: Path, folder: Path, answers: Answers | None = None) -> Path:
+def render(template: Path, folder: Path, answers: Answers | None = None, ref: str = "HEAD") -> Path:
     """Render a committed template with the defaults and some answers, without trusting it.
 
     Args:
         template: a git repository that holds the template.
         folder: where to render to.
         answers: the answers that are not the default.
+        ref: the tag or commit to render.
 
     Raises:
         ValueError: an answer is refused.
@@ -73,9 +79,29 @@ def render(template: Path, folder: Path, answers: Answers | None = None) -> Path
         quiet=True,
         settings=copier.Settings(),  # not the user's own
         unsafe=False,
-        vcs_ref="HEAD",
+        vcs_ref=ref,
     )
     return folder
+
+
+def update(folder: Path, answers: Answers | None = None, ref: str = "HEAD") -> None:
+    """Update a rendered service, committed to git, as `copier update --defaults` does.
+
+    Args:
+        folder: the service.
+        answers: the answers to change.
+        ref: the tag or commit to update to.
+    """
+    copier.run_update(
+        folder,
+        data=dict(answers or {}),
+        defaults=True,
+        overwrite=True,
+        quiet=True,
+        settings=copier.Settings(),
+        unsafe=False,
+        vcs_ref=ref,
+    )
 
 
 def main() -> None:
