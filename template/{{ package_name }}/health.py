@@ -7,7 +7,7 @@ from fastapi import APIRouter, HTTPException, Request
 from pydantic import BaseModel
 
 from .database.engine import is_unavailable
-from .database.migrations import pending_migrations
+from .database.migrate.files import pending_migrations
 from .errors import Problem
 
 READY_TIMEOUT = 2.0  # seconds
