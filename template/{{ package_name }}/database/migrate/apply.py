@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 import typer
 from aerich.models import Aerich
@@ -12,7 +11,15 @@ from tortoise import BaseDBAsyncClient
 from tortoise.context import TortoiseContext
 
 from ..config import TORTOISE_ORM
-from .dialect import carry_out, locked, reading_session, session, settle, split
+from .dialect import (
+    carry_out,
+    migration_lock,
+    reading_session,
+    refuse_unfinished,
+    session,
+    settle,
+    split,
+)
 from .files import (
     APP,
     COMMAND,
@@ -32,22 +39,31 @@ POLL = 0.2  # seconds between two attempts to take the lock
 REMIND = 5.0  # seconds between two messages about who has it
 
 
-async def apply(client: BaseDBAsyncClient, migration: Migration) -> None:
+async def apply(client: BaseDBAsyncClient, migration: Migration, *, locked: bool = False) -> None:
     """Run a migration's upgrade on the client's database and record it in Aerich's table.
 
+    Args:
+        client: a session of that database.
+        migration: the migration.
+        locked: whether the session has the migration lock, and goes on only as long as it has.
+
     Raises:
         MigrationError: a statement failed; the message says what of the migration is kept.
     """
-    await carry_out(client, migration, migration.upgrade_sql, _recording(migration))
+    await carry_out(client, migration, migration.upgrade_sql, _recording(migration), locked=locked)
 
 
-async def revert(client: BaseDBAsyncClient, migration: Migration) -> None:
+async def revert(client: BaseDBAsyncClient, migration: Migration, *, locked: bool = False) -> None:
     """Run a migration's downgrade on the client's database and delete its record.
 
+    Args: as for `apply`.
+
     Raises:
         MigrationError: a statement failed; the message says what of the migration is kept.
     """
-    await carry_out(client, migration, migration.downgrade_sql, _forgetting(migration))
+    await carry_out(
+        client, migration, migration.downgrade_sql, _forgetting(migration), locked=locked
+    )
 
 
 def _recording(migration: Migration) -> Callable[[BaseDBAsyncClient], Awaitable[None]]:
@@ -76,20 +92,19 @@ async def upgrade(lock_timeout: float = 60, to: int | None = None) -> None:
         MigrationError: the migrations or the database are not sound, nobody gave up the lock, or
             a migration failed; the message says which.
     """
-    async with _migrating(lock_timeout) as (client, check):
-        await check()
+    async with _migrating(lock_timeout) as client:
+        await refuse_unfinished(client)
         pending = _planned(await read_state(client), to)
         for migration in pending:
-            await check()
             start = time.perf_counter()
-            await apply(client, migration)
+            await apply(client, migration, locked=True)
             typer.echo(f"{migration.name}: applied in {time.perf_counter() - start:.2f} s")
     typer.echo(f"Applied {_count(pending)}" if pending else "Nothing to do: none is pending")
 
 
 async def print_sql(to: int | None = None) -> None:
     """Print the SQL that `upgrade` would run, and change nothing."""
-    async with _connected(**reading_session(**_credentials())) as client:
+    async with _connected(**reading_session()) as client:
         pending = _planned(await read_state(client), to)
         for migration in pending:
             typer.echo(f"-- {migration.name}")
@@ -104,13 +119,12 @@ async def downgrade(to: int, lock_timeout: float = 60) -> None:
     Raises:
         MigrationError: there is nothing to take back, or not all of it can be.
     """
-    async with _migrating(lock_timeout) as (client, check):
-        await check()
+    async with _migrating(lock_timeout) as client:
+        await refuse_unfinished(client)
         doomed = await _doomed(client, await read_state(client), to)
         for migration in doomed:
-            await check()
             start = time.perf_counter()
-            await revert(client, migration)
+            await revert(client, migration, locked=True)
             typer.echo(f"{migration.name}: taken back in {time.perf_counter() - start:.2f} s")
     typer.echo(f"Took back {_count(doomed)}")
 
@@ -121,7 +135,7 @@ async def mark(name: str, *, applied: bool, lock_timeout: float = 60) -> None:
     Raises:
         MigrationError: there is no such migration, or it is not the next one to be marked.
     """
-    async with _migrating(lock_timeout) as (client, _):
+    async with _migrating(lock_timeout) as client:
         state = await read_state(client)
         migration = next((file for file in migrations() if file.name == name), None)
         if migration is None:
@@ -142,7 +156,7 @@ async def mark(name: str, *, applied: bool, lock_timeout: float = 60) -> None:
 
 async def read() -> State:
     """Read what the database has of the migrations, and change nothing."""
-    async with _connected(**reading_session(**_credentials())) as client:
+    async with _connected(**reading_session()) as client:
         return await read_state(client)
 
 
@@ -174,9 +188,8 @@ async def _doomed(client: BaseDBAsyncClient, state: State, to: int) -> list[Migr
 
 
 @asynccontextmanager
-async def _migrating(
-    lock_timeout: float,
-) -> AsyncIterator[tuple[BaseDBAsyncClient, Callable[[], Awaitable[None]]]]:
+async def _migrating(lock_timeout: float) -> AsyncIterator[BaseDBAsyncClient]:
+    """Open a session that has the migration lock."""
     start = time.monotonic()
     reminded = -REMIND
 
@@ -194,24 +207,19 @@ async def _migrating(
             typer.echo(f"{message} ({waited:.0f} of {lock_timeout:g} s)", err=True)
         await asyncio.sleep(min(POLL, lock_timeout - waited))
 
-    async with _connected(**session()) as client, locked(client, wait) as check:
-        yield client, check
+    async with _connected(**session()) as client, migration_lock(client, wait):
+        yield client
 
 
 @asynccontextmanager
 async def _connected(**credentials: object) -> AsyncIterator[BaseDBAsyncClient]:
     """Open the service's database with other credentials than the service's where they differ."""
     default = TORTOISE_ORM["connections"]["default"]
-    default = {**default, "credentials": {**_credentials(), **credentials}}
+    default = {**default, "credentials": {**default["credentials"], **credentials}}
     async with TortoiseContext() as context:
         connections = {**TORTOISE_ORM["connections"], "default": default}
         await context.init({**TORTOISE_ORM, "connections": connections})
         yield context.db("default")
-
-
-def _credentials() -> dict[str, Any]:
-    credentials: dict[str, Any] = TORTOISE_ORM["connections"]["default"]["credentials"]
-    return credentials
 
 
 def _count(listed: list[Migration]) -> str:

@@ -1,6 +1,8 @@
 """The migration files, and what of them a database has."""
 
 import importlib.util
+import json
+import os
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
@@ -10,12 +12,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple, cast
 
+from aerich.coder import encoder
 from aerich.models import Aerich
-from aerich.utils import decompress_dict
+from aerich.utils import decompress_dict, get_models_describe
 from tortoise import BaseDBAsyncClient
+from tortoise.context import TortoiseContext
 from tortoise.exceptions import DBConnectionError, OperationalError
 
-from ..engine import OTHER_ENGINES, is_missing_table
+from ..engine import DATABASE_URL_EXAMPLE, OTHER_ENGINES, is_missing_table
 
 COMMAND = f"python -m {__package__}"
 APP = "models"
@@ -23,6 +27,14 @@ FOLDER = Path(__file__).parent.parent.parent.parent / "migrations" / APP
 
 # Aerich passes over every other name without a word
 NAME = re.compile(r"([0-9]+)_[^.]+\.py")
+
+# What of a model's description its table depends on
+SCHEMA = {
+    *("table", "description", "managed", "pk_field", "data_fields", "unique_together", "indexes"),
+    *("fk_fields", "o2o_fields", "m2m_fields", "raw_field", "db_constraint", "on_delete"),
+    *("through", "forward_key", "backward_key", "db_column", "db_default", "nullable", "unique"),
+    *("indexed", "generated", "db_field_types"),
+}
 
 
 class MigrationError(Exception):
@@ -199,3 +211,32 @@ def database_faults(state: State) -> list[str]:
         if applied and migration.number < applied[-1].number
     )
     return faults
+
+
+async def models_fault() -> str | None:
+    """Say, without a database, whether the models changed since the newest migration."""
+    os.environ.setdefault("DATABASE_URL", DATABASE_URL_EXAMPLE)  # nothing connects to it
+    from ..config import TORTOISE_ORM  # noqa: PLC0415 - it reads the settings
+
+    async with TortoiseContext() as context:
+        await context.init(TORTOISE_ORM, init_connections=False)
+        models = _tables(get_models_describe(APP))
+    newest = migrations()[-1]
+    migrated = _tables(newest.models_state or {})
+    changed = sorted(t for t in models.keys() | migrated if models.get(t) != migrated.get(t))
+    if not changed:
+        return None
+    return f"The models changed since {newest.name} ({', '.join(changed)}): `{COMMAND} new NAME`"
+
+
+def _tables(models: dict[str, Any]) -> dict[str, Any]:
+    described = json.loads(encoder(models)).values()
+    return {model["table"]: _schema(model) for model in described}
+
+
+def _schema(described: object) -> object:
+    if isinstance(described, list):
+        return [_schema(item) for item in described]
+    if isinstance(described, dict) and "name" in described:
+        return {key: _schema(value) for key, value in described.items() if key in SCHEMA}
+    return described
