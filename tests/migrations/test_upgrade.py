@@ -83,19 +83,24 @@ def test_dry_run_cannot_write(service: Service) -> None:
 
 
 TRIGGERS = {
-    "sqlite": (
-        "CREATE TRIGGER t AFTER INSERT ON one BEGIN UPDATE one SET note = 'x;y' WHERE"
-        " note = CASE WHEN 1 THEN 'a' ELSE 'b' END; DELETE FROM one WHERE note = 'END;'; END",
-    ),
-    "postgresql": (
-        "CREATE FUNCTION f() RETURNS trigger AS $body$ BEGIN IF NEW.note = 'a' THEN NEW.note :="
-        " 'x;y'; END IF; RETURN NEW; END; $body$ LANGUAGE plpgsql",
+    "sqlite": [
+        """CREATE TRIGGER t AFTER INSERT ON one BEGIN
+            UPDATE one SET note = 'x;y' WHERE note = CASE WHEN 1 THEN 'a' ELSE 'b' END;
+            DELETE FROM one WHERE note = 'END;';
+        END""",
+    ],
+    "postgresql": [
+        """CREATE FUNCTION f() RETURNS trigger AS $body$ BEGIN
+            IF NEW.note = 'a' THEN NEW.note := 'x;y'; END IF;
+            RETURN NEW;
+        END; $body$ LANGUAGE plpgsql""",
         "CREATE TRIGGER t BEFORE INSERT ON one FOR EACH ROW EXECUTE FUNCTION f()",
-    ),
-    "mysql": (
-        "CREATE TRIGGER t BEFORE INSERT ON one FOR EACH ROW BEGIN IF NEW.note = 'a' THEN SET"
-        " NEW.note = CASE WHEN 1 THEN 'x;y' ELSE 'z' END; END IF; END",
-    ),
+    ],
+    "mysql": [
+        """CREATE TRIGGER t BEFORE INSERT ON one FOR EACH ROW BEGIN
+            IF NEW.note = 'a' THEN SET NEW.note = CASE WHEN 1 THEN 'x;y' ELSE 'z' END; END IF;
+        END""",
+    ],
 }
 
 
@@ -286,6 +291,40 @@ def test_mysql_undone_by_hand(broken: Service) -> None:
     assert "Applied 1 migration" in upgrade(broken)
     assert broken.database.query("SELECT id FROM half") == [(1,)]
     assert broken.database.tables() == {"users", "aerich", "half", "rest", "obstacle"}
+
+
+def test_mysql_marks_nothing_beside_what_is_unfinished(broken: Service) -> None:
+    write_migration(broken, "2_2026_next", "CREATE TABLE next (id INT)")
+
+    for name, state in ((FIRST, "--applied"), ("2_2026_next.py", "--pending")):
+        assert REPORT in words(broken.run(*MIGRATE, "mark", name, state, "--yes", status=1).stderr)
+
+    assert REPORT in words(upgrade(broken, status=1))
+
+
+def test_mark_keeps_the_order(service: Service) -> None:
+    for n in (1, 2):
+        write_migration(service, f"{n}_2026_t", f"CREATE TABLE t{n} (id INT)")
+    upgrade(service, "--to", "1")
+
+    def mark(*arguments: str) -> str:
+        process = service.run(*MIGRATE, "mark", *arguments, status=None)
+        return process.stdout + process.stderr
+
+    assert "There is no file 3_2026_t.py" in mark("3_2026_t.py", "--applied", "--yes")
+    assert "add --yes" in mark("2_2026_t.py", "--applied")
+    assert f"1_2026_t.py comes after {FIRST}" in mark(FIRST, "--pending", "--yes")
+    assert "is marked as applied" in mark("2_2026_t.py", "--applied", "--yes")
+    assert "is marked as applied" in mark("2_2026_t.py", "--applied", "--yes")
+    assert applied(service) == [FIRST, "1_2026_t.py", "2_2026_t.py"]
+    assert "is marked as pending" in mark("2_2026_t.py", "--pending", "--yes")
+    assert applied(service) == [FIRST, "1_2026_t.py"]
+
+
+def test_failing_function_is_named(service: Service) -> None:
+    write_migration(service, "1_2026_bug", "SELECT 1", body="    1 / 0\n")
+
+    assert "1_2026_bug.py: upgrade() failed: ZeroDivisionError" in upgrade(service, status=1)
 
 
 def test_mysql_first_statement_fails(make_service: MakeService) -> None:

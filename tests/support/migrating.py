@@ -69,7 +69,9 @@ def applied(service: Service) -> list[str]:
     """List the migrations in Aerich's table."""
     if "aerich" not in service.database.tables():
         return []
-    return [str(name) for (name,) in service.database.query("SELECT version FROM aerich ORDER BY id")]
+    return [
+        str(name) for (name,) in service.database.query("SELECT version FROM aerich ORDER BY id")
+    ]
 
 
 def wait_until(true: Callable[[], object], what: str) -> None:

@@ -100,7 +100,11 @@ class Migration:
         write = getattr(self.module, function, None)
         if write is None:
             raise MigrationError(f"{self.name} has no function {function}()")
-        return await cast("Callable[[BaseDBAsyncClient], Awaitable[str]]", write)(client)
+        try:
+            return await cast("Callable[[BaseDBAsyncClient], Awaitable[str]]", write)(client)
+        except Exception as error:
+            fault = f"{type(error).__name__}: {error}"
+            raise MigrationError(f"{self.name}: {function}() failed: {fault}") from error
 
 
 def migrations() -> list[Migration]:
