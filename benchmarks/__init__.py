@@ -1,0 +1,1 @@
+"""Measurements; each is a ratio of figures that were measured side by side in one run."""
