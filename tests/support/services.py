@@ -123,11 +123,10 @@ class Service:
             assert process.returncode == status, f"{command}\n{process.stdout}\n{process.stderr}"
         return process
 
-    def upgrade(self, **environment: str) -> Process:
-        """Apply all migrations."""
-        return self.run(
-            "python", "-m", f"{self.package}.database.migrate", "upgrade", **environment
-        )
+    def upgrade(self, url: str = "") -> Process:
+        """Apply all migrations, to the service's database or to the one at a URL."""
+        command = ("python", "-m", f"{self.package}.database.migrate", "upgrade")
+        return self.run(*command, DATABASE_URL=url or self.database.url)
 
     def popen(self, *command: str, **environment: str) -> "subprocess.Popen[str]":
         """Start a command of the service's environment in its folder."""
