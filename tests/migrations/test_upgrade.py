@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import socket
 
 import pytest
 
@@ -444,6 +445,17 @@ def test_unusable_server_is_one_line(service: Service, fault: str) -> None:
         process = service.run(*MIGRATE, *command, status=1, DATABASE_URL=url)
         assert re.fullmatch(r"The database cannot be used: .*\n", process.stderr)
         assert "secret" not in process.stderr
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "mysql"], indirect=True)
+def test_server_that_never_answers(service: Service) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        url = re.sub(r"@.*/", f"@127.0.0.1:{port}/", service.database.url)
+
+        process = service.run(*MIGRATE, "upgrade", "--timeout", "1", status=1, DATABASE_URL=url)
+
+    assert process.stderr == "The database cannot be used: it does not answer\n"
 
 
 def test_help(make_service: MakeService) -> None:
