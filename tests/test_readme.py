@@ -245,3 +245,18 @@ def test_service_readme_commands(engine: str, template: Path, tmp_path: Path) ->
                 (folder / ".env").write_text(text, encoding="utf-8")
     assert {"uv sync", "uv run pytest", "uvx copier update --defaults"} <= set(seen)
     assert git(folder, "diff", "--name-only") == ""
+
+
+def test_benchmark_of_migrations_runs() -> None:
+    """In a short form that proves only that it works."""
+    process = subprocess.run(
+        [sys.executable, "-m", "benchmarks.migrations", "--engine", "sqlite", "--rounds", "1"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert re.search(
+        r"^sqlite +[\d.]+ms +[\d.]+ms +[\d.]+s +[\d.]+s +[\d.]+$", process.stdout, re.MULTILINE
+    )
