@@ -1,0 +1,41 @@
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ..support.databases import new_database
+from ..support.services import Service
+from .support import BEFORE, MIGRATE, MODELS, Changing
+
+
+@pytest.fixture(scope="session")
+def _bases(
+    _renders: Callable[[str], tuple[Path, Path]], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], tuple[Path, Path]]:
+    """Give each engine's service the models of `BEFORE` and their migration, once."""
+    bases: dict[str, tuple[Path, Path]] = {}
+
+    def base(engine: str) -> tuple[Path, Path]:
+        if engine not in bases:
+            rendered, commands = _renders(engine)
+            folder = tmp_path_factory.mktemp("base") / engine
+            shutil.copytree(rendered, folder, ignore=shutil.ignore_patterns(".venv"))
+            (folder / MODELS).write_text(BEFORE, encoding="utf-8")
+            with new_database(engine, folder) as database:
+                Service(folder, commands, database).run(*MIGRATE, "new", "models")
+            bases[engine] = folder, commands
+        return bases[engine]
+
+    return base
+
+
+@pytest.fixture
+def changing(
+    engine: str, _bases: Callable[[str], tuple[Path, Path]], tmp_path: Path
+) -> Iterator[Changing]:
+    """A service of each engine with the models of `BEFORE`, to be changed."""
+    folder, commands = _bases(engine)
+    shutil.copytree(folder, tmp_path / "service")
+    with new_database(engine, tmp_path) as database:
+        yield Changing(Service(tmp_path / "service", commands, database))
