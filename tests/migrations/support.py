@@ -1,19 +1,16 @@
 """A service with models of every kind and rows in its tables, to be changed."""
 
 import json
-import secrets
-import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..support.databases import Database, new_database
 from ..support.services import Process, Service
 
 MODELS = "src/database/models.py"
 MIGRATE = ("python", "-m", "src.database.migrate")
 
-BEFORE = '''\
+BEFORE = """\
 import uuid
 from decimal import Decimal
 from enum import Enum
@@ -71,7 +68,7 @@ class Badge(Model):
 
     class Meta:
         indexes = (Index(fields=("label", "code")),)
-'''
+"""
 
 # a parent, children that a cascade would delete, one that refers to another of its table
 ROWS = (
@@ -85,14 +82,14 @@ ROWS = (
 COUNTS = {"team": 2, "player": 2, "locker": 1, "badge": 1, "team_badge": 1}
 
 # Runs in the service: one process instead of one for each step
-STEPS = '''
+STEPS = """
 import asyncio, json, sys
 from tortoise.context import TortoiseContext
 from src.database.config import TORTOISE_ORM
 from src.database.migrate.apply import apply, revert
 from src.database.migrate.files import migrations
 
-async def main(rows, queries):
+async def main(rows, queries, back):
     seen = []
     async with TortoiseContext() as context:
         await context.init(TORTOISE_ORM)
@@ -103,7 +100,7 @@ async def main(rows, queries):
         for row in rows:
             await client.execute_script(row)
         await apply(client, last)
-        for step in (None, revert, apply):
+        for step in (None, revert, apply)[: 3 if back else 1]:
             if step is not None:
                 await step(client, last)
             seen.append([])
@@ -113,7 +110,7 @@ async def main(rows, queries):
     print(json.dumps(seen, default=str))
 
 asyncio.run(main(*json.loads(sys.argv[1])))
-'''
+"""
 
 
 @dataclass
@@ -137,11 +134,15 @@ class Changing:
         folder = self.service.folder / "migrations" / "models"
         return sorted(folder.glob("*.py"), key=lambda path: int(path.name.split("_")[0]))
 
-    def steps(self, *queries: str) -> list[list[Any]]:
+    def steps(self, *queries: str, back: bool = True) -> list[list[Any]]:
         """Apply the migrations, the newest to `ROWS`; take that back, and apply it again.
 
         Args:
             queries: what to ask after each step; after the second the first of them only.
+            back: whether to do more than the first step.
         """
-        argument = json.dumps([ROWS, queries])
-        return json.loads(self.service.run("python", "-c", STEPS, argument).stdout)  # type: ignore[no-any-return]
+        argument = json.dumps([ROWS, queries, back])
+        answers: list[list[Any]] = json.loads(
+            self.service.run("python", "-c", STEPS, argument).stdout
+        )
+        return answers

@@ -1,17 +1,32 @@
 """Prove the migrations: on scratch databases, against the models, and there and back again."""
 
+import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from tortoise import BaseDBAsyncClient
 from tortoise.context import TortoiseContext
+from tortoise.exceptions import ConfigurationError, IntegrityError, OperationalError
 
 from ..config import TORTOISE_ORM
 from . import schema
-from .apply import apply, revert
-from .files import migrations
+from .apply import apply, revert, split
+from .files import Migration, MigrationError, migrations
+from .write import NUMBER, TEXT, Tables, ordered, tables
 
 Schema = dict[tuple[str, str], list[str]]
+
+# a value for each type of column
+VALUES = (
+    (r".*BOOL", "TRUE"),
+    (NUMBER, "1"),
+    (r"TIMESTAMP|DATETIME", "'2000-01-01 00:00:00'"),
+    (r"DATE", "'2000-01-01'"),
+    (r"TIME", "'00:00:00'"),
+    (r"JSON", "'{}'"),
+    (r"UUID", "'00000000-0000-4000-8000-000000000000'"),
+    (r"", "'x'"),
+)
 
 
 @asynccontextmanager
@@ -41,12 +56,11 @@ def compare(actual: Schema, wanted: Schema, made_by: str, wanted_by: str) -> lis
         wanted_by: who wants the other, as "the models".
     """
     differences = []
-    tables = {table for table, _ in actual}, {table for table, _ in wanted}
-    for side, other, whose in ((0, 1, made_by), (1, 0, wanted_by)):
-        for table in sorted(tables[side] - tables[other]):
-            differences.append(f"table {table} is made by {whose} only")
+    made, want = {table for table, _ in actual}, {table for table, _ in wanted}
+    differences += [f"table {table} is made by {made_by} only" for table in sorted(made - want)]
+    differences += [f"table {table} is made by {wanted_by} only" for table in sorted(want - made)]
     for table, name in sorted(actual.keys() | wanted.keys()):
-        if table not in tables[0] & tables[1]:
+        if table not in made & want:
             continue
         one, two = actual.get((table, name)), wanted.get((table, name))
         if one is None or two is None:
@@ -54,7 +68,7 @@ def compare(actual: Schema, wanted: Schema, made_by: str, wanted_by: str) -> lis
             what = " ".join([name, " and ".join(filter(None, values or []))]).strip()
             differences.append(f"{table}: {what} is made by {whose} only")
         elif one != two:
-            ours, theirs = (" and ".join(value or "none" for value in v) for v in (one, two))
+            ours, theirs = (" and ".join(filter(None, v)) or f"{len(v)}-fold" for v in (one, two))
             differences.append(f"{table}: {name} is {ours} by {made_by}, {theirs} by {wanted_by}")
     return differences
 
@@ -63,8 +77,8 @@ async def verify(since: int = 0) -> list[str]:
     """Prove that the migrations make what the models want, and that they can be taken back.
 
     Args:
-        since: the number of the newest released migration; those above it are taken back and
-            applied again, one by one.
+        since: the number of the newest released migration; those above it are applied to tables
+            with a row, taken back from empty ones, and applied again.
 
     Returns:
         What is wrong, in words.
@@ -73,28 +87,78 @@ async def verify(since: int = 0) -> list[str]:
         MigrationError: a migration or its downgrade fails.
     """
     async with scratch_database() as context:
-        await context.generate_schemas(safe=False)
+        try:
+            await context.generate_schemas(safe=False)
+        except (ConfigurationError, OperationalError) as error:
+            raise MigrationError(f"Tortoise cannot make the models' tables: {error}") from error
         models = await read(context.connections.get("default"))
     async with scratch_database() as context:
         client = context.connections.get("default")
-        stages = [await read(client)]
+        faults, stages, before = [], [await read(client)], Tables()
         known = migrations()
         for migration in known:
+            if migration.number > since:
+                await _populate(client, before)
             await apply(client, migration)
             stages.append(await read(client))
-        faults = compare(stages[-1], models, "the migrations", "the models")
-        taken_back = []
-        for number in range(len(known), 0, -1):
-            migration = known[number - 1]
-            if migration.number <= since or not (await migration.downgrade_sql(client)).strip():
-                break
-            await revert(client, migration)
-            taken_back.append(number)
-            way = f"{migration.name}, taken back"
-            faults += compare(await read(client), stages[number - 1], way, "those before it")
-        for number in reversed(taken_back):
-            migration = known[number - 1]
-            await apply(client, migration)
-            way = f"{migration.name}, applied again"
-            faults += compare(await read(client), stages[number], way, "its first run")
+            after = tables(migration.models_state or {})
+            if migration.number > since:
+                faults += await _unfilled(client, before, after)
+            before = after
+        faults += compare(stages[-1], models, "the migrations", "the models")
+        for table in reversed(ordered(before.values())):
+            await client.execute_query(f"DELETE FROM {schema.quote(table.name)}")
+        return faults + await _there_and_back(
+            client, [m for m in known if m.number > since], stages
+        )
+
+
+async def _there_and_back(
+    client: BaseDBAsyncClient, new: list[Migration], stages: list[Schema]
+) -> list[str]:
+    faults, taken_back = [], []
+    for migration, before in zip(reversed(new), reversed(stages[:-1]), strict=False):
+        if not split(await migration.downgrade_sql(client)):
+            if migration.number:
+                faults.append(f"{migration.name} cannot be taken back: its downgrade is empty")
+            break
+        await revert(client, migration)
+        taken_back.append(migration)
+        way = f"{migration.name}, taken back"
+        faults += compare(await read(client), before, way, "those before it")
+    for migration, after in zip(reversed(taken_back), stages[-len(taken_back) :], strict=False):
+        await apply(client, migration)
+        way = f"{migration.name}, applied again"
+        faults += compare(await read(client), after, way, "its first run")
+    return faults
+
+
+async def _populate(client: BaseDBAsyncClient, some: Tables) -> None:
+    """Put a row into each empty table: what works without rows may fail with them."""
+    for table in ordered(some.values()):
+        # each value follows from its column's type, so that foreign keys find what they refer to
+        row = {
+            schema.quote(column.name): next(v for t, v in VALUES if re.match(t, column.type))
+            for column in table.columns.values()
+            if not (column.null or column.default)
+        }
+        name = schema.quote(table.name)
+        with suppress(IntegrityError, OperationalError):
+            rows = await client.execute_query_dict(f"SELECT 1 FROM {name} LIMIT 1")
+            if row and not rows:
+                values = f"({', '.join(row)}) VALUES ({', '.join(row.values())})"
+                await client.execute_query(f"INSERT INTO {name} {values}")
+
+
+async def _unfilled(client: BaseDBAsyncClient, before: Tables, after: Tables) -> list[str]:
+    """Find new columns whose default existing rows lack: MySQL gives them '' without a word."""
+    faults = []
+    for name in before.keys() & after.keys():
+        for column in after[name].columns.values():
+            if column.name in before[name].columns or not column.fill or column.fill == "''":
+                continue
+            if TEXT.match(column.type) or column.type == "JSON":
+                place = f"{schema.quote(name)} WHERE {schema.quote(column.name)} = ''"
+                if await client.execute_query_dict(f"SELECT 1 FROM {place} LIMIT 1"):
+                    faults.append(f"{name}.{column.name}: existing rows get '', not its default")
     return faults

@@ -30,7 +30,7 @@ TEXT = re.compile(r"(VAR)?CHAR|(LONG)?TEXT", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Column:
-    """A column, its SQL default, and what existing rows get: in a new or in a converted column."""
+    """A column: type, default and comment in SQL, and what existing rows get where it is new."""
 
     name: str
     type: str
@@ -108,7 +108,7 @@ def _table(
     relations = [*model["fk_fields"], *model["o2o_fields"]]
     names = {f["name"]: f["db_column"] for f in fields}
     names |= {f["name"]: names[f["raw_field"]] for f in relations}
-    columns = {f["db_column"]: _column(f, primary=f["name"] == primary) for f in fields}
+    columns = {f["db_column"]: _column(f, generator, primary=f["name"] == primary) for f in fields}
     if current:
         live = Tortoise.apps[APP][name.partition(".")[2]]
         for f in fields:
@@ -140,7 +140,13 @@ def _table(
         if f["db_constraint"]
     }
     return _based(
-        Table(table, columns, frozenset(keys), frozenset(foreign_keys), model["description"] or "")
+        Table(
+            table,
+            columns,
+            frozenset(keys),
+            frozenset(foreign_keys),
+            generator._escape_comment(model["description"] or ""),
+        )
     )
 
 
@@ -148,7 +154,7 @@ def _names(templates: tuple[str, ...], table: str, column: str, own: str) -> tup
     return tuple(name.format(table=table, column=column, own=own) for name in templates)
 
 
-def _column(described: dict[str, Any], *, primary: bool) -> Column:
+def _column(described: dict[str, Any], generator: BaseSchemaGenerator, *, primary: bool) -> Column:
     types = described["db_field_types"]
     type_ = types.get(schema.DIALECT) or types[""]
     default = described.get("db_default", "__NOT_SET__")
@@ -159,7 +165,7 @@ def _column(described: dict[str, Any], *, primary: bool) -> Column:
         default=None if default == "__NOT_SET__" else _sql(default, type_),
         auto=primary and described["generated"],
         primary=primary,
-        comment=described["description"] or "",
+        comment=generator._escape_comment(described["description"] or ""),
         fill=_fill(described, type_),
     )
 
@@ -234,7 +240,7 @@ def _through(
         (relation["forward_key"], state[relation["model_name"]]),
     )
     for number, (name, target) in enumerate(ends, 1):
-        key = _column(target["pk_field"], primary=False)
+        key = _column(target["pk_field"], generator, primary=False)
         columns[name] = Column(name, key.type, null=False)
         if relation["db_constraint"]:
             names = _names(schema.FOREIGN_KEY_NAMES, table, name, f"{table}_ibfk_{number}")
@@ -245,7 +251,11 @@ def _through(
     keys = {Key((unique,), tuple(columns), unique=True)} if relation["unique"] else set()
     return _based(
         Table(
-            table, columns, frozenset(keys), frozenset(foreign_keys), relation["description"] or ""
+            table,
+            columns,
+            frozenset(keys),
+            frozenset(foreign_keys),
+            generator._escape_comment(relation["description"] or ""),
         )
     )
 
@@ -376,7 +386,7 @@ def _renames(
                 old = rename.apply(old)
     if left:
         raise MigrationError(
-            f"--rename {sorted(left)[0]}: no such column or table is gone, or none is new; "
+            f"--rename {min(left)}: no such column or table is gone, or none is new; "
             "write old=new, or table.old=new"
         )
     if open_questions:
@@ -421,8 +431,8 @@ def statements(old: Tables, new: Tables, values: Mapping[tuple[str, str], str]) 
         values: SQL for the values of existing rows, by table and column, where nothing else says.
     """
     changed = [name for name in old if name in new and old[name] != new[name]]
-    made = _ordered(new[name] for name in new if name not in old)
-    gone = _ordered(old[name] for name in old if name not in new)
+    made = ordered(new[name] for name in new if name not in old)
+    gone = ordered(old[name] for name in old if name not in new)
     sql = []
     for name in changed:
         for foreign_key in sorted(old[name].foreign_keys - new[name].foreign_keys, key=str):
@@ -443,7 +453,7 @@ def statements(old: Tables, new: Tables, values: Mapping[tuple[str, str], str]) 
     return sql + [f"DROP TABLE {schema.quote(table.name)}" for table in reversed(gone)]
 
 
-def _ordered(some: Iterable[Table]) -> list[Table]:
+def ordered(some: Iterable[Table]) -> list[Table]:
     """Put tables behind those that they refer to."""
     waiting = {table.name: table for table in some}
     done: list[Table] = []

@@ -1,0 +1,77 @@
+"""`verify` finds what is wrong with the migrations that plain Aerich makes, engine by engine."""
+
+import re
+
+import pytest
+
+from .support import MIGRATE, MODELS, Changing
+from .test_new import BADGE, CHANGES, NICK, Change, after
+
+AERICH = ("aerich", "migrate", "--offline", "--no-input", "--name", "aerich")
+
+MORE = {
+    "json": Change([after(NICK, "settings = fields.JSONField(default=dict)")]),
+    "text": Change([after(NICK, "about = fields.TextField(default='nothing')")]),
+    "uuid": Change([after(NICK, "token = fields.UUIDField(default=uuid.uuid4)")]),
+    "db_default": Change([after(NICK, "level = fields.IntField(db_default=5)")]),
+}
+
+FAILS = r"aerich.py: statement \d of \d failed"
+
+# What is wrong with what Aerich makes of a change, in `verify`'s words
+WRONG = {
+    ("auto_now_add", "sqlite"): FAILS,
+    ("auto_now_add", "postgresql"): FAILS,
+    ("auto_now_add", "mysql"): FAILS,
+    ("json", "sqlite"): FAILS,
+    ("json", "postgresql"): FAILS,
+    ("json", "mysql"): "player.settings: existing rows get '', not its default",
+    ("text", "sqlite"): FAILS,
+    ("text", "postgresql"): FAILS,
+    ("text", "mysql"): "player.about: existing rows get '', not its default",
+    ("uuid", "sqlite"): FAILS,
+    ("uuid", "postgresql"): FAILS,
+    ("uuid", "mysql"): "player.token: existing rows get '', not its default",
+    ("db_default", "sqlite"): FAILS,
+    ("db_default", "postgresql"): FAILS,
+    ("db_default", "mysql"): r"player: column level is int\(11\) not null by the migrations",
+    (
+        "many to many",
+        "sqlite",
+    ): r"locker_badge: unique \(locker_id, badge_id\) is made by the models",
+    ("many to many", "postgresql"): r"unique \(locker_id, badge_id\) is made by the models only",
+    ("many to many", "mysql"): r"unique \(locker_id, badge_id\) BTREE is made by the models only",
+    (
+        "on_delete",
+        "sqlite",
+    ): r"player: foreign key \(team_id\) is references team \(id\) on delete c",
+    ("on_delete", "postgresql"): r"player: FOREIGN KEY \(team_id\) is .* CASCADE by the migrations",
+    ("on_delete", "mysql"): r"player: foreign key \(team_id\) is .* on delete CASCADE by the mig",
+    ("model with one to one dropped", "sqlite"): "aerich.py cannot be taken back",
+    ("model with one to one dropped", "postgresql"): "aerich.py cannot be taken back",
+    ("model with one to one dropped", "mysql"): "aerich.py cannot be taken back",
+    (
+        "wider key",
+        "postgresql",
+    ): "team: column id is .* auto-increment as integer by the migrations",
+    ("foreign key", "sqlite"): FAILS,
+    ("foreign key dropped", "sqlite"): FAILS,
+    ("one to one", "sqlite"): FAILS,
+    ("one to one dropped", "sqlite"): FAILS,
+    ("unique column dropped", "sqlite"): FAILS,
+    ("no longer unique", "sqlite"): r"team: unique \(name\) is made by the migrations only",
+}
+
+
+@pytest.mark.parametrize("name", dict.fromkeys(name for name, _ in WRONG))
+def test_finds_what_aerich_writes_wrong(changing: Changing, name: str) -> None:
+    expected = WRONG.get((name, changing.service.database.engine))
+    if expected is None:
+        pytest.skip("Aerich writes this right here, or not at all")
+    changing.change(*{**CHANGES, **MORE}[name].edits)
+    changing.service.run(*AERICH)
+
+    process = changing.service.run(*MIGRATE, "verify", "--since", "1", status=1)
+
+    assert re.search(expected, process.stdout + process.stderr)
+    assert "Traceback" not in process.stderr
