@@ -1,5 +1,6 @@
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -31,11 +32,22 @@ def _bases(
 
 
 @pytest.fixture
-def changing(
-    engine: str, _bases: Callable[[str], tuple[Path, Path]], tmp_path: Path
-) -> Iterator[Changing]:
-    """A service of each engine with the models of `BEFORE`, to be changed."""
-    folder, commands = _bases(engine)
-    shutil.copytree(folder, tmp_path / "service")
-    with new_database(engine, tmp_path) as database:
-        yield Changing(Service(tmp_path / "service", commands, database))
+def make_changing(
+    _bases: Callable[[str], tuple[Path, Path]], tmp_path: Path
+) -> Iterator[Callable[[str], Changing]]:
+    """Make services with the models of `BEFORE`, to be changed."""
+    with ExitStack() as stack:
+
+        def make(engine: str) -> Changing:
+            folder, commands = _bases(engine)
+            shutil.copytree(folder, tmp_path / "service")
+            database = stack.enter_context(new_database(engine, tmp_path))
+            return Changing(Service(tmp_path / "service", commands, database))
+
+        yield make
+
+
+@pytest.fixture
+def changing(engine: str, make_changing: Callable[[str], Changing]) -> Changing:
+    """One of each engine."""
+    return make_changing(engine)

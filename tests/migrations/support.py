@@ -84,12 +84,16 @@ COUNTS = {"team": 2, "player": 2, "locker": 1, "badge": 1, "team_badge": 1}
 # Runs in the service: one process instead of one for each step
 STEPS = """
 import asyncio, json, sys
+new, *arguments = json.loads(sys.argv[1])
+if new is not None:
+    from src.database.migrate.__main__ import app
+    app(["new", "change", *new], standalone_mode=False)
 from tortoise.context import TortoiseContext
 from src.database.config import TORTOISE_ORM
 from src.database.migrate.apply import apply, revert
 from src.database.migrate.files import migrations
 
-async def main(rows, queries, back):
+async def main(rows, queries, back, after):
     seen = []
     async with TortoiseContext() as context:
         await context.init(TORTOISE_ORM)
@@ -97,7 +101,7 @@ async def main(rows, queries, back):
         *base, last = migrations()
         for migration in base:
             await apply(client, migration)
-        for row in rows:
+        for row in rows + after:
             await client.execute_script(row)
         await apply(client, last)
         for step in (None, revert, apply)[: 3 if back else 1]:
@@ -109,7 +113,7 @@ async def main(rows, queries, back):
                 seen[-1].append([list(row.values()) for row in found])
     print(json.dumps(seen, default=str))
 
-asyncio.run(main(*json.loads(sys.argv[1])))
+asyncio.run(main(*arguments))
 """
 
 
@@ -134,15 +138,19 @@ class Changing:
         folder = self.service.folder / "migrations" / "models"
         return sorted(folder.glob("*.py"), key=lambda path: int(path.name.split("_")[0]))
 
-    def steps(self, *queries: str, back: bool = True) -> list[list[Any]]:
+    def steps(
+        self, *queries: str, back: bool = True, after: str = "", new: list[str] | None = None
+    ) -> list[list[Any]]:
         """Apply the migrations, the newest to `ROWS`; take that back, and apply it again.
 
         Args:
             queries: what to ask after each step; after the second the first of them only.
             back: whether to do more than the first step.
+            after: a statement to run after `ROWS`.
+            new: what to call `new` with before, in the same process; it must prove what it wrote.
         """
-        argument = json.dumps([ROWS, queries, back])
-        answers: list[list[Any]] = json.loads(
-            self.service.run("python", "-c", STEPS, argument).stdout
-        )
-        return answers
+        argument = json.dumps([new, ROWS, queries, back, [after] if after else []])
+        *said, answers = self.service.run("python", "-c", STEPS, argument).stdout.splitlines()
+        assert new is None or said[-1].startswith("Proven")
+        stages: list[list[Any]] = json.loads(answers)
+        return stages

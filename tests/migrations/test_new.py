@@ -1,11 +1,13 @@
 """`new` writes every change of the models so that rows are kept and the schema is the models'."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import pexpect
 import pytest
 
-from .support import BEFORE, COUNTS, Changing
+from .support import BEFORE, COUNTS, MIGRATE, ROWS, Changing
 
 
 def after(anchor: str, line: str) -> tuple[str, str]:
@@ -229,12 +231,183 @@ def test_change(changing: Changing, name: str) -> None:
         assert "Nothing changed" in changing.new().stdout
         return
 
-    assert "It is proven" in changing.new(*change.arguments).stdout
-
     kept = {table: COUNTS[table] for table in COUNTS if table not in change.gone}
     count = " UNION ALL ".join(f"SELECT '{table}', count(*) FROM {table}" for table in kept)
     query, answer = change.rows or ("SELECT 1", [[1]])
-    stages = changing.steps(count or "SELECT 1 WHERE 1 = 0", query, back=not change.one_way)
+    stages = changing.steps(
+        count or "SELECT 1 WHERE 1 = 0", query, new=change.arguments, back=not change.one_way
+    )
     assert stages[0][1] == answer
     for counts, *_ in stages[::2]:
         assert {table: number for table, number in counts} == kept
+
+
+def models(changing: Changing) -> dict[str, str]:
+    return {path.name: path.read_text(encoding="utf-8") for path in changing.files()}
+
+
+@pytest.mark.parametrize(
+    ("edit", "column"),
+    [
+        (after(NICK, "shirt = fields.IntField()"), "player.shirt"),
+        (
+            after(NICK, "token = fields.CharField(max_length=9, default=lambda: 'x')"),
+            "player.token",
+        ),
+        ((NICK, "nick = fields.IntField()"), "player.nick"),
+        ((TEAM_ID, TEAM_ID.replace("IntField", "UUIDField")), "team.id"),
+    ],
+)
+def test_what_nobody_can_guess_is_left_to_write(
+    changing: Changing, edit: tuple[str, str], column: str
+) -> None:
+    changing.change(edit)
+
+    process = changing.new(status=1)
+
+    assert f"Write by hand: {column} " in process.stderr
+    assert f"<{column}>" in changing.files()[-1].read_text(encoding="utf-8")
+    for command in (("upgrade",), ("verify",)):
+        process = changing.service.run(*MIGRATE, *command, status=1)
+        assert column in process.stderr
+        assert "Traceback" not in process.stderr
+    assert "shirt" not in str(changing.files()[:-1])
+
+
+def test_what_was_missing_can_be_written(changing: Changing) -> None:
+    changing.change(after(NICK, "shirt = fields.IntField()"))
+    changing.new(status=1)
+    file = changing.files()[-1]
+    text = file.read_text(encoding="utf-8").replace("<player.shirt>", "9")
+    lines = [line for line in text.splitlines() if "NotImplementedError" not in line]
+    file.write_text("\n".join(lines), encoding="utf-8")
+
+    changing.service.run(*MIGRATE, "verify")
+
+    stages = changing.steps("SELECT 1", "SELECT shirt FROM player")
+    assert stages[0][1] == [[9], [9]]
+
+
+@pytest.mark.parametrize("name", ["v1.2", "Name", "a b", "", "é"])
+def test_name_that_aerich_would_ignore_is_refused(changing: Changing, name: str) -> None:
+    changing.change((NICK, NICK.replace("20", "30")))
+    before = models(changing)
+
+    process = changing.service.run(*MIGRATE, "new", name, status=1)
+
+    assert "a-z, 0-9 and _" in process.stderr
+    assert models(changing) == before
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        (NICK, NICK),
+        (SCORE, SCORE.replace("7", "8")),  # Tortoise's, not the database's
+        (
+            "class Locker(Model):\n",
+            "class Box(Model):\n    class Meta:\n        table = 'locker'\n\n",
+        ),
+    ],
+)
+def test_nothing_changed(changing: Changing, edit: tuple[str, str]) -> None:
+    changing.change(edit)
+    before = models(changing)
+
+    assert "Nothing changed" in changing.new().stdout
+    assert models(changing) == before
+
+
+def test_rename_is_not_guessed(changing: Changing) -> None:
+    changing.change((MOTTO, MOTTO.replace("motto", "slogan")))
+    before = models(changing)
+
+    process = changing.new(status=1)
+    assert "team.motto is gone, and slogan is new" in process.stderr
+    assert "--rename team.motto=slogan" in process.stderr
+    assert "--no-rename" in process.stderr
+    wrong = changing.new("--rename", "city=slogan", status=1)
+    assert "--rename city=slogan" in wrong.stderr
+    assert models(changing) == before
+
+
+@pytest.mark.parametrize(("answer", "renamed"), [("y", True), ("n", False)])
+def test_rename_is_asked_at_a_terminal(
+    make_changing: Callable[[str], Changing], answer: str, *, renamed: bool
+) -> None:
+    changing = make_changing("sqlite")
+    changing.change((MOTTO, MOTTO.replace("motto", "slogan")))
+    service = changing.service
+    child = pexpect.spawn(
+        str(service.commands / MIGRATE[0]),
+        [*MIGRATE[1:], "new", "change"],
+        cwd=service.folder,
+        env=service.variables(),
+        encoding="utf-8",
+    )
+    child.expect("team.motto is gone, and slogan is new. Is it the same, renamed")
+    child.sendline(answer)
+    child.expect("Proven")
+    child.wait()
+
+    assert ("RENAME COLUMN" in changing.files()[-1].read_text(encoding="utf-8")) == renamed
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "mysql"], indirect=True)
+def test_is_written_without_a_server(changing: Changing) -> None:
+    changing.change((NICK, NICK.replace("20", "30")))
+    nowhere = f"{changing.service.database.engine}://nobody:secret@127.0.0.1:9/nothing"
+
+    process = changing.new(DATABASE_URL=nowhere)
+
+    assert "not proven" in process.stdout
+    assert "verify" in process.stdout
+    assert "secret" not in process.stdout + process.stderr
+    assert len(changing.files()) == 3
+    changing.service.run(*MIGRATE, "verify")
+
+
+def test_plain_aerich_runs_what_was_written(changing: Changing) -> None:
+    changing.change((NAME, NAME.replace("40", "50")), (TEAM, TEAM.replace("players", "crew")))
+    database = changing.service.database
+    files = changing.files()
+    changing.new()
+    changing.service.run("aerich", "upgrade")
+    assert "No available heads" in changing.service.run("aerich", "heads").stdout
+    assert len(changing.files()) == len(files) + 1
+    for row in ROWS:
+        database.query(row)
+
+    changing.service.run("aerich", "downgrade", "--yes")
+    assert database.query("SELECT count(*) FROM player") == [(2,)]
+    changing.service.run("aerich", "upgrade")
+    assert database.query("SELECT count(*) FROM player") == [(2,)]
+    assert "No changes detected" in changing.service.run("aerich", "migrate").stdout
+
+
+def test_rebuilt_table_never_gives_an_id_twice(make_changing: Callable[[str], Changing]) -> None:
+    changing = make_changing("sqlite")
+    changing.change((NICK, NICK.replace("20", "30")))
+    changing.new()
+    last = "SELECT seq FROM sqlite_sequence WHERE name = 'player'"
+
+    stages = changing.steps("SELECT 1", last, after="DELETE FROM player WHERE id = 2")
+
+    assert [stage[1] for stage in stages[::2]] == [[[2]], [[2]]]
+
+
+def test_scratch_databases_are_dropped(changing: Changing) -> None:
+    database = changing.service.database
+    if database.engine == "sqlite":
+        pytest.skip("SQLite's is a temporary file")
+    changing.change((NICK, NICK.replace("20", "30")))
+    changing.service.run("aerich", "migrate", "--offline", "--name", "broken")
+    file = changing.files()[-1]
+    file.write_text(file.read_text(encoding="utf-8").replace("ALTER", "ALTAR"), encoding="utf-8")
+
+    changing.service.run(*MIGRATE, "verify", status=1)
+
+    name = database.url.rpartition("/")[2]
+    catalogue = {"postgresql": "SELECT datname::text FROM pg_database", "mysql": "SHOW DATABASES"}
+    names = [row[0] for row in database.query(catalogue[database.engine])]
+    assert [other for other in names if other.startswith(name)] == [name]

@@ -41,7 +41,7 @@ async def read(client: BaseDBAsyncClient) -> Schema:
     """Read what each table is made of, Aerich's own left out: values by table and name."""
     found: Schema = {}
     for row in await schema.facts(client):
-        if row["table"] != "aerich":
+        if not row["table"].startswith("aerich"):
             found.setdefault((row["table"], row["name"]), []).append(row["value"] or "")
     return {place: sorted(values) for place, values in found.items()}
 

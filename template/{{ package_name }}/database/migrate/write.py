@@ -19,7 +19,15 @@ from tortoise.fields import db_defaults
 
 from ..config import TORTOISE_ORM
 from . import schema
-from .files import APP, FOLDER, MigrationError, migrations
+from .files import (
+    APP,
+    FOLDER,
+    Migration,
+    MigrationError,
+    content_faults,
+    folder_faults,
+    migrations,
+)
 
 State = dict[str, dict[str, Any]]
 
@@ -35,10 +43,11 @@ class Column:
     name: str
     type: str
     null: bool
-    default: str | None = None
+    default_value: str = ""
     auto: bool = False
     primary: bool = False
     comment: str = ""
+    default: str | None = field(default=None, compare=False)
     fill: str | None = field(default=None, compare=False)
     converted: bool = field(default=False, compare=False)
 
@@ -162,6 +171,7 @@ def _column(described: dict[str, Any], generator: BaseSchemaGenerator, *, primar
         name=described["db_column"],
         type=type_,
         null=described["nullable"],
+        default_value=repr(default),
         default=None if default == "__NOT_SET__" else _sql(default, type_),
         auto=primary and described["generated"],
         primary=primary,
@@ -282,6 +292,13 @@ class Rename:
     def __str__(self) -> str:
         return f"{self.table}.{self.old}={self.new}" if self.table else f"{self.old}={self.new}"
 
+    def clashes(self, other: "Rename") -> bool:
+        return self.table == other.table and (self.old == other.old or self.new == other.new)
+
+    def question(self) -> str:
+        place = f"{self.table}." if self.table else "Table "
+        return f"{place}{self.old} is gone, and {self.new} is new."
+
     def sql(self, *, back: bool = False) -> str:
         old, new = map(schema.quote, (self.new, self.old) if back else (self.old, self.new))
         if self.table:
@@ -326,30 +343,28 @@ class Rename:
         )
 
 
-def _pairs(old: Tables, new: Tables) -> list[Rename]:
-    """List what is gone beside what is new: tables, or columns of the tables that both have."""
-    found = [
-        Rename("", gone, made)
+def _tables_alike(old: Tables, new: Tables) -> list[tuple[Rename, bool]]:
+    """List each table that is gone with each that is new, and whether they look like the same."""
+    return [
+        (Rename("", gone, made), old[gone].columns.keys() == new[made].columns.keys())
         for gone in sorted(old.keys() - new.keys())
         for made in sorted(new.keys() - old.keys())
     ]
-    for name in sorted(old.keys() & new.keys()):
-        before, after = old[name].columns, new[name].columns
-        found += [
-            Rename(name, gone, made)
-            for gone in before
-            if gone not in after
-            for made in after
-            if made not in before
-        ]
-    return found
 
 
-def _alike(rename: Rename, old: Tables, new: Tables) -> bool:
-    if not rename.table:
-        return old[rename.old].columns.keys() == new[rename.new].columns.keys()
-    before, after = old[rename.table].columns[rename.old], new[rename.table].columns[rename.new]
-    return before.type.partition("(")[0] == after.type.partition("(")[0]
+def _columns_alike(old: Tables, new: Tables) -> list[tuple[Rename, bool]]:
+    """List each column that is gone with each of its table that is new, as for tables."""
+    return [
+        (Rename(table, gone.name, made.name), _kind(gone) == _kind(made))
+        for table in sorted(old.keys() & new.keys())
+        for gone in old[table].columns.values()
+        for made in new[table].columns.values()
+        if gone.name not in new[table].columns and made.name not in old[table].columns
+    ]
+
+
+def _kind(column: Column) -> str:
+    return column.type.partition("(")[0]
 
 
 def _renames(
@@ -360,38 +375,28 @@ def _renames(
     ask: Callable[[str], bool] | None,
 ) -> list[Rename]:
     chosen: list[Rename] = []
-    open_questions, left = [], set(answers)
-    for tables_only in (True, False):  # a renamed table's columns can only then be compared
-        for rename in _pairs(old, new):
+    left, unanswered = set(answers), []
+    for pairs in (_tables_alike, _columns_alike):  # a renamed table's columns come afterwards
+        for rename, alike in pairs(old, new):
             names = {str(rename), f"{rename.old}={rename.new}"}
-            taken = any(
-                c.table == rename.table and (c.old == rename.old or c.new == rename.new)
-                for c in chosen
-            )
-            if bool(rename.table) is tables_only or taken:
+            if any(rename.clashes(other) for other in chosen):
                 continue
-            yes = rename in sure or bool(names & left)
-            left -= names
-            if not yes and _alike(rename, old, new):
-                place = f"{rename.table}." if rename.table else ""
-                question = f"{place}{rename.old} is gone and {place}{rename.new} is new"
-                if ask is None:
-                    open_questions.append(f"{question}: is it --rename {rename}?")
-                else:
-                    yes = ask(f"{question}. Is it the same, renamed?")
-            if yes:
-                chosen.append(rename)
-        for rename in chosen:
-            if bool(rename.table) is not tables_only:
-                old = rename.apply(old)
+            if rename in sure or names & left:
+                left -= names
+            elif not alike or (ask and not ask(f"{rename.question()} Is it the same, renamed?")):
+                continue
+            elif not ask:
+                unanswered.append(f"{rename.question()} If it is the same: --rename {rename}")
+                continue
+            chosen.append(rename)
+            old = rename.apply(old)
     if left:
         raise MigrationError(
-            f"--rename {min(left)}: no such column or table is gone, or none is new; "
-            "write old=new, or table.old=new"
+            f"--rename {min(left)}: nothing of the one name is gone, or nothing of the other is new;"
+            " write old=new, or table.old=new"
         )
-    if open_questions:
-        lines = "\n".join(open_questions)
-        raise MigrationError(f"{lines}\nSay so, or --no-rename if nothing was renamed")
+    if unanswered:
+        raise MigrationError("\n".join([*unanswered, "If nothing else was renamed: --no-rename"]))
     return chosen
 
 
@@ -476,6 +481,19 @@ class Written:
     missing: list[str]
 
 
+async def changed_tables(newest: Migration) -> list[str]:
+    """List the tables that changed in the models since the newest migration, without a server."""
+    before, after, _ = await _compared(newest)
+    return sorted(t for t in before.keys() | after if before.get(t) != after.get(t))
+
+
+async def _compared(newest: Migration) -> tuple[Tables, Tables, State]:
+    async with TortoiseContext() as context:
+        await context.init(TORTOISE_ORM)
+        state = decompress_dict(compress_dict(get_models_describe(APP)))
+        return tables(newest.models_state or {}), tables(state, current=True), state
+
+
 async def write(name: str, answers: list[str], ask: Callable[[str], bool] | None) -> Written | None:
     """Write the next migration, without a server.
 
@@ -497,25 +515,18 @@ async def write(name: str, answers: list[str], ask: Callable[[str], bool] | None
             f"{name!r} cannot name a migration (Aerich would pass over it): use a-z, 0-9 and _"
         )
     known = migrations()
-    last = known[-1] if known else None
-    if last is None or last.models_state is None:
-        raise MigrationError("there is no migration to start from: make the first one")
-    if len(known) > 1 and known[-2].number == last.number:
-        raise MigrationError(
-            f"{known[-2].name} and {last.name} have the same number: type renumber first"
-        )
-    async with TortoiseContext() as context:
-        await context.init(TORTOISE_ORM)
-        state = decompress_dict(compress_dict(get_models_describe(APP)))
-        before, after = tables(last.models_state), tables(state, current=True)
-    sure = {
-        Rename("", last.models_state[model]["table"], described["table"])
-        for model, described in state.items()
-        if model in last.models_state
-    }
-    renames = _renames(before, after, sure, answers, ask)
+    if faults := folder_faults() or content_faults(known):
+        raise MigrationError("\n".join([*faults, "Nothing was written."]))
+    before, after, state = await _compared(known[-1])
     if before == after:
         return None
+    old_state = known[-1].models_state or {}
+    sure = {
+        Rename("", old_state[model]["table"], described["table"])
+        for model, described in state.items()
+        if model in old_state
+    }
+    renames = _renames(before, after, sure, answers, ask)
     old = before
     for rename in renames:
         old = rename.apply(old)
@@ -523,11 +534,11 @@ async def write(name: str, answers: list[str], ask: Callable[[str], bool] | None
     values = {place: f"<{'.'.join(place)}>" for place in missing}
     there = [rename.sql() for rename in renames] + statements(old, after, values)
     back = statements(after, old, {}) + [r.sql(back=True) for r in reversed(renames)]
-    path = FOLDER / f"{last.number + 1}_{datetime.now(UTC):%Y%m%d%H%M%S}_{name}.py"
+    path = FOLDER / f"{known[-1].number + 1}_{datetime.now(UTC):%Y%m%d%H%M%S}_{name}.py"
     wanted = [f"{'.'.join(place)} {words}" for place, words in missing.items()]
     with path.open("x", encoding="utf-8") as file:
         file.write(_text(schema.frame(there), schema.frame(back), state, wanted))
-    return Written(last.number + 1, path, wanted)
+    return Written(known[-1].number + 1, path, wanted)
 
 
 def _text(upgrade: list[str], downgrade: list[str], state: State, missing: list[str]) -> str:
