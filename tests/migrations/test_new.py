@@ -394,20 +394,3 @@ def test_rebuilt_table_never_gives_an_id_twice(make_changing: Callable[[str], Ch
     stages = changing.steps("SELECT 1", last, after="DELETE FROM player WHERE id = 2")
 
     assert [stage[1] for stage in stages[::2]] == [[[2]], [[2]]]
-
-
-def test_scratch_databases_are_dropped(changing: Changing) -> None:
-    database = changing.service.database
-    if database.engine == "sqlite":
-        pytest.skip("SQLite's is a temporary file")
-    changing.change((NICK, NICK.replace("20", "30")))
-    changing.service.run("aerich", "migrate", "--offline", "--name", "broken")
-    file = changing.files()[-1]
-    file.write_text(file.read_text(encoding="utf-8").replace("ALTER", "ALTAR"), encoding="utf-8")
-
-    changing.service.run(*MIGRATE, "verify", status=1)
-
-    name = database.url.rpartition("/")[2]
-    catalogue = {"postgresql": "SELECT datname::text FROM pg_database", "mysql": "SHOW DATABASES"}
-    names = [row[0] for row in database.query(catalogue[database.engine])]
-    assert [other for other in names if other.startswith(name)] == [name]

@@ -1,11 +1,12 @@
 """`verify` finds what is wrong with the migrations that plain Aerich makes, engine by engine."""
 
 import re
+import signal
 
 import pytest
 
 from .support import MIGRATE, Changing
-from .test_new import CHANGES, NICK, Change, after
+from .test_new import CHANGES, CITY, MOTTO, NICK, Change, after
 
 AERICH = ("aerich", "migrate", "--offline", "--no-input", "--name", "aerich")
 
@@ -75,3 +76,66 @@ def test_finds_what_aerich_writes_wrong(changing: Changing, name: str) -> None:
 
     assert re.search(expected, process.stdout + process.stderr)
     assert "Traceback" not in process.stderr
+
+
+def databases(changing: Changing) -> list[str]:
+    """List the databases whose names begin as the service's."""
+    database = changing.service.database
+    name = database.url.rpartition("/")[2]
+    catalogue = {"postgresql": "SELECT datname::text FROM pg_database", "mysql": "SHOW DATABASES"}
+    rows = database.query(catalogue[database.engine])
+    return [str(other).removeprefix(name) for (other,) in rows if str(other).startswith(name)]
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "mysql"], indirect=True)
+def test_scratch_databases_are_dropped_after_a_failure(changing: Changing) -> None:
+    changing.change((NICK, NICK.replace("20", "30")))
+    changing.new()
+    file = changing.files()[-1]
+    file.write_text(file.read_text(encoding="utf-8").replace("ALTER", "ALTAR"), encoding="utf-8")
+
+    assert "ALTAR" in changing.service.run(*MIGRATE, "verify", status=1).stderr
+
+    assert databases(changing) == [""]
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "mysql"], indirect=True)
+def test_scratch_databases_are_dropped_after_ctrl_c(changing: Changing) -> None:
+    changing.change((NICK, NICK.replace("20", "30")))
+    changing.new()
+    file = changing.files()[-1]
+    wait = {"postgresql": "SELECT pg_sleep(60);", "mysql": "SELECT SLEEP(60);"}
+    text = file.read_text(encoding="utf-8")
+    text = text.replace("ALTER", f"{wait[changing.service.database.engine]} ALTER", 1)
+    file.write_text(text, encoding="utf-8")
+    process = changing.service.popen(*MIGRATE, "verify")
+    running = {
+        "postgresql": "SELECT count(*) FROM pg_stat_activity"
+        " WHERE query LIKE 'SELECT pg_sleep(60)%' AND datname LIKE '{}~_verify~_%' ESCAPE '~'",
+        "mysql": "SELECT count(*) FROM information_schema.processlist"
+        " WHERE info LIKE 'SELECT SLEEP(60)%' AND db LIKE '{}~_verify~_%' ESCAPE '~'",
+    }[changing.service.database.engine].format(changing.service.database.url.rpartition("/")[2])
+    while changing.service.database.query(running) == [(0,)]:
+        assert process.poll() is None, process.communicate()[0]
+
+    process.send_signal(signal.SIGINT)
+
+    output = process.communicate(timeout=30)[0]
+    assert process.returncode != 0
+    assert "Traceback" not in output
+    assert databases(changing) == [""]
+
+
+def test_finds_what_hand_written_sql_leaves_out(changing: Changing) -> None:
+    changing.change((CITY, CITY.replace("30", "31")), after(MOTTO, "age = fields.IntField()"))
+    changing.new(status=1)
+    file = changing.files()[-1]
+    text = file.read_text(encoding="utf-8")
+    empty = re.sub(r'(?s)(?<=return """).*?(?=""")', "SELECT 1;", text)
+    file.write_text(re.sub(r"\n.*NotImplementedError.*", "", empty), encoding="utf-8")
+
+    faults = changing.service.run(*MIGRATE, "verify", status=1).stderr.splitlines()
+
+    assert any(re.match("team: column age .*made by the models only", fault) for fault in faults)
+    if changing.service.database.engine == "mysql":
+        assert any(re.match(r"team: column city is varchar\(30\)", fault) for fault in faults)

@@ -8,6 +8,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
@@ -120,7 +121,6 @@ def new(
     no_rename: Annotated[bool, typer.Option("--no-rename", help="Nothing else was.")] = False,
 ) -> None:
     """Write the next migration from what changed in the models, without a server, and prove it."""
-    from .dialect import ERRORS  # noqa: PLC0415 - as in the other commands
     from .write import write  # noqa: PLC0415 - as in the other commands
 
     ask = typer.confirm if sys.stdin.isatty() else None
@@ -131,13 +131,28 @@ def new(
     typer.echo(f"Wrote {written.path}: read it")
     for line in written.missing:
         typer.echo(f"Write by hand: {line}", err=True)
-    try:
-        proven = not written.missing and _prove(written.number - 1)
-    except ERRORS as error:
-        typer.echo(f"It is not proven ({reason(error)}). With a server: `{COMMAND} verify`")
-        return
-    if not proven:
+    if written.missing:
         raise typer.Exit(1)
+    _finish(written.number - 1)
+
+
+@app.command()
+def renumber(
+    names: Annotated[list[str] | None, typer.Argument(help="The files, or their names.")] = None,
+) -> None:
+    """Make migrations the last ones, after a merge of branches that used the same numbers."""
+    from . import apply  # noqa: PLC0415 - as in the other commands
+    from .dialect import ERRORS  # noqa: PLC0415 - as in the other commands
+    from .write import renumber as move  # noqa: PLC0415 - as in the other commands
+
+    try:
+        applied = asyncio.run(apply.read()).applied
+    except ERRORS:
+        applied = []
+    moved = _run(move([Path(name).name for name in names or []], applied))
+    for path in moved:
+        typer.echo(f"Moved to {path}")
+    _finish(int(moved[0].name.partition("_")[0]) - 1)
 
 
 @app.command()
@@ -165,6 +180,19 @@ def _prove(since: int) -> bool:
     if not faults:
         typer.echo("Proven: the migrations make what the models want, and can be taken back")
     return not faults
+
+
+def _finish(since: int) -> None:
+    """Prove what was written, if a server answers."""
+    from .dialect import ERRORS  # noqa: PLC0415 - as in the commands
+
+    try:
+        proven = _prove(since)
+    except ERRORS as error:
+        typer.echo(f"It is not proven ({reason(error)}). With a server: `{COMMAND} verify`")
+        return
+    if not proven:
+        raise typer.Exit(1)
 
 
 def _run(work: Coroutine[object, object, T]) -> T:

@@ -136,6 +136,7 @@ async def mark(name: str, *, applied: bool, lock_timeout: float = 60) -> None:
         MigrationError: there is no such migration, or it is not the next one to be marked.
     """
     async with _migrating(lock_timeout) as client:
+        await refuse_unfinished(client, name)
         state = await read_state(client)
         migration = next((file for file in migrations() if file.name == name), None)
         if migration is None:

@@ -93,6 +93,9 @@ class Migration:
             return await cast("Callable[[BaseDBAsyncClient], Awaitable[str]]", write)(client)
         except NotImplementedError as error:  # `new` left something to be written by hand
             raise MigrationError(f"{self.name} is unfinished: {error}") from error
+        except Exception as error:
+            fault = f"{type(error).__name__}: {error}"
+            raise MigrationError(f"{self.name}: {function}() failed: {fault}") from error
 
 
 def migrations() -> list[Migration]:

@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -10,7 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from aerich.migrate import Migrate
-from aerich.utils import compress_dict, decompress_dict, get_models_describe
+from aerich.utils import (
+    compress_dict,
+    decompress_dict,
+    get_formatted_compressed_data,
+    get_models_describe,
+)
 from tortoise import Tortoise
 from tortoise.backends.base.schema_generator import BaseSchemaGenerator
 from tortoise.connection import get_connection
@@ -21,6 +27,7 @@ from ..config import TORTOISE_ORM
 from . import schema
 from .files import (
     APP,
+    COMMAND,
     FOLDER,
     Migration,
     MigrationError,
@@ -556,3 +563,62 @@ def _text(upgrade: list[str], downgrade: list[str], state: State, missing: list[
         head = "async def upgrade(db: BaseDBAsyncClient) -> str:\n"
         text = text.replace(head, f"{head}    raise NotImplementedError({todo!r})\n", 1)
     return text
+
+
+async def renumber(names: list[str], applied: list[str]) -> list[Path]:
+    """Make migrations the last ones, so that the next one sees what two branches changed.
+
+    Args:
+        names: the files, or none for those whose number another, applied one has too.
+        applied: the names that the database has.
+
+    Raises:
+        MigrationError: it is not certain which to move, or one of them cannot be moved.
+    """
+    moved = _to_move(names, applied)
+    kept = [migration for migration in migrations() if migration not in moved]
+    if [migration.number for migration in kept] != list(range(len(kept))):
+        raise MigrationError("The others' numbers would have a gap: name all files of your branch")
+    async with TortoiseContext() as context:
+        await context.init(TORTOISE_ORM)
+        state = get_formatted_compressed_data(get_models_describe(APP))
+    made = []
+    for number, migration in enumerate(moved, len(kept)):
+        path = FOLDER / f"{number}_{migration.name.partition('_')[2]}"
+        if path == migration.path:
+            raise MigrationError(f"{migration.name} is the last already: nothing to do")
+        text, count = re.subn(
+            r"(?ms)^MODELS_STATE = \(.*?^\)",
+            f"MODELS_STATE = (\n    {state}\n)",
+            migration.path.read_text(encoding="utf-8"),
+        )
+        if count != 1:
+            raise MigrationError(f"{migration.name} has no MODELS_STATE as Aerich writes it")
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+        migration.path.unlink()
+        made.append(path)
+    return made
+
+
+def _to_move(names: list[str], applied: list[str]) -> list[Migration]:
+    files = {migration.name: migration for migration in migrations()}
+    if names:
+        for name in names:
+            if name not in files:
+                raise MigrationError(f"There is no migration {name}: `{COMMAND} status` lists them")
+            if name in applied:
+                raise MigrationError(
+                    f"{name} is applied in this database: renumber the other one, or take this one "
+                    f"back first with `{COMMAND} downgrade {files[name].number - 1}`"
+                )
+        return [migration for name, migration in files.items() if name in names]
+    numbers = Counter(migration.number for migration in files.values())
+    twice = [migration for migration in files.values() if numbers[migration.number] > 1]
+    moved = [migration for migration in twice if migration.name not in applied]
+    if not twice:
+        raise MigrationError("No two migrations have the same number: nothing to do")
+    if len(moved) != len(twice) - len({migration.number for migration in twice}):
+        listed = " or ".join(migration.name for migration in twice)
+        raise MigrationError(f"Which is not released yet? `{COMMAND} renumber` {listed}")
+    return moved
