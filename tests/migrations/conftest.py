@@ -9,6 +9,9 @@ from ..support.databases import new_database
 from ..support.services import Service
 from .support import BEFORE, MIGRATE, MODELS, Changing
 
+# Python would take what is edited twice within a second for unchanged
+NO_BYTECODE = {"PYTHONDONTWRITEBYTECODE": "1"}
+
 
 @pytest.fixture(scope="session")
 def _bases(
@@ -21,10 +24,11 @@ def _bases(
         if engine not in bases:
             rendered, commands = _renders(engine)
             folder = tmp_path_factory.mktemp("base") / engine
-            shutil.copytree(rendered, folder, ignore=shutil.ignore_patterns(".venv"))
+            shutil.copytree(rendered, folder, ignore=shutil.ignore_patterns(".venv", "__pycache__"))
             (folder / MODELS).write_text(BEFORE, encoding="utf-8")
             with new_database(engine, folder) as database:
-                Service(folder, commands, database).run(*MIGRATE, "new", "models")
+                service = Service(folder, commands, database, environment=NO_BYTECODE)
+                service.run(*MIGRATE, "new", "models")
             bases[engine] = folder, commands
         return bases[engine]
 
@@ -42,7 +46,8 @@ def make_changing(
             folder, commands = _bases(engine)
             shutil.copytree(folder, tmp_path / "service")
             database = stack.enter_context(new_database(engine, tmp_path))
-            return Changing(Service(tmp_path / "service", commands, database))
+            service = Service(tmp_path / "service", commands, database, environment=NO_BYTECODE)
+            return Changing(service)
 
         yield make
 

@@ -92,9 +92,9 @@ def test_scratch_databases_are_dropped_after_a_failure(changing: Changing) -> No
     changing.change((NICK, NICK.replace("20", "30")))
     changing.new()
     file = changing.files()[-1]
-    file.write_text(file.read_text(encoding="utf-8").replace("ALTER", "ALTAR"), encoding="utf-8")
+    file.write_text(file.read_text(encoding="utf-8").replace("ALTER", "ALTERED"), encoding="utf-8")
 
-    assert "ALTAR" in changing.service.run(*MIGRATE, "verify", status=1).stderr
+    assert "ALTERED" in changing.service.run(*MIGRATE, "verify", status=1).stderr
 
     assert databases(changing) == [""]
 
