@@ -38,21 +38,21 @@ def _bases(
 @pytest.fixture
 def make_changing(
     _bases: Callable[[str], tuple[Path, Path]], tmp_path: Path
-) -> Iterator[Callable[[str], Changing]]:
+) -> Iterator[Callable[..., Changing]]:
     """Make services with the models of `BEFORE`, to be changed."""
     with ExitStack() as stack:
 
-        def make(engine: str) -> Changing:
+        def make(engine: str, name: str = "service") -> Changing:
             folder, commands = _bases(engine)
-            shutil.copytree(folder, tmp_path / "service")
+            shutil.copytree(folder, tmp_path / name)
             database = stack.enter_context(new_database(engine, tmp_path))
-            service = Service(tmp_path / "service", commands, database, environment=NO_BYTECODE)
+            service = Service(tmp_path / name, commands, database, environment=NO_BYTECODE)
             return Changing(service)
 
         yield make
 
 
 @pytest.fixture
-def changing(engine: str, make_changing: Callable[[str], Changing]) -> Changing:
+def changing(engine: str, make_changing: Callable[..., Changing]) -> Changing:
     """One of each engine."""
     return make_changing(engine)

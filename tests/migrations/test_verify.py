@@ -2,6 +2,7 @@
 
 import re
 import signal
+from collections.abc import Callable
 
 import pytest
 
@@ -139,3 +140,22 @@ def test_finds_what_hand_written_sql_leaves_out(changing: Changing) -> None:
     assert any(re.match("team: column age .*made by the models only", fault) for fault in faults)
     if changing.service.database.engine == "mysql":
         assert any(re.match(r"team: column city is varchar\(30\)", fault) for fault in faults)
+
+
+def test_trigger_is_not_lost_silently(make_changing: Callable[..., Changing]) -> None:
+    changing = make_changing("sqlite")
+    changing.change(after(MOTTO, "age = fields.IntField(null=True)"))
+    changing.new()
+    file = changing.files()[-1]
+    trigger = "CREATE TRIGGER older AFTER UPDATE ON team BEGIN UPDATE team SET age = 1; END;"
+    text = file.read_text(encoding="utf-8").replace("ALTER", f"{trigger}\n ALTER", 1)
+    text = text.replace(
+        'return """\n        ALTER TABLE "team" DROP',
+        'return """DROP TRIGGER older; ALTER TABLE "team" DROP',
+    )
+    file.write_text(text, encoding="utf-8")
+    changing.service.run(*MIGRATE, "verify")
+
+    changing.change((CITY, CITY.replace("30", "31")))
+
+    assert "team loses its trigger older" in changing.new(status=1).stderr

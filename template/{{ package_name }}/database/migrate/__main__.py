@@ -156,6 +156,18 @@ def renumber(
 
 
 @app.command()
+def baseline(*, yes: Yes = False) -> None:
+    """Begin the migrations anew, after the service has moved to another database engine."""
+    from .write import baseline as begin  # noqa: PLC0415 - as in the other commands
+
+    path, replaced = _run(begin(force=yes))
+    typer.echo(f"Wrote {path}: read it")
+    if replaced:
+        typer.echo(f"Moved the migrations before it to {replaced}: delete them when all is well")
+    _finish(0)
+
+
+@app.command()
 def check() -> None:
     """Check the files and the models against each other, without a database."""
     faults = folder_faults() + content_faults(migrations())

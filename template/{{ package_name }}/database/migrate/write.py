@@ -22,8 +22,10 @@ from tortoise.backends.base.schema_generator import BaseSchemaGenerator
 from tortoise.connection import get_connection
 from tortoise.context import TortoiseContext
 from tortoise.fields import db_defaults
+from tortoise.utils import get_schema_sql
 
 from ..config import TORTOISE_ORM
+from ..engine import OTHER_ENGINES
 from . import schema
 from .files import (
     APP,
@@ -552,8 +554,7 @@ def _text(upgrade: list[str], downgrade: list[str], state: State, missing: list[
     """Write a migration file in Aerich's form; one that misses something raises when it is run."""
 
     def joined(sql: list[str]) -> str:
-        text = "".join(f"{statement};\n        " for statement in sql)
-        return text.replace("\\", "\\\\").replace('"""', '\\"""')
+        return _escaped("".join(f"{statement};\n        " for statement in sql))
 
     text = Migrate.build_migration_file_text(joined(upgrade), state, joined(downgrade))
     if "BEGIN" in upgrade:
@@ -563,6 +564,44 @@ def _text(upgrade: list[str], downgrade: list[str], state: State, missing: list[
         head = "async def upgrade(db: BaseDBAsyncClient) -> str:\n"
         text = text.replace(head, f"{head}    raise NotImplementedError({todo!r})\n", 1)
     return text
+
+
+def _escaped(sql: str) -> str:
+    return sql.replace("\\", "\\\\").replace('"""', '\\"""')
+
+
+async def baseline(*, force: bool) -> tuple[Path, Path | None]:
+    """Write a first migration of today's models, in the place of all migrations of another engine.
+
+    Args:
+        force: whether to replace migrations of this engine too.
+
+    Returns:
+        The file, and the folder where the others are now, if there were any.
+
+    Raises:
+        MigrationError: the migrations are of this engine, and so perhaps applied somewhere.
+    """
+    files = [migration.path for migration in migrations()]
+    foreign = any(OTHER_ENGINES.search(path.read_text(encoding="utf-8")) for path in files)
+    if files and not (foreign or force):
+        raise MigrationError(
+            f"{files[0].name} is written for this database: where it is applied, it would still be "
+            "needed. If it is applied nowhere, add --yes"
+        )
+    async with TortoiseContext() as context:
+        await context.init(TORTOISE_ORM)
+        sql, state = get_schema_sql(get_connection("default"), safe=True), get_models_describe(APP)
+    now = f"{datetime.now(UTC):%Y%m%d%H%M%S}"
+    replaced = FOLDER.parent / f"replaced_{now}"
+    if files:
+        replaced.mkdir()
+    for path in files:
+        path.rename(replaced / path.name)
+    path = FOLDER / f"0_{now}_init.py"
+    with path.open("x", encoding="utf-8") as file:
+        file.write(Migrate.build_migration_file_text(_escaped(sql), state))
+    return path, replaced if files else None
 
 
 async def renumber(names: list[str], applied: list[str]) -> list[Path]:
