@@ -53,10 +53,12 @@ class BriefStartError:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_briefly(message: Message) -> None:
-            # Starlette sends this while it handles the error
-            error = sys.exception()
+            error = sys.exception()  # Starlette sends the message while it handles the error
             if message["type"] == "lifespan.startup.failed" and isinstance(error, StartError):
                 message = {**message, "message": str(error)}
             await send(message)
 
-        await self.app(scope, receive, send_briefly if scope["type"] == "lifespan" else send)
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send_briefly)
+        else:
+            await self.app(scope, receive, send)

@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import socket
 
 import pytest
 
@@ -337,35 +338,51 @@ def test_mysql_first_statement_fails(make_service: MakeService) -> None:
     assert service.database.tables() == {"users", "aerich"}
 
 
-def test_mysql_killed_within_a_statement(make_service: MakeService) -> None:
-    service = make_service("mysql")
+def kill_within(service: Service, slow: str) -> None:
+    """Kill an upgrade while the server runs the second statement of three, which takes 2 s."""
     upgrade(service)
     service.database.query("CREATE TABLE slow (id INT)")
+    service.database.query("CREATE TABLE once (id INT)")
     write_migration(
         service,
         "1_2026_slow",
-        "CREATE TABLE half (id INT)",
-        "INSERT INTO slow SELECT SLEEP(2)",
+        "INSERT INTO once VALUES (1)",
+        slow,
         "CREATE TABLE rest (id INT)",
     )
     process = service.popen(*MIGRATE, "upgrade")
     wait_until(
         lambda: service.database.query(
             "SELECT 1 FROM information_schema.processlist"
-            " WHERE db = DATABASE() AND info LIKE 'INSERT INTO slow SELECT SLEEP%'"
+            f" WHERE db = DATABASE() AND info LIKE '{slow}%'"
         ),
         "the slow statement runs",
     )
     process.send_signal(signal.SIGKILL)
     process.communicate()
 
+
+def test_mysql_killed_within_a_statement(make_service: MakeService) -> None:
+    service = make_service("mysql")
+    kill_within(service, "INSERT INTO slow SELECT SLEEP(2)")
+
     output = words(upgrade(service, status=1))
 
-    assert "committed CREATE TABLE half (id INT); unknown INSERT INTO slow" in output
+    assert "committed INSERT INTO once VALUES (1); unknown INSERT INTO slow" in output
     assert "not run CREATE TABLE rest (id INT)" in output
     assert applied(service) == [FIRST]
     # the server went on with it, and the lock was free only afterwards
     assert service.database.query("SELECT count(*) FROM slow") == [(1,)]
+
+
+def test_mysql_killed_within_a_statement_that_may_run_again(make_service: MakeService) -> None:
+    service = make_service("mysql")
+    kill_within(service, "SELECT SLEEP(2)")
+
+    assert "Applied 1 migration" in upgrade(service)
+
+    assert service.database.query("SELECT id FROM once") == [(1,)]
+    assert service.database.tables() == {"users", "aerich", "slow", "once", "rest"}
 
 
 def test_status(service: Service) -> None:
@@ -444,6 +461,17 @@ def test_unusable_server_is_one_line(service: Service, fault: str) -> None:
         process = service.run(*MIGRATE, *command, status=1, DATABASE_URL=url)
         assert re.fullmatch(r"The database cannot be used: .*\n", process.stderr)
         assert "secret" not in process.stderr
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "mysql"], indirect=True)
+def test_server_that_never_answers(service: Service) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        url = re.sub(r"@.*/", f"@127.0.0.1:{port}/", service.database.url)
+
+        process = service.run(*MIGRATE, "upgrade", "--timeout", "1", status=1, DATABASE_URL=url)
+
+    assert process.stderr == "The database cannot be used: it does not answer\n"
 
 
 def test_help(make_service: MakeService) -> None:

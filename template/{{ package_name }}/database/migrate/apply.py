@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import typer
 from aerich.models import Aerich
@@ -37,6 +37,7 @@ __all__ = ["apply", "downgrade", "mark", "print_sql", "read", "revert", "split",
 
 POLL = 0.2  # seconds between two attempts to take the lock
 REMIND = 5.0  # seconds between two messages about who has it
+ANSWER = 10.0  # seconds that connecting and a last look at the lock may take
 
 
 async def apply(client: BaseDBAsyncClient, migration: Migration, *, locked: bool = False) -> None:
@@ -208,7 +209,10 @@ async def _migrating(lock_timeout: float) -> AsyncIterator[BaseDBAsyncClient]:
             typer.echo(f"{message} ({waited:.0f} of {lock_timeout:g} s)", err=True)
         await asyncio.sleep(min(POLL, lock_timeout - waited))
 
-    async with _connected(**session()) as client, migration_lock(client, wait):
+    async with _connected(**session()) as client, AsyncExitStack() as stack:
+        # Statements may take any time, so that a server which accepts and never answers would too
+        async with asyncio.timeout(lock_timeout + ANSWER):
+            await stack.enter_async_context(migration_lock(client, wait))
         yield client
 
 

@@ -34,6 +34,8 @@ def reason(error: BaseException) -> str:
     """Say in one line why the database cannot be used."""
     if isinstance(error, DBConnectionError) and error.__context__:
         error = error.__context__  # Tortoise's own message is a dump of its configuration
+    if isinstance(error, TimeoutError):
+        return "it does not answer"
     return " ".join(str(error).split()) or type(error).__name__
 
 
