@@ -509,8 +509,8 @@ async def write(name: str, answers: list[str], ask: Callable[[str], bool] | None
     Args:
         name: what changes, for the file's name.
         answers: renames, as `old=new` or `table.old=new`.
-        ask: how to ask about a possible rename that `answers` does not answer; without it there
-            are none that were not answered.
+        ask: asks whether something was renamed that `answers` says nothing of; None where there is
+            nobody to ask.
 
     Returns:
         The migration, or None if the models did not change.
@@ -519,9 +519,9 @@ async def write(name: str, answers: list[str], ask: Callable[[str], bool] | None
         MigrationError: the name cannot be used, the migrations are not in order, or an answer is
             missing or wrong.
     """
-    if not re.fullmatch(r"[a-z0-9_]+", name):
+    if not re.fullmatch(r"[a-z0-9_]{1,200}", name):
         raise MigrationError(
-            f"{name!r} cannot name a migration (Aerich would pass over it): use a-z, 0-9 and _"
+            f"{name!r} cannot name a migration: use a-z, 0-9 and _, since Aerich ignores other names"
         )
     known = migrations()
     if faults := folder_faults() or content_faults(known):
