@@ -8,11 +8,13 @@ import asyncio
 import json
 import sys
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
 
 from .files import (
+    COMMAND,
     MigrationError,
     content_faults,
     folder_faults,
@@ -91,6 +93,81 @@ def status(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON."
 
 
 @app.command()
+def verify(
+    since: Annotated[int, typer.Option(min=-1, help="The newest released migration.")] = 0,
+) -> None:
+    """Prove that the migrations make what the models want, and that the new ones go both ways.
+
+    They run in databases of their own beside the configured one, which are dropped afterwards.
+    """
+    from .dialect import ERRORS  # noqa: PLC0415 - as in the other commands
+
+    try:
+        proven = _prove(since)
+    except ERRORS as error:
+        typer.echo(f"The database server cannot be used: {reason(error)}", err=True)
+        proven = False
+    if not proven:
+        raise typer.Exit(1)
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="What changes, in a-z, 0-9 and _.")],
+    rename: Annotated[
+        list[str] | None, typer.Option(help="What was renamed: old=new, or table.old=new.")
+    ] = None,
+    *,
+    no_rename: Annotated[bool, typer.Option("--no-rename", help="Nothing else was.")] = False,
+) -> None:
+    """Write the next migration from what changed in the models, without a server, and prove it."""
+    from .write import write  # noqa: PLC0415 - as in the other commands
+
+    ask = typer.confirm if sys.stdin.isatty() else None
+    written = _run(write(name, rename or [], (lambda _: False) if no_rename else ask))
+    if written is None:
+        typer.echo("Nothing changed: the models want what the migrations make")
+        return
+    typer.echo(f"Wrote {written.path}: read it")
+    for line in written.missing:
+        typer.echo(f"Write by hand: {line}", err=True)
+    if written.missing:
+        raise typer.Exit(1)
+    _finish(written.number - 1)
+
+
+@app.command()
+def renumber(
+    names: Annotated[list[str] | None, typer.Argument(help="The files, or their names.")] = None,
+) -> None:
+    """Make migrations the last ones, after a merge of branches that used the same numbers."""
+    from . import apply  # noqa: PLC0415 - as in the other commands
+    from .dialect import ERRORS  # noqa: PLC0415 - as in the other commands
+    from .write import renumber as move  # noqa: PLC0415 - as in the other commands
+
+    try:
+        applied = asyncio.run(apply.read()).applied
+    except ERRORS:
+        applied = []
+    moved = _run(move([Path(name).name for name in names or []], applied))
+    for path in moved:
+        typer.echo(f"Moved to {path}")
+    _finish(int(moved[0].name.partition("_")[0]) - 1)
+
+
+@app.command()
+def baseline(*, yes: Yes = False) -> None:
+    """Begin the migrations anew, after the service has moved to another database engine."""
+    from .write import baseline as begin  # noqa: PLC0415 - as in the other commands
+
+    path, replaced = _run(begin(force=yes))
+    typer.echo(f"Wrote {path}: read it")
+    if replaced:
+        typer.echo(f"Moved the migrations before it to {replaced}: delete them when all is well")
+    _finish(0)
+
+
+@app.command()
 def check() -> None:
     """Check the files and the models against each other, without a database."""
     faults = folder_faults() + content_faults(migrations())
@@ -101,6 +178,33 @@ def check() -> None:
     if faults:
         raise typer.Exit(1)
     typer.echo("The models and the migrations agree")
+
+
+def _prove(since: int) -> bool:
+    from .verify import verify  # noqa: PLC0415 - as in the commands
+
+    try:
+        faults = asyncio.run(verify(since))
+    except MigrationError as error:
+        faults = [str(error)]
+    for fault in faults:
+        typer.echo(fault, err=True)
+    if not faults:
+        typer.echo("Proven: the migrations make what the models want, and can be taken back")
+    return not faults
+
+
+def _finish(since: int) -> None:
+    """Prove what was written, if a server answers."""
+    from .dialect import ERRORS  # noqa: PLC0415 - as in the commands
+
+    try:
+        proven = _prove(since)
+    except ERRORS as error:
+        typer.echo(f"It is not proven ({reason(error)}). With a server: `{COMMAND} verify`")
+        return
+    if not proven:
+        raise typer.Exit(1)
 
 
 def _run(work: Coroutine[object, object, T]) -> T:
