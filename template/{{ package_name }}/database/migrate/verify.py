@@ -157,7 +157,7 @@ def _is_trigger(fact: tuple[str, str]) -> bool:
 
 
 def _lost_triggers(migration: Migration, sql: str, stages: list[Schema]) -> list[str]:
-    """Find triggers that went with a table that was built anew, as SQLite needs it."""
+    """Find triggers that went with a table that was built anew."""
     lost = filter(_is_trigger, stages[-2].keys() - stages[-1].keys())
     return [
         f"{migration.name}: {table} loses its {name}; write at the end of the file what makes it"
@@ -167,7 +167,7 @@ def _lost_triggers(migration: Migration, sql: str, stages: list[Schema]) -> list
 
 
 async def _unfilled(client: BaseDBAsyncClient, before: Tables, after: Tables) -> list[str]:
-    """Find new columns whose default existing rows lack: MySQL gives them '' without a word."""
+    """Find new columns whose default existing rows lack: they may hold '' without a word."""
     faults = []
     for name in before.keys() & after.keys():
         for column in after[name].columns.values():

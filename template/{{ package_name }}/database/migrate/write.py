@@ -208,7 +208,7 @@ def _sql(value: object, type_: str) -> str | None:
     if value is None:
         return "NULL"
     if isinstance(value, bool):
-        return str(value) if schema.DIALECT == "postgres" else str(int(value))
+        return schema.BOOLEANS[value]
     if isinstance(value, str):
         call = re.fullmatch(r"(SqlDefault|Now|RandomHex)\((.*)\)", value, re.DOTALL)
         if call:
@@ -337,7 +337,7 @@ class Rename:
                 foreign_keys=frozenset(
                     replace(
                         f,
-                        # MySQL renames those that it has named itself with their table
+                        # one that the engine has named after the table is renamed with it
                         names=tuple(
                             n.replace(f"{table.name}_ibfk_", f"{self._table(table.name)}_ibfk_")
                             for n in f.names
