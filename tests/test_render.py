@@ -35,8 +35,10 @@ NAMES: list[Answers] = [
     {"project_name": "x" * 100, "project_slug": "x" * 100, "project_description": "y" * 100},
 ]
 COMBINATIONS: list[Answers] = [
-    {"database": engine, "license": license_, **names}
-    for engine, license_, names in itertools.product(ENGINES, LICENSES, NAMES)
+    {"database": engine, "license": license_, "accounts": accounts, **names}
+    for engine, license_, accounts, names in itertools.product(
+        ENGINES, LICENSES, (True, False), NAMES
+    )
 ]
 WINDOWS_DEVICES = {
     "con",
@@ -63,7 +65,9 @@ def rendered(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Render
     return get
 
 
-@pytest.fixture(params=COMBINATIONS, ids=lambda a: f"{a['database']}-{a['license']}-{len(a)}")
+@pytest.fixture(
+    params=COMBINATIONS, ids=lambda a: f"{a['database']}-{a['license']}-{a['accounts']}-{len(a)}"
+)
 def answers(request: pytest.FixtureRequest) -> Answers:
     combination: Answers = request.param
     return combination

@@ -19,9 +19,18 @@ def configure_logging() -> None:
     ]
     last: list[Processor]
     if settings.environment == "production":
-        last = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        # without the variables, which may hold secrets
+        tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        last = [
+            structlog.processors.ExceptionRenderer(tracebacks),
+            structlog.processors.JSONRenderer(),
+        ]
     else:
-        last = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        last = [
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            )
+        ]
     formatter = structlog.stdlib.ProcessorFormatter
     handler = logging.StreamHandler()
     handler.setFormatter(
