@@ -54,7 +54,6 @@ BAD = {
     ],
     "license": ["GPL", ""],
     "database": ["oracle", "", "SQLite"],
-    "accounts": ["perhaps"],
 }
 GOOD = {
     "project_name": [

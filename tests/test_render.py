@@ -36,8 +36,8 @@ NAMES: list[Answers] = [
 ]
 COMBINATIONS: list[Answers] = [
     {"database": engine, "license": license_, "accounts": accounts, **names}
-    for engine, license_, accounts, names in itertools.product(
-        ENGINES, LICENSES, (True, False), NAMES
+    for engine, (license_, accounts), names in itertools.product(
+        ENGINES, [*((name, True) for name in LICENSES), ("MIT", False)], NAMES
     )
 ]
 WINDOWS_DEVICES = {
@@ -178,7 +178,7 @@ def test_is_small(engine: str, rendered: Rendered) -> None:
     files = [file for file in package.rglob("*.py") if "migrate" not in file.parts]
     lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]
 
-    assert len(files) <= 25
+    assert len(files) <= (25 if engine == "sqlite" else 26)  # the others have url.py
     assert len([line for line in lines if line.strip()]) <= 1500
 
 

@@ -40,6 +40,10 @@ def configure_logging() -> None:
         )
     )
     logging.basicConfig(level=settings.log_level, handlers=[handler])
+    if settings.log_level == "DEBUG":
+        # Only the service's own: libraries show the values of statements, which may be secrets
+        logging.getLogger().setLevel("INFO")
+        logging.getLogger(__package__).setLevel("DEBUG")
     for name in ("uvicorn", "uvicorn.access", "uvicorn.error"):
         logger = logging.getLogger(name)
         logger.handlers.clear()

@@ -11,7 +11,7 @@ from tortoise.transactions import in_transaction
 from ..api import ConflictError
 from ..database.models import LinkToken, Session, User
 from ..settings import settings
-from ..users.schemas import normalise
+from ..users.schemas import EMAIL_LENGTH, USERNAME_LENGTH, normalise
 from . import mail
 from .passwords import check_password, hash_password, verify_password
 
@@ -37,6 +37,13 @@ def _hash(token: str) -> str:
     return sha256(token.encode()).hexdigest()
 
 
+async def _find_user(name: str) -> User | None:
+    field, length = ("email", EMAIL_LENGTH) if "@" in name else ("username", USERNAME_LENGTH)
+    if len(name) > length:  # Tortoise raises an error
+        return None
+    return await User.get_or_none(**{field: name})
+
+
 async def log_in(login: str, password: str, device: str) -> str | None:
     """Open a session.
 
@@ -52,9 +59,7 @@ async def log_in(login: str, password: str, device: str) -> str | None:
         BusyError: too many passwords are being checked.
         UnverifiedError: the settings ask for a confirmed address, and this one is not.
     """
-    name = normalise(login)
-    users = User.filter(email=name) if "@" in name else User.filter(username=name)
-    user = await users.get_or_none()
+    user = await _find_user(normalise(login))
     hashed = user.hashed_password if user else None
     matches, rehashed = await verify_password(password, hashed)
     if user is None or not matches or not user.is_active:

@@ -34,6 +34,8 @@ def _email(text: str) -> str:
         raise ValueError(str(error)) from None
     if not address.normalized.isascii():
         raise ValueError("Write the part after the @ in its ASCII form, which starts with xn--")
+    if len(address.normalized) > EMAIL_LENGTH:
+        raise ValueError(f"An e-mail address has at most {EMAIL_LENGTH} characters")
     return address.normalized
 
 
