@@ -289,7 +289,7 @@ def test_first_administrator_is_made_by_command(service: Service) -> None:
     assert [(user["username"], user["is_admin"]) for user in users] == [("boss", True)]
 
 
-def test_schemathesis_finds_no_fault(service: Service) -> None:
+def test_schemathesis_finds_no_fault(service: Service, tmp_path: Path) -> None:
     """Over the whole document, as administrators, following what answers lead to."""
     # What is excluded: names and passwords obey rules that a schema cannot tell, and Starlette's
     # 405 lists the methods of one route only
@@ -302,7 +302,7 @@ def test_schemathesis_finds_no_fault(service: Service) -> None:
                 *("--max-examples", "25", "--continue-on-failure", "--seed", "1"),
                 *("--suppress-health-check", "all", "--generation-database", "none"),
             ],
-            cwd=REPOSITORY,
+            cwd=tmp_path,
             env={
                 **os.environ,
                 "PYTHONPATH": str(REPOSITORY),

@@ -41,7 +41,7 @@ async def _find_user(name: str) -> User | None:
     field, length = ("email", EMAIL_LENGTH) if "@" in name else ("username", USERNAME_LENGTH)
     if len(name) > length:  # Tortoise raises an error
         return None
-    return await User.get_or_none(**{field: name})
+    return await User.filter(**{field: name}).get_or_none()
 
 
 async def log_in(login: str, password: str, device: str) -> str | None:
@@ -101,13 +101,7 @@ async def find_session(token: str) -> Session | None:
 
 
 async def list_sessions(user: User, after: int, limit: int) -> list[Session]:
-    """List a user's sessions that have not expired, oldest first.
-
-    Args:
-        user: whose sessions.
-        after: the id before the first one.
-        limit: how many at most.
-    """
+    """List at most `limit` of a user's sessions, oldest first, from the id `after` on."""
     now = datetime.now(UTC)
     sessions = Session.filter(user_id=user.id, id__gt=after, expires_at__gt=now)
     return await sessions.order_by("id").limit(limit)

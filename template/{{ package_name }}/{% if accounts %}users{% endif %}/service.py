@@ -37,13 +37,7 @@ async def _conflict(username: str, but: int = 0) -> ConflictError:
 
 
 async def list_users(search: str, after: int, limit: int) -> list[User]:
-    """List users, oldest first.
-
-    Args:
-        search: a part of the names or addresses, or nothing for all.
-        after: the id before the first one.
-        limit: how many at most.
-    """
+    """List at most `limit` users with a text in name or address, oldest first, from `after` on."""
     users = User.filter(id__gt=after)
     if search:
         part = normalise(search)

@@ -1,0 +1,1 @@
+"""What is measured; CONTRIBUTING.md shows how to call it."""
