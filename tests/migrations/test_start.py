@@ -29,9 +29,9 @@ def refuse(service: Service, *command: str, **environment: str) -> str:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_pending_migrations_stop_it(service: Service, command: tuple[str, ...]) -> None:
-    assert refuse(service, *command).endswith(
-        f"Migrations are pending: {FIRST}. Type: python -m src.database.migrate upgrade"
-    )
+    line = refuse(service, *command)
+
+    assert f"Migrations are pending: {FIRST}. Type: python -m src.database.migrate upgrade" in line
     assert applied(service) == []
 
 
