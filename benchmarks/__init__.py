@@ -1,1 +1,1 @@
-"""What is measured; CONTRIBUTING.md shows how to call it."""
+"""Measurements; each is a ratio of figures that were measured side by side in one run."""

@@ -1,5 +1,6 @@
 import os
 import shutil
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -35,6 +36,13 @@ def _no_user_configuration(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["GIT_CONFIG_NOSYSTEM"] = "1"
     os.environ["COPIER_SETTINGS_PATH"] = str(folder / "copier.yml")
     (folder / "copier.yml").write_text("{}\n")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interruptible() -> None:
+    """Let Ctrl-C reach what the tests start: a shell's background jobs inherit that it is ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

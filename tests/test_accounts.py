@@ -265,7 +265,7 @@ def test_nothing_secret_is_logged(where: str, service: Service) -> None:
 
 def test_first_administrator_is_made_by_command(service: Service) -> None:
     command = ("python", "-m", "src.users.create_admin", "Boss", "boss@example.com")
-    assert "apply the migrations first" in service.run(*command, status=1).stderr
+    assert "migrate upgrade" in service.run(*command, status=1).stderr
     service.run("aerich", "upgrade")
 
     for password, fault in (

@@ -12,12 +12,13 @@ import pexpect
 import pytest
 import yaml
 
-from tools.render import REPOSITORY, render
+from tools.render import render
 from tools.reserved_names import installed, read
+from tools.tables import load_questions
 
 from .conftest import MakeService
 
-QUESTIONS = yaml.safe_load((REPOSITORY / "copier.yml").read_text(encoding="utf-8"))
+QUESTIONS = load_questions()
 
 BAD_TEXTS = [
     "",

@@ -15,8 +15,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tools.questions_table import with_table
 from tools.render import REPOSITORY, git, render
+from tools.tables import INCLUDED, included, with_table
 
 from .support.databases import SERVERS, new_database
 from .support.network import wait_for
@@ -144,8 +144,9 @@ def test_ci_runs_the_test_command() -> None:
     assert commands(README)[1] in lines
 
 
-def test_table_of_questions_is_current() -> None:
-    assert with_table(README) == README, "run: python -m tools.questions_table"
+def test_tables_are_current() -> None:
+    assert with_table(README) == README, "run: python -m tools.tables"
+    assert included() == INCLUDED.read_text(encoding="utf-8"), "run: python -m tools.tables"
 
 
 def test_everyday_commands(template: Path, tmp_path: Path) -> None:
@@ -279,3 +280,18 @@ def test_service_readme_commands(engine: str, template: Path, tmp_path: Path) ->
                 (folder / ".env").write_text(text, encoding="utf-8")
     assert {"uv sync", "uv run pytest", "uvx copier update --defaults"} <= set(seen)
     assert git(folder, "diff", "--name-only") == ""
+
+
+def test_benchmark_of_migrations_runs() -> None:
+    """In a short form that proves only that it works."""
+    process = subprocess.run(
+        [sys.executable, "-m", "benchmarks.migrations", "--engine", "sqlite", "--rounds", "1"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert re.search(
+        r"^sqlite +[\d.]+ms +[\d.]+ms +[\d.]+s +[\d.]+s +[\d.]+$", process.stdout, re.MULTILINE
+    )

@@ -100,6 +100,10 @@ def test_mentions_no_other_engine(answers: Answers, rendered: Rendered) -> None:
     others = [word for engine in ENGINES if engine != answers["database"] for word in WORDS[engine]]
 
     for path, text in texts(rendered(answers)).items():
+        if path == "README.md":  # tells teams how to grow out of SQLite
+            text = re.sub(
+                r"^## Move to PostgreSQL$.*?^(?=## )", "", text, flags=re.MULTILINE | re.DOTALL
+            )
         for word in others:
             assert word not in text.lower(), f"{path} mentions {word}"
 
@@ -180,7 +184,7 @@ def test_is_small(engine: str, rendered: Rendered) -> None:
 
     url = 0 if engine == "sqlite" else 1  # a file of 50 lines, and the settings of a pool
     assert len(files) <= 25 + url
-    assert len([line for line in lines if line.strip()]) <= 1500 + 100 * url
+    assert len([line for line in lines if line.strip()]) <= 1550 + 100 * url
 
 
 def test_template_paths_are_legal_on_windows(template: Path) -> None:

@@ -87,7 +87,7 @@ class Service:
     environment: dict[str, str] = field(default_factory=dict)
 
     def variables(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-        return {
+        variables = {
             **bare_environment(),
             "PATH": f"{self.commands}{os.pathsep}{os.environ['PATH']}",
             "AERICH_NO_TORTOISE_V1_WARNING": "1",
@@ -96,6 +96,7 @@ class Service:
             **self.environment,
             **(extra or {}),
         }
+        return {name: value for name, value in variables.items() if value}
 
     def run(
         self, *command: str, status: int | None = 0, input: str | None = None, **environment: str
@@ -121,6 +122,11 @@ class Service:
         if status is not None:
             assert process.returncode == status, f"{command}\n{process.stdout}\n{process.stderr}"
         return process
+
+    def upgrade(self, url: str = "") -> Process:
+        """Apply all migrations, to the service's database or to the one at a URL."""
+        command = ("python", "-m", f"{self.package}.database.migrate", "upgrade")
+        return self.run(*command, DATABASE_URL=url or self.database.url)
 
     def popen(self, *command: str, **environment: str) -> "subprocess.Popen[str]":
         """Start a command of the service's environment in its folder."""

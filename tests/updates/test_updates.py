@@ -1,13 +1,12 @@
 """Services of every release update to the working tree, untouched and edited."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tools.releases import NEXT, Release, history, releases
+from tools.releases import NEXT, Release, releases
 from tools.render import ENGINES, Answers, git, render, update
 
 from ..conftest import MakeService
@@ -15,13 +14,6 @@ from .edits import EDITS
 
 RELEASES = releases()
 MINE = "migrations/models/1_20270101000000_mine.py"
-
-
-@pytest.fixture(scope="module")
-def repository() -> Iterator[Path]:
-    """The repository with its releases tagged, and the working tree as the next one."""
-    with history() as clone:
-        yield clone
 
 
 @pytest.fixture(params=RELEASES, ids=lambda release: release.version)

@@ -15,6 +15,7 @@ from tortoise.exceptions import OperationalError
 from ..api import ConflictError, UnacceptableError
 from ..database.config import TORTOISE_ORM
 from ..database.engine import is_missing_table, is_unavailable
+from ..database.migrate.files import COMMAND
 from ..database.models import User
 from . import service
 from .schemas import SignUp
@@ -81,7 +82,7 @@ def main() -> None:
         sys.exit(str(error))
     except Exception as error:
         if isinstance(error, OperationalError) and is_missing_table(error):
-            sys.exit("The database has no tables yet: apply the migrations first.")
+            sys.exit(f"The database has no tables yet. Type: {COMMAND} upgrade")
         if is_unavailable(error):
             sys.exit("The database is not reachable.")
         raise

@@ -30,12 +30,7 @@ Search = Annotated[
 router = APIRouter(prefix="/users", tags=["users"], responses=problems(503))
 
 
-@router.post(
-    "",
-    status_code=201,
-    response_model=UserRead,
-    responses=problems(400, 409, 413, 429),
-)
+@router.post("", status_code=201, response_model=UserRead, responses=problems(400, 409, 413, 429))
 async def sign_up(body: SignUp, throttle: SignUpThrottle, background: BackgroundTasks) -> User:
     """Make an account; a link to confirm the e-mail address is mailed."""
     await throttle(body.email)

@@ -1,0 +1,103 @@
+"""What 500 applied migrations cost a service, against one.
+
+Goals: the look at the start takes one query and at most 50 ms; `migrate upgrade` with nothing to do
+takes at most 1.3 times as long as with a single migration.
+
+    python -m benchmarks.migrations [--engine postgresql] [--rounds 10]
+"""
+
+import argparse
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from tests.support.databases import new_database
+from tests.support.services import Service, install
+from tools.render import ENGINES, render, snapshot
+
+MANY = 500
+GOAL_START = 0.050  # seconds
+GOAL_UPGRADE = 1.3  # times as long
+
+# Measures the service's own look at the database, on a connection that is open
+LOOK = """
+import asyncio, statistics, time
+from tortoise import Tortoise
+from src.database.config import TORTOISE_ORM
+from src.database.migrate.files import read_state
+
+async def main():
+    await Tortoise.init(TORTOISE_ORM)
+    state = await read_state()
+    assert not state.pending and not state.unknown, state
+    times = []
+    for _ in range(20):
+        start = time.perf_counter()
+        await read_state()
+        times.append(time.perf_counter() - start)
+    print(statistics.median(times))
+    await Tortoise.close_connections()
+
+asyncio.run(main())
+"""
+
+
+def add_migrations(service: Service, count: int) -> None:
+    """Add migrations to a service until it has as many, each of one harmless statement."""
+    folder = service.folder / "migrations" / "models"
+    first = next(folder.glob("0_*.py")).read_text(encoding="utf-8")
+    empty = re.sub(r'return """.*?"""', 'return """\n        SELECT 1;"""', first, flags=re.DOTALL)
+    for number in range(1, count):
+        file = folder / f"{number}_20270101000000_step.py"
+        file.write_text(empty, encoding="utf-8")
+
+
+def upgrade(service: Service) -> float:
+    """Run `migrate upgrade` and return how long it took, in seconds."""
+    start = time.perf_counter()
+    service.run("python", "-m", "src.database.migrate", "upgrade")
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--engine", choices=ENGINES, action="append", help="default: all")
+    parser.add_argument("--rounds", type=int, default=10, help="default: 10")
+    options = parser.parse_args()
+    print(
+        f"{'engine':<12}{'look, 1':>10}{f'look, {MANY}':>12}{'upgrade, 1':>12}"
+        f"{f'upgrade, {MANY}':>14}{'ratio':>8}"
+    )
+    missed = False
+    for engine in options.engine or ENGINES:
+        with snapshot() as template, tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+            services = []
+            for name, count in (("one", 1), ("many", MANY)):
+                path = render(template, Path(folder) / name, {"database": engine})
+                database = stack.enter_context(new_database(engine, path.parent))
+                services.append(Service(path, install(path, engine), database))
+                add_migrations(services[-1], count)
+                upgrade(services[-1])
+            looks = [float(service.run("python", "-c", LOOK).stdout) for service in services]
+            rounds = [[upgrade(service) for service in services] for _ in range(options.rounds)]
+        one, many = (statistics.median(column) for column in zip(*rounds, strict=True))
+        missed |= looks[1] > GOAL_START or many / one > GOAL_UPGRADE
+        print(
+            f"{engine:<12}{looks[0] * 1000:>8.1f}ms{looks[1] * 1000:>10.1f}ms"
+            f"{one:>11.2f}s{many:>13.2f}s{many / one:>8.2f}",
+            flush=True,
+        )
+    print(f"goals: look at most {GOAL_START * 1000:g} ms, ratio at most {GOAL_UPGRADE}")
+    sys.exit(1 if missed else 0)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except subprocess.CalledProcessError as error:
+        sys.exit(str(error))

@@ -1,0 +1,58 @@
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from ..support.databases import new_database
+from ..support.services import Service
+from .support import BEFORE, MIGRATE, MODELS, Changing
+
+# Python would take what is edited twice within a second for unchanged
+NO_BYTECODE = {"PYTHONDONTWRITEBYTECODE": "1"}
+
+
+@pytest.fixture(scope="session")
+def _bases(
+    _renders: Callable[[str], tuple[Path, Path]], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], tuple[Path, Path]]:
+    """Give each engine's service the models of `BEFORE` and their migration, once."""
+    bases: dict[str, tuple[Path, Path]] = {}
+
+    def base(engine: str) -> tuple[Path, Path]:
+        if engine not in bases:
+            rendered, commands = _renders(engine)
+            folder = tmp_path_factory.mktemp("base") / engine
+            shutil.copytree(rendered, folder, ignore=shutil.ignore_patterns(".venv", "__pycache__"))
+            (folder / MODELS).write_text(BEFORE, encoding="utf-8")
+            with new_database(engine, folder) as database:
+                service = Service(folder, commands, database, environment=NO_BYTECODE)
+                service.run(*MIGRATE, "new", "models")
+            bases[engine] = folder, commands
+        return bases[engine]
+
+    return base
+
+
+@pytest.fixture
+def make_changing(
+    _bases: Callable[[str], tuple[Path, Path]], tmp_path: Path
+) -> Iterator[Callable[..., Changing]]:
+    """Make services with the models of `BEFORE`, to be changed."""
+    with ExitStack() as stack:
+
+        def make(engine: str, name: str = "service") -> Changing:
+            folder, commands = _bases(engine)
+            shutil.copytree(folder, tmp_path / name)
+            database = stack.enter_context(new_database(engine, tmp_path))
+            service = Service(tmp_path / name, commands, database, environment=NO_BYTECODE)
+            return Changing(service)
+
+        yield make
+
+
+@pytest.fixture
+def changing(engine: str, make_changing: Callable[..., Changing]) -> Changing:
+    """One of each engine."""
+    return make_changing(engine)

@@ -1,0 +1,45 @@
+"""`baseline` begins the migrations anew on another engine."""
+
+import shutil
+from collections.abc import Callable
+
+import pytest
+
+from ..support.databases import require
+from .support import MIGRATE, MODELS, Changing
+
+OTHERS = [("sqlite", "postgresql"), ("postgresql", "mysql"), ("mysql", "sqlite")]
+
+
+@pytest.mark.parametrize(("old", "engine"), OTHERS)
+def test_engine_is_changed(make_changing: Callable[..., Changing], old: str, engine: str) -> None:
+    require(old)
+    before, changing = make_changing(old, "old"), make_changing(engine, "new")
+    folder = changing.service.folder / "migrations" / "models"
+    shutil.rmtree(folder)
+    shutil.copytree(before.service.folder / "migrations" / "models", folder)
+    names = [path.name for path in changing.files()]
+    assert "another database" in changing.service.run(*MIGRATE, "check", status=1).stdout
+
+    output = changing.service.run(*MIGRATE, "baseline").stdout
+
+    assert "Proven" in output
+    (first,) = changing.files()
+    assert first.name.startswith("0_")
+    (replaced,) = folder.parent.glob("replaced_*")
+    assert str(replaced) in output
+    assert sorted(path.name for path in replaced.glob("*.py")) == sorted(names)
+    assert "agree" in changing.service.run(*MIGRATE, "check").stdout
+    changing.service.run(*MIGRATE, "upgrade")
+    assert {"team", "player", "team_badge"} < changing.service.database.tables()
+
+
+def test_own_migrations_are_not_replaced_silently(changing: Changing) -> None:
+    before = changing.files()
+
+    assert "add --yes" in changing.service.run(*MIGRATE, "baseline", status=1).stderr
+    assert changing.files() == before
+
+    changing.service.run(*MIGRATE, "baseline", "--yes")
+    assert len(changing.files()) == 1
+    assert (changing.service.folder / MODELS).exists()

@@ -1,0 +1,129 @@
+"""`renumber` puts one branch's migrations behind the other's."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tools.render import git
+
+from .support import MIGRATE, Changing
+from .test_new import CITY, NICK, NUMBER, SCORE, after
+
+
+@pytest.fixture
+def merged(changing: Changing) -> Changing:
+    """A service whose branches `main` and `side` both added number 2, merged with git.
+
+    The database has main's.
+    """
+    folder = changing.service.folder
+    git(folder, "init", "--quiet")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", "Start")
+    for branch, edit in (
+        ("side", after(CITY, "size = fields.IntField(default=1)")),
+        ("main", after(NUMBER, "open = fields.BooleanField(default=True)")),
+    ):
+        git(folder, "switch", "--quiet", "-C", branch, *([] if branch == "side" else ["main"]))
+        changing.change(edit)
+        changing.service.run(*MIGRATE, "new", branch)
+        git(folder, "add", "--all")
+        git(folder, "commit", "--quiet", "--message", branch)
+    changing.service.run(*MIGRATE, "upgrade")
+    git(folder, "merge", "--quiet", "--no-edit", "side")
+    return changing
+
+
+def names(changing: Changing) -> list[str]:
+    """List the files without their time."""
+    parts = [path.stem.split("_") for path in changing.files()]
+    return sorted(f"{number}_{'_'.join(name)}" for number, _, *name in parts)
+
+
+def side(changing: Changing) -> str:
+    return next(path.name for path in changing.files() if "side" in path.name)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_branches_are_merged(merged: Changing, *, named: bool) -> None:
+    service = merged.service
+    found = service.run(*MIGRATE, "check", status=1).stdout
+    assert all(path.name in found for path in merged.files()[2:])
+    assert merged.new(status=1).stderr.count("have the same number") == 1
+    text = next(p for p in merged.files() if "side" in p.name).read_text(encoding="utf-8")
+
+    service.run(*MIGRATE, "renumber", *([side(merged)] if named else []))
+
+    assert names(merged) == ["0_init", "1_models", "2_main", "3_side"]
+    moved = merged.files()[-1].read_text(encoding="utf-8")
+    assert moved.partition("MODELS_STATE")[0] == text.partition("MODELS_STATE")[0]
+    assert "agree" in service.run(*MIGRATE, "check").stdout
+    assert "Nothing changed" in merged.new().stdout
+    assert "side" in service.run(*MIGRATE, "upgrade").stdout
+    assert {"size"} < set(service.database.columns("team"))
+    assert {"open"} < set(service.database.columns("locker"))
+    assert "No changes detected" in service.run("aerich", "migrate").stdout
+
+    merged.change((SCORE, SCORE.replace("Int", "BigInt")))
+    merged.new()
+    written = merged.files()[-1].read_text(encoding="utf-8").partition("MODELS_STATE")[0]
+    assert merged.files()[-1].name.startswith("4_")
+    assert "size" not in written
+    assert "open" not in written
+
+
+def test_applied_migration_stays(merged: Changing) -> None:
+    before = names(merged)
+    main = next(path.name for path in merged.files() if "main" in path.name)
+
+    process = merged.service.run(*MIGRATE, "renumber", main, status=1)
+
+    assert f"{main} is applied" in process.stderr
+    assert names(merged) == before
+
+
+def test_says_what_it_cannot_know(make_changing: Callable[[str], Changing]) -> None:
+    changing = make_changing("sqlite")
+    assert "nothing to do" in changing.service.run(*MIGRATE, "renumber", status=1).stderr
+    assert (
+        "no migration 7_x.py"
+        in changing.service.run(*MIGRATE, "renumber", "7_x.py", status=1).stderr
+    )
+    first, last = (path.name for path in changing.files())
+    assert "have a gap" in changing.service.run(*MIGRATE, "renumber", first, status=1).stderr
+    assert (
+        "is the last already" in changing.service.run(*MIGRATE, "renumber", last, status=1).stderr
+    )
+    copy = changing.files()[1].with_name("1_20260101000000_copy.py")
+    copy.write_bytes(changing.files()[1].read_bytes())
+
+    process = changing.service.run(*MIGRATE, "renumber", status=1)
+
+    assert "Which is not released yet?" in process.stderr
+    assert last in process.stderr
+    assert copy.name in process.stderr
+    assert NICK in changing.service.folder.joinpath("src/database/models.py").read_text()
+
+
+def test_several_files_of_a_branch_keep_their_order(
+    make_changing: Callable[[str], Changing],
+) -> None:
+    changing = make_changing("sqlite")
+    changing.change(after(CITY, "size = fields.IntField(null=True)"))
+    changing.service.run(*MIGRATE, "new", "first")
+    changing.change(after(CITY, "age = fields.IntField(null=True)"))
+    changing.service.run(*MIGRATE, "new", "second")
+    for path in changing.files()[2:]:
+        number, _, rest = path.name.partition("_")
+        path.with_name(
+            f"{number}_{rest.replace('first', 'one').replace('second', 'two')}"
+        ).write_bytes(
+            b"RUN_IN_TRANSACTION = True\nasync def upgrade(db): return 'SELECT 1;'\n"
+            b"async def downgrade(db): return 'SELECT 1;'\n"
+            + path.read_bytes()[path.read_bytes().index(b"MODELS_STATE") :]
+        )
+    mine = [path.name for path in changing.files() if "first" in path.name or "second" in path.name]
+
+    changing.service.run(*MIGRATE, "renumber", *reversed(mine))
+
+    assert names(changing) == ["0_init", "1_models", "2_one", "3_two", "4_first", "5_second"]

@@ -1,0 +1,484 @@
+"""One process upgrades, takes back, marks and lists migrations."""
+
+import json
+import re
+import signal
+import socket
+
+import pytest
+
+from ..conftest import MakeService
+from ..support.migrating import FIRST, MIGRATE, applied, wait_until, words, write_migration
+from ..support.services import Service
+
+
+def upgrade(service: Service, *options: str, status: int = 0) -> str:
+    process = service.run(*MIGRATE, "upgrade", *options, status=status)
+    assert "Traceback" not in process.stderr
+    return process.stdout + process.stderr
+
+
+def test_says_what_it_did(service: Service) -> None:
+    write_migration(service, "1_2026_one", "CREATE TABLE one (id INT)")
+
+    output = upgrade(service)
+    again = upgrade(service)
+
+    assert re.fullmatch(
+        rf"{FIRST}: applied in \d+\.\d\d s\n1_2026_one\.py: applied in \d+\.\d\d s\n"
+        r"Applied 2 migrations\n",
+        output,
+    )
+    assert again == "Nothing to do: none is pending\n"
+
+
+def test_aerich_goes_on_with_the_same_files_and_table(service: Service) -> None:
+    upgrade(service)
+    second = write_migration(
+        service, "1_2026_two", "CREATE TABLE two (id INT)", down=("DROP TABLE two",)
+    )
+
+    assert second in service.run("aerich", "heads").stdout
+    service.run("aerich", "upgrade")
+    assert "Nothing to do" in upgrade(service)
+    service.run("aerich", "downgrade", "--yes")
+
+    assert applied(service) == [FIRST]
+    assert "two" not in service.database.tables()
+
+
+def test_to_a_number(service: Service) -> None:
+    for n in (1, 2):
+        write_migration(service, f"{n}_2026_t", f"CREATE TABLE t{n} (id INT)")
+
+    upgrade(service, "--to", "1")
+
+    assert applied(service) == [FIRST, "1_2026_t.py"]
+    assert "There is no migration 7" in upgrade(service, "--to", "7", status=1)
+
+
+def test_dry_run_changes_nothing(service: Service) -> None:
+    write_migration(service, "1_2026_one", "CREATE TABLE one (note VARCHAR(9) DEFAULT 'a;b')")
+
+    output = upgrade(service, "--dry-run")
+
+    assert "CREATE TABLE one (note VARCHAR(9) DEFAULT 'a;b');" in output
+    assert "nothing was changed" in output
+    if service.database.engine == "sqlite":
+        assert list(service.database.path.parent.glob("*.sqlite3*")) == []
+    assert service.database.tables() == set()
+
+
+def test_dry_run_cannot_write(service: Service) -> None:
+    upgrade(service)
+    write_migration(
+        service,
+        "1_2026_writes",
+        "SELECT 1",
+        body="    await db.execute_query('CREATE TABLE sneaky (id INT)')\n",
+    )
+
+    upgrade(service, "--dry-run", status=1)
+
+    assert "sneaky" not in service.database.tables()
+
+
+TRIGGERS = {
+    "sqlite": [
+        """CREATE TRIGGER t AFTER INSERT ON one BEGIN
+            UPDATE one SET note = 'x;y' WHERE note = CASE WHEN 1 THEN 'a' ELSE 'b' END;
+            DELETE FROM one WHERE note = 'END;';
+        END""",
+    ],
+    "postgresql": [
+        """CREATE FUNCTION f() RETURNS trigger AS $body$ BEGIN
+            IF NEW.note = 'a' THEN NEW.note := 'x;y'; END IF;
+            RETURN NEW;
+        END; $body$ LANGUAGE plpgsql""",
+        "CREATE TRIGGER t BEFORE INSERT ON one FOR EACH ROW EXECUTE FUNCTION f()",
+    ],
+    "mysql": [
+        """CREATE TRIGGER t BEFORE INSERT ON one FOR EACH ROW BEGIN
+            IF NEW.note = 'a' THEN SET NEW.note = CASE WHEN 1 THEN 'x;y' ELSE 'z' END; END IF;
+        END""",
+    ],
+}
+
+
+@pytest.mark.parametrize("in_transaction", [True, False])
+def test_strings_comments_and_triggers(service: Service, in_transaction: bool) -> None:
+    write_migration(
+        service,
+        "1_2026_trigger",
+        "-- it's; a comment\nCREATE TABLE one (note VARCHAR(9)) /* ; */",
+        *TRIGGERS[service.database.engine],
+        "INSERT INTO one VALUES ('a')",
+        "INSERT INTO one VALUES ('--;/*')",
+        "-- the end;",
+        in_transaction=in_transaction,
+    )
+
+    upgrade(service)
+
+    assert service.database.query("SELECT note FROM one") == [("x;y",), ("--;/*",)]
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"], indirect=True)
+def test_failure_leaves_nothing(service: Service) -> None:
+    upgrade(service)
+    service.database.query("CREATE TABLE obstacle (id INT)")
+    name = write_migration(
+        service,
+        "1_2026_fails",
+        "CREATE TABLE half (id INT)",
+        "INSERT INTO half VALUES (1)",
+        "CREATE TABLE obstacle (id INT)",
+    )
+
+    output = upgrade(service, status=1)
+
+    assert f"{name}: statement 3 of 3 failed, and nothing of the migration is kept" in output
+    assert service.database.tables() == {"users", "aerich", "obstacle"}
+    assert applied(service) == [FIRST]
+    service.database.query("DROP TABLE obstacle")
+    assert "Applied 1 migration" in upgrade(service)
+    assert service.database.query("SELECT id FROM half") == [(1,)]
+
+
+@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+def test_failure_at_commit_leaves_nothing(service: Service) -> None:
+    write_migration(
+        service,
+        "1_2026_deferred",
+        "CREATE TABLE a (id INT PRIMARY KEY)",
+        "CREATE TABLE b (id INT REFERENCES a DEFERRABLE INITIALLY DEFERRED)",
+        "INSERT INTO b VALUES (1)",
+    )
+
+    output = upgrade(service, status=1)
+
+    assert "foreign key" in output
+    assert applied(service) == [FIRST]
+    assert "a" not in service.database.tables()
+
+
+REBUILD = (
+    "PRAGMA foreign_keys=OFF",
+    "BEGIN",
+    "CREATE TABLE new_parent (id INTEGER PRIMARY KEY, note TEXT)",
+    "INSERT INTO new_parent (id) SELECT id FROM parent{where}",
+    "DROP TABLE parent",
+    "ALTER TABLE new_parent RENAME TO parent",
+    "COMMIT",
+    "PRAGMA foreign_keys=ON",
+)
+
+
+@pytest.mark.parametrize("where", ["", " WHERE id = 1", "; SELECT no_such_function()"])
+def test_sqlite_rebuild(make_service: MakeService, where: str) -> None:
+    service = make_service("sqlite")
+    upgrade(service)
+    for statement in (
+        "CREATE TABLE parent (id INTEGER PRIMARY KEY)",
+        "CREATE TABLE child (id INTEGER, parent INTEGER REFERENCES parent ON DELETE CASCADE)",
+        "INSERT INTO parent VALUES (1), (2)",
+        "INSERT INTO child VALUES (1, 1), (2, 2)",
+    ):
+        service.database.query(statement)
+    write_migration(
+        service, "1_2026_rebuild", *(s.format(where=where) for s in REBUILD), in_transaction=False
+    )
+
+    output = upgrade(service, status=1 if where else 0)
+
+    assert service.database.query("SELECT id FROM child") == [(1,), (2,)]
+    assert service.database.query("SELECT id FROM parent") == [(1,), (2,)]
+    assert len(applied(service)) == (1 if where else 2)
+    assert service.database.columns("parent") == (["id"] if where else ["id", "note"])
+    if "WHERE" in where:
+        assert "child (rowid 2) to parent" in output
+
+
+@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+def test_index_concurrently(service: Service) -> None:
+    name = write_migration(
+        service,
+        "1_2026_index",
+        "CREATE INDEX CONCURRENTLY one ON users (hashed_password)",
+        "CREATE UNIQUE INDEX CONCURRENTLY two ON users (lower(username))",
+        in_transaction=False,
+    )
+    upgrade(service, "--to", "0")
+    for username in ("ada", "Ada"):
+        service.database.query(
+            f"INSERT INTO users (username, email, hashed_password) VALUES ('{username}', '{username}', '')"
+        )
+
+    output = upgrade(service, status=1)
+
+    assert "committed CREATE INDEX CONCURRENTLY one" in words(output)
+    assert "failed CREATE UNIQUE INDEX CONCURRENTLY two" in words(output)
+    assert "leaves an invalid index" in output
+    assert applied(service) == [FIRST]
+    service.database.query("DROP INDEX one, two")
+    service.database.query("DELETE FROM users WHERE username = 'Ada'")
+    service.run(*MIGRATE, "mark", name, "--pending", "--yes")
+    upgrade(service)
+    assert applied(service) == [FIRST, name]
+    assert service.database.query("SELECT count(*) FROM pg_index WHERE NOT indisvalid") == [(0,)]
+
+
+@pytest.fixture
+def broken(make_service: MakeService) -> Service:
+    """A service on MySQL whose migration 1 failed in its third of four statements."""
+    service = make_service("mysql")
+    upgrade(service)
+    service.database.query("CREATE TABLE obstacle (id INT)")
+    write_migration(
+        service,
+        "1_2026_fails",
+        "CREATE TABLE half (id INT)",
+        "INSERT INTO half VALUES (1)",
+        "CREATE TABLE obstacle (id INT)",
+        "CREATE TABLE rest (id INT)",
+    )
+    output = upgrade(service, status=1)
+    assert "Table 'obstacle' already exists" in output
+    assert REPORT in words(output)
+    return service
+
+
+REPORT = (
+    "The upgrade of 1_2026_fails.py is unfinished: "
+    "committed CREATE TABLE half (id INT); committed INSERT INTO half VALUES (1); "
+    "failed CREATE TABLE obstacle (id INT); not run CREATE TABLE rest (id INT) "
+    "Look into the database for what is unknown. Then either "
+    "- run by hand what is not committed, and type "
+    "`python -m src.database.migrate mark 1_2026_fails.py --applied`, or "
+    "- undo by hand what is committed, and type "
+    "`python -m src.database.migrate mark 1_2026_fails.py --pending`"
+)
+
+
+def test_mysql_reports_until_it_is_repaired(broken: Service) -> None:
+    write_migration(broken, "2_2026_next", "CREATE TABLE next (id INT)")
+    broken.database.query("DROP TABLE obstacle")
+
+    for command in (["upgrade"], ["downgrade", "0", "--yes"]):
+        process = broken.run(*MIGRATE, *command, status=1)
+        assert REPORT in words(process.stderr)
+
+    assert applied(broken) == [FIRST]
+    assert broken.database.query("SELECT id FROM half") == [(1,)]
+    assert not {"rest", "next"} & broken.database.tables()
+
+
+def test_mysql_finished_by_hand(broken: Service) -> None:
+    broken.database.query("CREATE TABLE rest (id INT)")
+
+    broken.run(*MIGRATE, "mark", "1_2026_fails.py", "--applied", "--yes")
+
+    assert upgrade(broken) == "Nothing to do: none is pending\n"
+    assert applied(broken) == [FIRST, "1_2026_fails.py"]
+    assert broken.database.tables() == {"users", "aerich", "half", "rest", "obstacle"}
+
+
+def test_mysql_undone_by_hand(broken: Service) -> None:
+    broken.database.query("DROP TABLE half")
+    broken.database.query("DROP TABLE obstacle")
+
+    broken.run(*MIGRATE, "mark", "1_2026_fails.py", "--pending", "--yes")
+
+    assert "Applied 1 migration" in upgrade(broken)
+    assert broken.database.query("SELECT id FROM half") == [(1,)]
+    assert broken.database.tables() == {"users", "aerich", "half", "rest", "obstacle"}
+
+
+def test_mysql_marks_nothing_beside_what_is_unfinished(broken: Service) -> None:
+    write_migration(broken, "2_2026_next", "CREATE TABLE next (id INT)")
+
+    for name, state in ((FIRST, "--applied"), ("2_2026_next.py", "--pending")):
+        assert REPORT in words(broken.run(*MIGRATE, "mark", name, state, "--yes", status=1).stderr)
+
+    assert REPORT in words(upgrade(broken, status=1))
+
+
+def test_mark_keeps_the_order(service: Service) -> None:
+    for n in (1, 2):
+        write_migration(service, f"{n}_2026_t", f"CREATE TABLE t{n} (id INT)")
+    upgrade(service, "--to", "1")
+
+    def mark(*arguments: str) -> str:
+        process = service.run(*MIGRATE, "mark", *arguments, status=None)
+        return process.stdout + process.stderr
+
+    assert "There is no file 3_2026_t.py" in mark("3_2026_t.py", "--applied", "--yes")
+    assert "add --yes" in mark("2_2026_t.py", "--applied")
+    assert f"1_2026_t.py comes after {FIRST}" in mark(FIRST, "--pending", "--yes")
+    assert "is marked as applied" in mark("2_2026_t.py", "--applied", "--yes")
+    assert "is marked as applied" in mark("2_2026_t.py", "--applied", "--yes")
+    assert applied(service) == [FIRST, "1_2026_t.py", "2_2026_t.py"]
+    assert "is marked as pending" in mark("2_2026_t.py", "--pending", "--yes")
+    assert applied(service) == [FIRST, "1_2026_t.py"]
+
+
+def test_failing_function_is_named(service: Service) -> None:
+    write_migration(service, "1_2026_bug", "SELECT 1", body="    1 / 0\n")
+
+    assert "1_2026_bug.py: upgrade() failed: ZeroDivisionError" in upgrade(service, status=1)
+
+
+def test_mysql_first_statement_fails(make_service: MakeService) -> None:
+    service = make_service("mysql")
+    write_migration(service, "1_2026_fails", "CREATE TABLE users (id INT)", "SELECT 1")
+
+    output = upgrade(service, status=1)
+
+    assert "the first statement failed, and nothing of the migration is kept" in output
+    assert service.database.tables() == {"users", "aerich"}
+
+
+def kill_within(service: Service, slow: str) -> None:
+    """Kill an upgrade while the server runs the second statement of three, which takes 2 s."""
+    upgrade(service)
+    service.database.query("CREATE TABLE slow (id INT)")
+    service.database.query("CREATE TABLE once (id INT)")
+    write_migration(
+        service,
+        "1_2026_slow",
+        "INSERT INTO once VALUES (1)",
+        slow,
+        "CREATE TABLE rest (id INT)",
+    )
+    process = service.popen(*MIGRATE, "upgrade")
+    wait_until(
+        lambda: service.database.query(
+            "SELECT 1 FROM information_schema.processlist"
+            f" WHERE db = DATABASE() AND info LIKE '{slow}%'"
+        ),
+        "the slow statement runs",
+    )
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+def test_mysql_killed_within_a_statement(make_service: MakeService) -> None:
+    service = make_service("mysql")
+    kill_within(service, "INSERT INTO slow SELECT SLEEP(2)")
+
+    output = words(upgrade(service, status=1))
+
+    assert "committed INSERT INTO once VALUES (1); unknown INSERT INTO slow" in output
+    assert "not run CREATE TABLE rest (id INT)" in output
+    assert applied(service) == [FIRST]
+    # the server went on with it, and the lock was free only afterwards
+    assert service.database.query("SELECT count(*) FROM slow") == [(1,)]
+
+
+def test_mysql_killed_within_a_statement_that_may_run_again(make_service: MakeService) -> None:
+    service = make_service("mysql")
+    kill_within(service, "SELECT SLEEP(2)")
+
+    assert "Applied 1 migration" in upgrade(service)
+
+    assert service.database.query("SELECT id FROM once") == [(1,)]
+    assert service.database.tables() == {"users", "aerich", "slow", "once", "rest"}
+
+
+def test_status(service: Service) -> None:
+    second = write_migration(service, "1_2026_two", "CREATE TABLE two (id INT)")
+    third = write_migration(service, "2_2026_three", "CREATE TABLE three (id INT)")
+    upgrade(service, "--to", "1")
+    (service.folder / "migrations" / "models" / second).unlink()
+
+    table = service.run(*MIGRATE, "status").stdout
+    rows = json.loads(service.run(*MIGRATE, "status", "--json").stdout)
+
+    assert table == f"applied  {FIRST}\npending  {third}\nunknown  {second}\n"
+    assert rows == [
+        {"name": FIRST, "status": "applied"},
+        {"name": third, "status": "pending"},
+        {"name": second, "status": "unknown"},
+    ]
+
+
+def test_status_of_no_database_makes_none(make_service: MakeService) -> None:
+    service = make_service("sqlite")
+
+    assert service.run(*MIGRATE, "status").stdout == f"pending  {FIRST}\n"
+    assert not service.database.path.exists()
+
+
+def test_downgrade(service: Service) -> None:
+    for n in (1, 2, 3):
+        write_migration(
+            service,
+            f"{n}_2026_t",
+            f"CREATE TABLE t{n} (id INT)",
+            down=(f"DROP TABLE t{n}",) if n > 1 else (),
+        )
+    upgrade(service)
+
+    refused = service.run(*MIGRATE, "downgrade", "1", status=1).stderr
+    empty = service.run(*MIGRATE, "downgrade", "0", "--yes", status=1).stderr
+    assert applied(service)[-1] == "3_2026_t.py"
+    done = service.run(*MIGRATE, "downgrade", "1", "--yes").stdout
+    nothing = service.run(*MIGRATE, "downgrade", "1", "--yes", status=1).stderr
+
+    assert "add --yes" in refused
+    assert "1_2026_t.py has no downgrade, nothing was changed" in empty
+    assert re.search(r"3_2026_t\.py: taken .*\n2_2026_t\.py: taken .*\nTook back 2", done)
+    assert "Nothing to take back" in nothing
+    assert applied(service) == [FIRST, "1_2026_t.py"]
+    assert service.database.tables() == {"users", "aerich", "t1"}
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"], indirect=True)
+def test_failed_downgrade_changes_nothing(service: Service) -> None:
+    write_migration(
+        service,
+        "1_2026_t",
+        "CREATE TABLE t (id INT)",
+        down=("DROP TABLE t", "DROP TABLE no_such_table"),
+    )
+    upgrade(service)
+
+    process = service.run(*MIGRATE, "downgrade", "0", "--yes", status=1)
+
+    assert "statement 2 of 2 failed, and nothing of the migration is kept" in process.stderr
+    assert "t" in service.database.tables()
+    assert applied(service) == [FIRST, "1_2026_t.py"]
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "mysql"], indirect=True)
+@pytest.mark.parametrize("fault", ["port", "password"])
+def test_unusable_server_is_one_line(service: Service, fault: str) -> None:
+    url = re.sub(r"//[^@]*@", "//nobody:secret@", service.database.url)
+    if fault == "port":
+        url = re.sub(r":\d+/", ":1/", url)
+
+    for command in (["upgrade"], ["upgrade", "--dry-run"], ["status"], ["downgrade", "0", "--yes"]):
+        process = service.run(*MIGRATE, *command, status=1, DATABASE_URL=url)
+        assert re.fullmatch(r"The database cannot be used: .*\n", process.stderr)
+        assert "secret" not in process.stderr
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "mysql"], indirect=True)
+def test_server_that_never_answers(service: Service) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        url = re.sub(r"@.*/", f"@127.0.0.1:{port}/", service.database.url)
+
+        process = service.run(*MIGRATE, "upgrade", "--timeout", "1", status=1, DATABASE_URL=url)
+
+    assert process.stderr == "The database cannot be used: it does not answer\n"
+
+
+def test_help(make_service: MakeService) -> None:
+    service = make_service("sqlite")
+    commands = service.run(*MIGRATE, "--help").stdout
+
+    for command in ("upgrade", "downgrade", "mark", "status", "check"):
+        assert command in commands
+        assert service.run(*MIGRATE, command, "--help").stdout.startswith("Usage:")
+    assert service.run(*MIGRATE, "upgrade", "--no-such-option", status=2).stderr

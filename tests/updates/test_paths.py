@@ -1,0 +1,36 @@
+"""A path, once rendered, is a promise: a release that breaks one is a major one, and says so."""
+
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tools.releases import NEXT, releases
+from tools.render import ENGINES, REPOSITORY, render
+
+from .test_updates import files
+
+
+def section(changelog: str, version: str) -> str:
+    """Find what the changelog says of a version, or of what is not released yet."""
+    sections = re.split(r"^## ", changelog, flags=re.MULTILINE)
+    found = [s for s in sections if s.startswith((f"{version} ", "Unreleased"))]
+    return found[0] if found else ""
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_dropped_paths_are_announced(engine: str, repository: Path, tmp_path: Path) -> None:
+    changelog = (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8")
+    versions = [*((release.tag, release.version) for release in releases()), (NEXT, "Unreleased")]
+    paths = {
+        tag: files(render(repository, tmp_path / tag, {"database": engine}, tag)).keys()
+        for tag, _ in versions
+    }
+
+    for (old, before), (new, version) in pairwise(versions):
+        for path in paths[old] - paths[new]:
+            # before 1.0.0, a minor version is a major one (Semantic Versioning, section 4)
+            major = before.split(".")[:2] if before.startswith("0.") else before.split(".")[:1]
+            assert version.split(".")[: len(major)] != major, f"{version} drops {path}"
+            assert f"`{path}`" in section(changelog, version), f"{version} drops {path} silently"

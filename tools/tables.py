@@ -1,0 +1,80 @@
+"""Write the tables in README.md: of questions, from copier.yml, and of ownership, from ownership/."""
+
+import re
+from typing import Any
+
+import yaml
+
+from .render import REPOSITORY
+
+README = REPOSITORY / "README.md"
+INCLUDED = REPOSITORY / "includes" / "ownership.md"
+
+
+def ownership_table() -> str:
+    """Make a Markdown table of whose the files of a service are."""
+    files = {}
+    for owner in ("team", "shared"):
+        paths = yaml.safe_load((REPOSITORY / "ownership" / f"{owner}.yml").read_text("utf-8"))
+        files[owner] = ", ".join(f"`{path}`" for path in paths)
+    return f"""\
+| Whose | Files | What an update does |
+|---|---|---|
+| the team's | {files["team"]} | It never touches them again |
+| shared | {files["shared"]} | It merges the template's changes with yours |
+| the template's | everything else | It brings the template's changes; yours are better made elsewhere |"""
+
+
+def load_questions() -> dict[str, Any]:
+    """Read copier.yml, with the names of the files that it includes."""
+
+    text = (REPOSITORY / "copier.yml").read_text(encoding="utf-8").replace("!include ", "")
+    questions: dict[str, Any] = yaml.safe_load(text)
+    return questions
+
+
+def questions_table() -> str:
+    """Make a Markdown table of the questions in copier.yml."""
+    questions = load_questions()
+    rows = ["| Question | What it asks | Default |", "|---|---|---|"]
+    for name, question in questions.items():
+        if name.startswith("_") or question.get("when") is False:
+            continue
+        asks = question["help"]
+        if "choices" in question:
+            asks += " " + ", ".join(f"`{value}`" for value in question["choices"].values())
+        default = {
+            "project_slug": "from the name",
+            "author_name": "`user_name` in Copier's settings, else from the name",
+            "author_email": "`user_email` in Copier's settings, else none",
+            "accounts": "`true`; `false` for a service that is older than the question",
+        }.get(name, f"`{question['default']}`")
+        rows.append(f"| `{name}` | {asks} | {default} |")
+    return "\n".join(rows)
+
+
+def with_table(readme: str) -> str:
+    """Put the tables between the comments that mark their places."""
+    for name, table in (("questions", questions_table()), ("ownership", ownership_table())):
+        start, end = (
+            re.search(mark, readme) for mark in (rf"<!-- {name}: .* -->\n", f"<!-- /{name} -->")
+        )
+        if start and end:
+            readme = f"{readme[: start.end()]}{table}\n{readme[end.start() :]}"
+    return readme
+
+
+def included() -> str:
+    """Make the table for the service's own README, which knows the package's name."""
+    return ownership_table().replace("`src/", "`{{ package_name }}/") + "\n"
+
+
+def main() -> None:
+    README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")
+    INCLUDED.write_text(included(), encoding="utf-8")
+    for file in (README, INCLUDED):
+        print(file.relative_to(REPOSITORY))
+
+
+if __name__ == "__main__":
+    main()
