@@ -55,7 +55,8 @@ async def _administrator(user: CurrentUser) -> User:
 
 Administrator = Annotated[User, Depends(_administrator)]
 
-Throttle = Callable[[str], Awaitable[None]]
+# Counts an attempt from the client's address, and on an account if there is one to name
+Throttle = Callable[[str | None], Awaitable[None]]
 
 
 def make_limiter() -> FixedWindowRateLimiter:
@@ -108,10 +109,11 @@ def _throttle(
 
     async def dependency(request: Request) -> Throttle:
         limiter: FixedWindowRateLimiter = request.app.state.limiter
-        await _count(limiter, address_limit, f"{action}-address", _address(request))
 
-        async def count(account: str) -> None:
-            await _count(limiter, limit, action, normalise(account))
+        async def count(account: str | None) -> None:
+            await _count(limiter, address_limit, f"{action}-address", _address(request))
+            if account is not None:
+                await _count(limiter, limit, action, normalise(account))
 
         return count
 

@@ -92,8 +92,9 @@ async def request_password_reset(
 
 
 @router.post("/password-reset/confirm", status_code=204, responses=problems(400, 409, 413, 429))
-async def reset_password(body: PasswordReset, _: ResetThrottle) -> None:
+async def reset_password(body: PasswordReset, throttle: ResetThrottle) -> None:
     """Set a new password with the token of a mailed link, and end all sessions."""
+    await throttle(None)
     token, password = body.token.get_secret_value(), body.password.get_secret_value()
     if not await service.reset_password(token, password):
         raise HTTPException(409, BAD_LINK)
@@ -109,7 +110,8 @@ async def request_email_verification(
 
 
 @router.post("/email-verification/confirm", status_code=204, responses=problems(400, 409, 413, 429))
-async def verify_email(body: EmailVerification, _: ResetThrottle) -> None:
+async def verify_email(body: EmailVerification, throttle: ResetThrottle) -> None:
     """Confirm an e-mail address with the token of a mailed link."""
+    await throttle(None)
     if not await service.verify_email(body.token.get_secret_value()):
         raise HTTPException(409, BAD_LINK)

@@ -9,6 +9,7 @@ from ..auth.dependencies import (
     CurrentSession,
     CurrentUser,
     LoginThrottle,
+    ResetThrottle,
     SignUpThrottle,
 )
 from ..auth.passwords import verify_password
@@ -44,9 +45,16 @@ async def read_me(user: CurrentUser) -> User:
     return user
 
 
-@router.patch("/me", response_model=UserRead, responses=problems(400, 401, 409, 413))
-async def change_me(body: ProfileChange, user: CurrentUser, background: BackgroundTasks) -> User:
+@router.patch("/me", response_model=UserRead, responses=problems(400, 401, 409, 413, 429))
+async def change_me(
+    body: ProfileChange,
+    user: CurrentUser,
+    throttle: ResetThrottle,
+    background: BackgroundTasks,
+) -> User:
     """Change the name or the e-mail address, which then has to be confirmed again."""
+    if body.email:  # to which a mail goes
+        await throttle(body.email)
     if await service.change_profile(user, body.model_dump(exclude_unset=True)):
         background.add_task(auth.send_link, auth.Purpose.VERIFICATION, user.email)
     return user
