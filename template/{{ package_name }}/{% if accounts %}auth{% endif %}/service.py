@@ -68,12 +68,12 @@ async def log_in(login: str, password: str, device: str) -> str | None:
         raise UnverifiedError
     token = PREFIX + secrets.token_urlsafe(32)
     now = datetime.now(UTC)
+    await Session.filter(user_id=user.id, expires_at__lte=now).delete()
     async with in_transaction():
         # This locks the row: a change of the password revokes the session, or prevents it
         unchanged = User.filter(id=user.id, hashed_password=hashed, is_active=True)
         if not await unchanged.update(last_login_at=now, hashed_password=rehashed or hashed):
             return None
-        await Session.filter(user_id=user.id, expires_at__lte=now).delete()
         await Session.create(
             user_id=user.id,
             token_hash=_hash(token),
@@ -156,16 +156,15 @@ async def send_link(purpose: Purpose, email: str) -> None:
         if user is None or (purpose is Purpose.VERIFICATION and user.is_verified):
             return
         token = secrets.token_urlsafe(32)
-        async with in_transaction():
-            await LinkToken.filter(user_id=user.id, purpose=purpose).delete()
-            await LinkToken.create(
-                user_id=user.id,
-                token_hash=_hash(token),
-                purpose=purpose,
-                email=email,
-                expires_at=datetime.now(UTC) + LINK_LIFETIME,
-            )
+        link = await LinkToken.create(
+            user_id=user.id,
+            token_hash=_hash(token),
+            purpose=purpose,
+            email=email,
+            expires_at=datetime.now(UTC) + LINK_LIFETIME,
+        )
         await mail.send(email, purpose, username=user.username, token=token)
+        await LinkToken.filter(user_id=user.id, purpose=purpose, id__lt=link.id).delete()
     except Exception:
         logger.exception("A mail could not be sent", purpose=purpose)
 
