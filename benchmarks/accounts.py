@@ -90,8 +90,10 @@ async def likeness(engine: str, client: httpx2.AsyncClient) -> None:
 
 async def depth(engine: str, service: Service, client: httpx2.AsyncClient, rows: int) -> None:
     """Compare the first pages of a long list with the last."""
-    service.database.query(ROWS[engine].format(count=rows))
-    service.database.query("UPDATE users SET is_admin = true WHERE username = 'ada'")
+    await asyncio.to_thread(service.database.query, ROWS[engine].format(count=rows))
+    await asyncio.to_thread(
+        service.database.query, "UPDATE users SET is_admin = true WHERE username = 'ada'"
+    )
     login = {"username": "ada", "password": PASSWORD}
     token = (await client.post("/auth/token", data=login)).json()["access_token"]
     headers = {"Authorization": f"Bearer {token}"}
