@@ -4,6 +4,7 @@ from .conftest import MakeService
 from .support.databases import Database
 from .support.services import Service
 
+TABLES = {"users", "sessions", "link_tokens", "aerich"}
 COLUMNS = ["id", "username", "email", "hashed_password"]
 FIELD = "    hashed_password = fields.CharField(max_length=255)\n"
 
@@ -19,7 +20,7 @@ def test_everyday_loop(service: Service) -> None:
     aerich = ("aerich", "-c", "aerich.ini")
 
     service.run(*aerich, "upgrade")
-    assert database.tables() == {"users", "aerich"}
+    assert database.tables() == TABLES
     assert database.columns("users")[:4] == COLUMNS
     assert "No changes detected" in service.run(*aerich, "migrate").stdout
     insert_user(database)

@@ -132,7 +132,8 @@ def test_every_question_is_typed_and_explained() -> None:
     for name, question in QUESTIONS.items():
         if not name.startswith("_") and question.get("when", True):
             assert {"type", "help", "default"} <= question.keys(), name
-            assert "validator" in question or "choices" in question, name
+            checked = "validator" in question or "choices" in question
+            assert checked or question["type"] == "bool", name
 
 
 def test_reserved_names_cover_this_python_and_the_tools_environment() -> None:

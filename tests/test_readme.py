@@ -209,6 +209,26 @@ def test_changelog_heads_the_version() -> None:
     assert version == next(iter(released), "0.0.0")
 
 
+CURL = ("api=", "token=", "curl ")
+
+
+def from_sign_up_to_logout(lines: list[str], url: str) -> None:
+    """Run the commands that call the service, as one shell would."""
+    script = [line for line in lines if line.startswith(CURL)]
+    assert script[0] == "api=http://127.0.0.1:8000"
+    script[0] = f"api={url}"
+    script.append("echo; " + next(line for line in script if "/users/me" in line))
+    output = subprocess.run(
+        ["/bin/sh", "-c", "\n".join(script)], check=True, capture_output=True, text=True
+    ).stdout
+    signed_up, _, rest = output.partition("}")
+    assert '"username":"ada"' in signed_up
+    me, sessions = rest.split('{"items":')
+    assert '"email":"ada@example.com"' in me
+    assert '"device":"curl/' in sessions
+    assert '"status":401' in sessions  # after the logout
+
+
 def test_service_readme_commands(engine: str, template: Path, tmp_path: Path) -> None:
     """Follow the service's README from the top, as its new owner."""
     folder = render(template, tmp_path / "service", {"database": engine})
@@ -225,7 +245,8 @@ def test_service_readme_commands(engine: str, template: Path, tmp_path: Path) ->
     }
     seen = []
     with new_database(engine, tmp_path) as database:
-        for line in commands((folder / "README.md").read_text(encoding="utf-8")):
+        lines = commands((folder / "README.md").read_text(encoding="utf-8"))
+        for line in lines:
             seen.append(line)
             if line.startswith("uvx copier update"):
                 git(folder, "add", "--all")
@@ -236,6 +257,20 @@ def test_service_readme_commands(engine: str, template: Path, tmp_path: Path) ->
                 url = f"http://127.0.0.1:{port}"
                 with serving(line, folder, environment, url):
                     assert httpx2.get(f"{url}/readyz").status_code == 200
+                    from_sign_up_to_logout(lines, url)
+            elif line.startswith(CURL):
+                continue  # done while it was served
+            elif "create_admin" in line:
+                line = f"echo 'correct horse' | {line}"
+                done = subprocess.run(
+                    ["/bin/sh", "-c", line],
+                    cwd=folder,
+                    env=environment,
+                    check=True,
+                    capture_output=True,
+                    text=True,
+                )
+                assert done.stdout == "boss is an administrator now.\n"
             else:
                 subprocess.run(["/bin/sh", "-c", line], cwd=folder, env=environment, check=True)
             if line == "cp .env.example .env":

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tools.first_migrations import FOLDER, first_migration
+from tools.first_migrations import FOLDER, NAMES, first_migration
 
 from .conftest import MakeService
 from .support.network import Proxy, silent_server, wait_for
 from .support.services import ENVIRONMENTS, Service, uv
-from .test_render import NAMES
+from .test_aerich import TABLES
+from .test_render import NAMES as OTHER_NAMES
 
 
 def databases_on_server(service: Service) -> set[str]:
@@ -76,7 +77,7 @@ def test_own_suite_names_the_server_it_misses(service: Service) -> None:
     assert "no server answers" in process.stdout + process.stderr
 
 
-@pytest.mark.parametrize("names", NAMES[:2], ids=["default", "renamed"])
+@pytest.mark.parametrize("names", OTHER_NAMES[:2], ids=["default", "renamed"])
 def test_types_are_strict(engine: str, names: dict[str, str], make_service: MakeService) -> None:
     service = make_service(engine, answers=names)
 
@@ -84,7 +85,7 @@ def test_types_are_strict(engine: str, names: dict[str, str], make_service: Make
 
 
 def test_suite_passes_under_other_names(engine: str, make_service: MakeService) -> None:
-    service = make_service(engine, answers=NAMES[1])
+    service = make_service(engine, answers=OTHER_NAMES[1])
 
     assert " passed" in service.run("pytest", "-q", "-p", "no:cacheprovider").stdout
 
@@ -100,8 +101,8 @@ def test_every_module_imports_without_a_database(service: Service) -> None:
 
 
 def test_dependencies_are_declared_and_used(service: Service) -> None:
-    # uvicorn imports these two by itself when they are there
-    ignored = "DEP002=httptools|uvloop"
+    # uvicorn and FastAPI import these by themselves when they are there
+    ignored = "DEP002=httptools|python-multipart|uvloop"
     uv(
         service.folder,
         *("run", "--quiet", "--with", "deptry", "deptry", ".", "--no-ansi"),
@@ -258,16 +259,17 @@ def test_any_password_logs_in(service: Service) -> None:
             service.upgrade(url)
         finally:
             database.query(f"DROP USER {user}")
-        assert database.tables() == {"users", "aerich"}
+        assert database.tables() == TABLES
 
 
-def test_first_migration_is_current(service: Service) -> None:
-    engine = service.database.engine
+@pytest.mark.parametrize("accounts", NAMES)
+def test_first_migration_is_current(accounts: bool, engine: str, make_service: MakeService) -> None:
+    service = make_service(engine, answers={"accounts": accounts})
     aerich = str(service.commands / "aerich")
 
     text = first_migration(service.folder, engine, aerich)
 
-    assert text == (FOLDER / f"{engine}.py").read_text(encoding="utf-8"), (
+    assert text == (FOLDER / NAMES[accounts].format(engine)).read_text(encoding="utf-8"), (
         "run: python -m tools.first_migrations"
     )
 

@@ -1,14 +1,16 @@
 """Write includes/first_migration/: what Aerich makes of the template's models, engine by engine."""
 
+import itertools
 import os
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 
-from .render import ENGINES, REPOSITORY, render, snapshot
+from .render import ENGINES, REPOSITORY, Answers, git, render, snapshot
 
 FOLDER = REPOSITORY / "includes" / "first_migration"
+NAMES = {False: "{}.py", True: "{}-accounts.py"}  # by the answer `accounts`
 NO_SERVER = {"postgresql": "postgresql://x:x@127.0.0.1/x", "mysql": "mysql://x:x@127.0.0.1/x"}
 
 
@@ -35,12 +37,18 @@ def first_migration(service: Path, engine: str, *command: str) -> str:
 
 def main() -> None:
     with snapshot() as template, tempfile.TemporaryDirectory() as folder:
-        for engine in ENGINES:
-            service = render(template, Path(folder) / engine, {"database": engine})
+        for engine, accounts in itertools.product(ENGINES, NAMES):
+            file = FOLDER / NAMES[accounts].format(engine)
+            if not file.exists():  # the render includes it
+                file.touch()
+                shutil.copy2(file, template / file.relative_to(REPOSITORY))
+                git(template, "add", "--all", "--force")
+                git(template, "commit", "--quiet", "--message", "Begin")
+            answers: Answers = {"database": engine, "accounts": accounts}
+            service = render(template, Path(folder) / file.stem, answers)
             text = first_migration(service, engine, "uv", "run", "--quiet", "aerich")
-            file = FOLDER / f"{engine}.py"
             print(
-                f"{file.relative_to(REPOSITORY)}: {'unchanged' if file.is_file() and file.read_text(encoding='utf-8') == text else 'written'}"
+                f"{file.relative_to(REPOSITORY)}: {'unchanged' if file.read_text(encoding='utf-8') == text else 'written'}"
             )
             file.write_text(text, encoding="utf-8")
 

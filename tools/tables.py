@@ -47,6 +47,7 @@ def questions_table() -> str:
             "project_slug": "from the name",
             "author_name": "`user_name` in Copier's settings, else from the name",
             "author_email": "`user_email` in Copier's settings, else none",
+            "accounts": "`true`; `false` for a service that is older than the question",
         }.get(name, f"`{question['default']}`")
         rows.append(f"| `{name}` | {asks} | {default} |")
     return "\n".join(rows)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from http.client import responses
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -40,6 +41,35 @@ def problem(
     title = responses.get(status, "Error")
     body = Problem(title=title, status=status, detail=detail, faults=faults)
     return Response(body.model_dump_json(exclude_none=True), status, headers, MEDIA_TYPE)
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Declare the errors that a route answers with, for its `responses`."""
+    return {status: {"model": Problem} for status in statuses}
+
+
+class DocumentedAPI(FastAPI):
+    """FastAPI whose document describes errors as they are: problems, of their own media type."""
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema:
+            return self.openapi_schema
+        document = super().openapi()
+        for path in document["paths"].values():
+            for operation in path.values():
+                for response in operation["responses"].values():
+                    _describe(response)
+        schemas = document.get("components", {}).get("schemas", {})
+        for replaced in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(replaced, None)
+        return document
+
+
+def _describe(response: dict[str, Any]) -> None:
+    schema = response.get("content", {}).get("application/json", {}).get("schema", {})
+    if schema.get("$ref", "").endswith(("/Problem", "/HTTPValidationError")):
+        reference = {"$ref": "#/components/schemas/Problem"}
+        response["content"] = {MEDIA_TYPE: {"schema": reference}}
 
 
 def add_error_handlers(app: FastAPI) -> None:

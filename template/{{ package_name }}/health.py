@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from .database.engine import is_unavailable
 from .database.migrate.files import State, read_state
-from .errors import Problem
+from .errors import problems
 
 READY_TIMEOUT = 2.0  # seconds
 
@@ -32,7 +32,7 @@ async def livez() -> Alive:
     return Alive()
 
 
-@router.get("/readyz", responses={503: {"model": Problem}})
+@router.get("/readyz", responses=problems(503))
 async def readyz(request: Request) -> Ready:
     """Say whether the database answers and has all migrations."""
     # All probes share one check, and none awaits its end: a database that accepts and never

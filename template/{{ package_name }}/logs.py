@@ -19,9 +19,18 @@ def configure_logging() -> None:
     ]
     last: list[Processor]
     if settings.environment == "production":
-        last = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        # without the variables, which may hold secrets
+        tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        last = [
+            structlog.processors.ExceptionRenderer(tracebacks),
+            structlog.processors.JSONRenderer(),
+        ]
     else:
-        last = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        last = [
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            )
+        ]
     formatter = structlog.stdlib.ProcessorFormatter
     handler = logging.StreamHandler()
     handler.setFormatter(
@@ -31,6 +40,10 @@ def configure_logging() -> None:
         )
     )
     logging.basicConfig(level=settings.log_level, handlers=[handler])
+    if settings.log_level == "DEBUG":
+        # Only the service's own: libraries show the values of statements, which may be secrets
+        logging.getLogger().setLevel("INFO")
+        logging.getLogger(__package__).setLevel("DEBUG")
     for name in ("uvicorn", "uvicorn.access", "uvicorn.error"):
         logger = logging.getLogger(name)
         logger.handlers.clear()

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tools.releases import NEXT, Release, releases
 from tools.render import ENGINES, Answers, git, render, update
@@ -42,6 +43,12 @@ def files(folder: Path) -> dict[str, bytes]:
     }
 
 
+def recorded(folder: Path) -> Answers:
+    """Read the answers of a service; those to newer questions keep it as it was."""
+    answers = yaml.safe_load((folder / ".copier-answers.yml").read_text(encoding="utf-8"))
+    return {name: answer for name, answer in answers.items() if not name.startswith("_")}
+
+
 def conflicts(folder: Path) -> list[str]:
     """List the files with conflict markers, or rejected pieces."""
     return [
@@ -67,7 +74,8 @@ def test_untouched_service_becomes_a_fresh_one(
     update(service, ref=NEXT)
 
     assert conflicts(service) == []
-    fresh = files(render(repository, tmp_path / "fresh", answers, NEXT))
+    fresh = files(render(repository, tmp_path / "fresh", recorded(service), NEXT))
+    assert recorded(service).items() >= answers.items()
     after = files(service)
     # the team's from the first day
     for path in {*before, *fresh}:
@@ -97,12 +105,26 @@ def test_edits_survive(name: str, release: Release, repository: Path, tmp_path: 
     after = files(service)
     assert {p: c for p, c in after.items() if p.startswith("migrations/")} == migrations
     assert f"_commit: {NEXT}" in after[".copier-answers.yml"].decode()
-    fresh = files(render(repository, tmp_path / "fresh", {}, NEXT))
+    fresh = files(render(repository, tmp_path / "fresh", recorded(service), NEXT))
     edited = {path for edit in edits.values() for path in (*edit.texts, edit.gone)}
     team = {"README.md", ".copier-answers.yml", "tests/test_main.py", *edited}
     for path, content in fresh.items():
         if path not in team and not path.startswith("migrations/"):
             assert after[path] == content, f"the template's {path} did not arrive"
+
+
+def test_update_adds_no_accounts(release: Release, repository: Path, tmp_path: Path) -> None:
+    """A service that is older than the question has them only when it asks for them."""
+    service = start(repository, tmp_path / "service", {}, release.tag)
+    had = bool(recorded(service).get("accounts", False))
+
+    update(service, ref=NEXT)
+    assert recorded(service)["accounts"] is had
+    commit(service)
+    update(service, {"accounts": True}, ref=NEXT)
+
+    assert (service / "src" / "auth" / "router.py").is_file()
+    assert conflicts(service) == []
 
 
 def test_updated_service_passes_its_suite(

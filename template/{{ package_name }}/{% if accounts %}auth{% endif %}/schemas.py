@@ -1,0 +1,50 @@
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr
+
+from ..api import Schema
+from ..users.schemas import Email, NewPassword, Password
+
+Token = Annotated[SecretStr, Field(min_length=1, max_length=100)]
+
+
+class Login(Schema):
+    """The form of OAuth 2.0's password grant (RFC 6749, section 4.3.2)."""
+
+    grant_type: Literal["password"] = "password"
+    username: str = Field(max_length=100, description="The user name or the e-mail address")
+    password: Password
+    scope: str = ""
+    client_id: str = ""
+    client_secret: str = ""
+
+
+class AccessToken(Schema):
+    """The answer to a login (RFC 6749, section 5.1)."""
+
+    access_token: str
+    token_type: Literal["bearer"] = Field(default="bearer")
+    expires_in: int = Field(description="Seconds")
+
+
+class SessionRead(Schema):
+    id: int
+    device: str
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    is_current: bool
+
+
+class MailRequest(Schema):
+    email: Email
+
+
+class PasswordReset(Schema):
+    token: Token
+    password: NewPassword
+
+
+class EmailVerification(Schema):
+    token: Token

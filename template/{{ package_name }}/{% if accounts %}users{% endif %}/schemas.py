@@ -1,0 +1,97 @@
+import re
+from datetime import datetime
+from typing import Annotated
+from unicodedata import normalize
+
+from email_validator import EmailNotValidError, validate_email
+from pydantic import AfterValidator, Field, SecretStr, StrictBool
+
+from ..api import Schema
+
+USERNAME_LENGTH = 50
+EMAIL_LENGTH = 100
+
+
+def normalise(text: str) -> str:
+    """Make equal what people take for equal: case-folded, in Unicode's form NFKC."""
+    return normalize("NFKC", normalize("NFKC", text).casefold())
+
+
+def _username(text: str) -> str:
+    name = normalise(text)
+    if not re.fullmatch(r"[\w.-]+", name):
+        raise ValueError("A user name consists of letters, digits, and . _ -")
+    if len(name) > USERNAME_LENGTH:  # form NFKC can be longer
+        raise ValueError(f"A user name has at most {USERNAME_LENGTH} characters")
+    return name
+
+
+def _email(text: str) -> str:
+    # Mail goes to this form and to no other, or look-alikes would get other people's
+    try:
+        address = validate_email(normalise(text), allow_smtputf8=False, check_deliverability=False)
+    except EmailNotValidError as error:
+        raise ValueError(str(error)) from None
+    if not address.normalized.isascii():
+        raise ValueError("Write the part after the @ in its ASCII form, which starts with xn--")
+    if len(address.normalized) > EMAIL_LENGTH:
+        raise ValueError(f"An e-mail address has at most {EMAIL_LENGTH} characters")
+    return address.normalized
+
+
+Username = Annotated[
+    str,
+    Field(min_length=1, max_length=USERNAME_LENGTH, examples=["ada"]),
+    AfterValidator(_username),
+]
+Email = Annotated[
+    str,
+    Field(
+        max_length=EMAIL_LENGTH, examples=["ada@example.com"], json_schema_extra={"format": "email"}
+    ),
+    AfterValidator(_email),
+]
+NewPassword = Annotated[SecretStr, Field(min_length=8, max_length=128)]
+Password = Annotated[SecretStr, Field(min_length=1, max_length=128)]
+
+
+class SignUp(Schema):
+    username: Username
+    email: Email
+    password: NewPassword
+
+
+class ProfileChange(Schema):
+    """What a user changes; what is absent stays."""
+
+    username: Username = Field(default_factory=str)
+    email: Email = Field(default_factory=str)
+
+
+class PasswordChange(Schema):
+    current_password: Password
+    new_password: NewPassword
+
+
+class Confirmation(Schema):
+    """The password, asked for again before what cannot be undone."""
+
+    password: Password
+
+
+class UserChange(Schema):
+    """What an administrator changes; what is absent stays."""
+
+    is_active: StrictBool = Field(default_factory=bool)
+    is_admin: StrictBool = Field(default_factory=bool)
+
+
+class UserRead(Schema):
+    id: int
+    username: str
+    email: str
+    is_active: bool
+    is_admin: bool
+    is_verified: bool
+    created_at: datetime
+    last_login_at: datetime | None
