@@ -46,7 +46,7 @@ def upgrade(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the SQL.")] = False,
 ) -> None:
     """Apply the pending migrations, one process at a time."""
-    from . import apply  # noqa: PLC0415 - it reads the settings, which `check` does without
+    from . import apply
 
     _run(apply.print_sql(to) if dry_run else apply.upgrade(timeout, to))
 
@@ -54,7 +54,7 @@ def upgrade(
 @app.command()
 def downgrade(number: Number, timeout: Timeout = 60, *, yes: Yes = False) -> None:
     """Take back the migrations after a number, the newest first."""
-    from . import apply  # noqa: PLC0415 - it reads the settings, which `check` does without
+    from . import apply
 
     _confirm(f"Take back every migration after number {number}?", yes=yes)
     _run(apply.downgrade(number, timeout))
@@ -69,7 +69,7 @@ def mark(
     yes: Yes = False,
 ) -> None:
     """Record that a migration was carried out, or taken back, by hand."""
-    from . import apply  # noqa: PLC0415 - it reads the settings, which `check` does without
+    from . import apply
 
     _confirm(f"Is {name} {'complete' if applied else 'undone'} in the database?", yes=yes)
     _run(apply.mark(name, applied=applied, lock_timeout=timeout))
@@ -78,7 +78,7 @@ def mark(
 @app.command()
 def status(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """List the migrations: applied, pending, or applied but unknown to this release."""
-    from . import apply  # noqa: PLC0415 - it reads the settings, which `check` does without
+    from . import apply
 
     state = _run(apply.read())
     states = {migration.name: "applied" for migration in migrations()}
@@ -100,7 +100,7 @@ def verify(
 
     They run in databases of their own beside the configured one, which are dropped afterwards.
     """
-    from .dialect import ERRORS  # noqa: PLC0415 - as in the other commands
+    from .dialect import ERRORS
 
     try:
         proven = _prove(since)
@@ -121,7 +121,7 @@ def new(
     no_rename: Annotated[bool, typer.Option("--no-rename", help="Nothing else was.")] = False,
 ) -> None:
     """Write the next migration from what changed in the models, without a server, and prove it."""
-    from .write import write  # noqa: PLC0415 - as in the other commands
+    from .write import write
 
     ask = typer.confirm if sys.stdin.isatty() else None
     written = _run(write(name, rename or [], (lambda _: False) if no_rename else ask))
@@ -141,9 +141,9 @@ def renumber(
     names: Annotated[list[str] | None, typer.Argument(help="The files, or their names.")] = None,
 ) -> None:
     """Make migrations the last ones, after a merge of branches that used the same numbers."""
-    from . import apply  # noqa: PLC0415 - as in the other commands
-    from .dialect import ERRORS  # noqa: PLC0415 - as in the other commands
-    from .write import renumber as move  # noqa: PLC0415 - as in the other commands
+    from . import apply
+    from .dialect import ERRORS
+    from .write import renumber as move
 
     try:
         applied = asyncio.run(apply.read()).applied
@@ -158,7 +158,7 @@ def renumber(
 @app.command()
 def baseline(*, yes: Yes = False) -> None:
     """Begin the migrations anew, after the service has moved to another database engine."""
-    from .write import baseline as begin  # noqa: PLC0415 - as in the other commands
+    from .write import baseline as begin
 
     path, replaced = _run(begin(force=yes))
     typer.echo(f"Wrote {path}: read it")
@@ -181,7 +181,7 @@ def check() -> None:
 
 
 def _prove(since: int) -> bool:
-    from .verify import verify  # noqa: PLC0415 - as in the commands
+    from .verify import verify
 
     try:
         faults = asyncio.run(verify(since))
@@ -196,7 +196,7 @@ def _prove(since: int) -> bool:
 
 def _finish(since: int) -> None:
     """Prove what was written, if a server answers."""
-    from .dialect import ERRORS  # noqa: PLC0415 - as in the commands
+    from .dialect import ERRORS
 
     try:
         proven = _prove(since)
@@ -208,7 +208,7 @@ def _finish(since: int) -> None:
 
 
 def _run(work: Coroutine[object, object, T]) -> T:
-    from .dialect import ERRORS  # noqa: PLC0415 - as in the commands
+    from .dialect import ERRORS
 
     try:
         return asyncio.run(work)
