@@ -1,5 +1,6 @@
 """What every render has in common, whatever the answers."""
 
+import ast
 import itertools
 import re
 import subprocess
@@ -165,13 +166,17 @@ def test_readme_lists_every_setting(engine: str, rendered: Rendered) -> None:
     """In a service, only rows that are there have to be true: the README is its team's."""
     folder = rendered({"database": engine, "license": "MIT"})
     readme = (folder / "README.md").read_text(encoding="utf-8")
-    settings = (folder / "src/settings.py").read_text(encoding="utf-8")
+    settings = ast.parse((folder / "src/settings.py").read_text(encoding="utf-8"))
     rows = re.findall(r"^\| `([A-Z_]+)` \| ([^|]*) \|", readme, re.MULTILINE)
-    fields = re.findall(
-        r'^    (\w+): .*= Field\(\n(?:        .*\n)*?        description="(.*)",',
-        settings,
-        re.MULTILINE,
-    )
+    fields = [
+        (node.target.id, keyword.value.value)
+        for node in ast.walk(settings)
+        if isinstance(node, ast.AnnAssign)
+        and isinstance(node.target, ast.Name)
+        and isinstance(node.value, ast.Call)
+        for keyword in node.value.keywords
+        if keyword.arg == "description" and isinstance(keyword.value, ast.Constant)
+    ]
 
     assert [(name.lower(), meaning) for name, meaning in rows] == fields
 

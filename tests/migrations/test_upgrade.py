@@ -10,6 +10,7 @@ import pytest
 from ..conftest import MakeService
 from ..support.migrating import FIRST, MIGRATE, applied, wait_until, words, write_migration
 from ..support.services import Service
+from ..test_aerich import TABLES
 
 
 def upgrade(service: Service, *options: str, status: int = 0) -> str:
@@ -138,7 +139,7 @@ def test_failure_leaves_nothing(service: Service) -> None:
     output = upgrade(service, status=1)
 
     assert f"{name}: statement 3 of 3 failed, and nothing of the migration is kept" in output
-    assert service.database.tables() == {"users", "aerich", "obstacle"}
+    assert service.database.tables() == TABLES | {"obstacle"}
     assert applied(service) == [FIRST]
     service.database.query("DROP TABLE obstacle")
     assert "Applied 1 migration" in upgrade(service)
@@ -280,7 +281,7 @@ def test_mysql_finished_by_hand(broken: Service) -> None:
 
     assert upgrade(broken) == "Nothing to do: none is pending\n"
     assert applied(broken) == [FIRST, "1_2026_fails.py"]
-    assert broken.database.tables() == {"users", "aerich", "half", "rest", "obstacle"}
+    assert broken.database.tables() == TABLES | {"half", "rest", "obstacle"}
 
 
 def test_mysql_undone_by_hand(broken: Service) -> None:
@@ -291,7 +292,7 @@ def test_mysql_undone_by_hand(broken: Service) -> None:
 
     assert "Applied 1 migration" in upgrade(broken)
     assert broken.database.query("SELECT id FROM half") == [(1,)]
-    assert broken.database.tables() == {"users", "aerich", "half", "rest", "obstacle"}
+    assert broken.database.tables() == TABLES | {"half", "rest", "obstacle"}
 
 
 def test_mysql_marks_nothing_beside_what_is_unfinished(broken: Service) -> None:
@@ -335,7 +336,7 @@ def test_mysql_first_statement_fails(make_service: MakeService) -> None:
     output = upgrade(service, status=1)
 
     assert "the first statement failed, and nothing of the migration is kept" in output
-    assert service.database.tables() == {"users", "aerich"}
+    assert service.database.tables() == TABLES
 
 
 def kill_within(service: Service, slow: str) -> None:
@@ -382,7 +383,7 @@ def test_mysql_killed_within_a_statement_that_may_run_again(make_service: MakeSe
     assert "Applied 1 migration" in upgrade(service)
 
     assert service.database.query("SELECT id FROM once") == [(1,)]
-    assert service.database.tables() == {"users", "aerich", "slow", "once", "rest"}
+    assert service.database.tables() == TABLES | {"slow", "once", "rest"}
 
 
 def test_status(service: Service) -> None:
@@ -430,7 +431,7 @@ def test_downgrade(service: Service) -> None:
     assert re.search(r"3_2026_t\.py: taken .*\n2_2026_t\.py: taken .*\nTook back 2", done)
     assert "Nothing to take back" in nothing
     assert applied(service) == [FIRST, "1_2026_t.py"]
-    assert service.database.tables() == {"users", "aerich", "t1"}
+    assert service.database.tables() == TABLES | {"t1"}
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgresql"], indirect=True)
