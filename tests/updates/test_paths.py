@@ -13,10 +13,9 @@ from .test_updates import files
 
 
 def section(changelog: str, version: str) -> str:
-    """Find what the changelog says of a version, or of what is not released yet."""
+    """Find what the changelog says of a version, or of `Unreleased`."""
     sections = re.split(r"^## ", changelog, flags=re.MULTILINE)
-    found = [s for s in sections if s.startswith((f"{version} ", "Unreleased"))]
-    return found[0] if found else ""
+    return next((s for s in sections if s.split(maxsplit=1)[:1] == [version]), "")
 
 
 @pytest.mark.parametrize("engine", ENGINES)
