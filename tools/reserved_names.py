@@ -53,7 +53,9 @@ def main(pythons: list[str]) -> None:
     names = {kind: set(found) for kind, found in read().items()}
     with snapshot() as template, tempfile.TemporaryDirectory() as folder:
         for engine in ENGINES:
-            service = render(template, Path(folder) / engine, {"database": engine})
+            service = render(
+                template, Path(folder) / engine, {"database": engine, "observability": True}
+            )
             run = ["uv", "run", "--quiet", "--project", str(service), "python"]
             for kind, found in installed(*run).items():
                 names.setdefault(kind, set()).update(found)
@@ -61,7 +63,7 @@ def main(pythons: list[str]) -> None:
         for kind, found in installed(python, "-IS").items():
             names[kind].update(found)
     lines = ["{#- Written by tools/reserved_names.py -#}"]
-    for kind, listed in names.items():
+    for kind, listed in sorted(names.items()):
         lines.append(f"{{%- set {kind} = [")
         lines.extend(f"    '{name}'," for name in sorted(listed))
         lines.append("] -%}")

@@ -11,12 +11,33 @@ README = REPOSITORY / "README.md"
 INCLUDED = REPOSITORY / "includes" / "ownership.md"
 
 
-def ownership_table() -> str:
-    """Make a Markdown table of whose the files of a service are."""
+# the files of which each is there for some answers only
+CHOSEN = {
+    "accounts": ("src/auth/mails/*.txt",),
+    "container": ("Dockerfile", ".dockerignore", "compose.yaml"),
+    "observability": ("observability/*",),
+    "ci == 'github'": (".github/workflows/ci.yml",),
+    "ci == 'gitlab'": (".gitlab-ci.yml",),
+    "deployment == 'kubernetes'": ("deploy/*",),
+}
+
+
+def ownership_table(*, jinja: bool = False) -> str:
+    """Make a Markdown table of whose the files of a service are.
+
+    Args:
+        jinja: whether files that are there for some answers only are put into conditions.
+    """
+    conditions = {path: answer for answer, paths in CHOSEN.items() for path in paths if jinja}
     files = {}
     for owner in ("team", "shared"):
         paths = yaml.safe_load((REPOSITORY / "ownership" / f"{owner}.yml").read_text("utf-8"))
         files[owner] = ", ".join(f"`{path}`" for path in paths)
+        for path in paths:
+            if path in conditions:
+                item = f", `{path}`"
+                chosen = f"{{% if {conditions[path]} %}}{item}{{% endif %}}"
+                files[owner] = files[owner].replace(item, chosen)
     return f"""\
 | Whose | Files | What an update does |
 |---|---|---|
@@ -48,6 +69,8 @@ def questions_table() -> str:
             "author_name": "`user_name` in Copier's settings, else from the name",
             "author_email": "`user_email` in Copier's settings, else none",
             "accounts": "`true`; `false` for a service that is older than the question",
+            "container": "`true`; `false` for a service that is older than the question",
+            "ci": "`github`; `none` for a service that is older than the question",
         }.get(name, f"`{question['default']}`")
         rows.append(f"| `{name}` | {asks} | {default} |")
     return "\n".join(rows)
@@ -66,7 +89,7 @@ def with_table(readme: str) -> str:
 
 def included() -> str:
     """Make the table for the service's own README, which knows the package's name."""
-    return ownership_table().replace("`src/", "`{{ package_name }}/") + "\n"
+    return ownership_table(jinja=True).replace("`src/", "`{{ package_name }}/") + "\n"
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """One shape for every error that a client sees: problem details, RFC 9457."""
 
+import logging
 from collections.abc import Mapping
 from http.client import responses
 from typing import Any
@@ -8,11 +9,17 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import get_contextvars
 from tortoise.exceptions import DoesNotExist, IntegrityError, ObjectDoesNotExistError
 
 from .database.engine import CONNECTION_ERRORS, is_unavailable
 
 MEDIA_TYPE = "application/problem+json"
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+logger = logging.getLogger(__name__)
 
 
 class Fault(BaseModel):
@@ -23,13 +30,14 @@ class Fault(BaseModel):
 
 
 class Problem(BaseModel):
-    """Problem details (RFC 9457, section 3.1), with the faults of a malformed request."""
+    """Problem details (RFC 9457, section 3.1), and what helps to find the fault."""
 
     type: str = "about:blank"
     title: str
     status: int
     detail: str | None = None
     faults: list[Fault] | None = None
+    request_id: str | None = None
 
 
 def problem(
@@ -37,9 +45,10 @@ def problem(
     detail: str | None = None,
     faults: list[Fault] | None = None,
     headers: Mapping[str, str] | None = None,
+    request_id: str | None = None,
 ) -> Response:
     title = responses.get(status, "Error")
-    body = Problem(title=title, status=status, detail=detail, faults=faults)
+    body = Problem(title=title, status=status, detail=detail, faults=faults, request_id=request_id)
     return Response(body.model_dump_json(exclude_none=True), status, headers, MEDIA_TYPE)
 
 
@@ -72,12 +81,28 @@ def _describe(response: dict[str, Any]) -> None:
         response["content"] = {MEDIA_TYPE: {"schema": reference}}
 
 
+def _allowed_methods(request: Request) -> str:
+    """List the methods of all routes of a path (RFC 9110, section 10.2.1)."""
+    scope, routes = request.scope, request.app.routes
+    return ", ".join(
+        method
+        for method in METHODS
+        if any(route.matches({**scope, "method": method})[0] is Match.FULL for route in routes)
+    )
+
+
 def add_error_handlers(app: FastAPI) -> None:
     """Answer every error with a problem, and none with the database's own words."""
+    app.add_middleware(AnswerFailures)
 
     @app.exception_handler(HTTPException)
     async def http_error(_: Request, error: HTTPException) -> Response:
         return problem(error.status_code, str(error.detail), headers=error.headers)
+
+    @app.exception_handler(405)
+    async def wrong_method(request: Request, error: HTTPException) -> Response:
+        # Starlette's own header lists the methods of one route only
+        return problem(405, error.detail, headers={"Allow": _allowed_methods(request)})
 
     @app.exception_handler(RequestValidationError)
     async def malformed(_: Request, error: RequestValidationError) -> Response:
@@ -96,11 +121,38 @@ def add_error_handlers(app: FastAPI) -> None:
     async def unavailable(_: Request, error: Exception) -> Response:
         if not is_unavailable(error):
             raise error
+        logger.warning("The database is not reachable: %s", error or type(error).__name__)
         return problem(503, "The database is not reachable.", headers={"Retry-After": "5"})
 
     for kind in CONNECTION_ERRORS:
         app.add_exception_handler(kind, unavailable)
 
-    @app.exception_handler(Exception)
-    async def failed(_: Request, _error: Exception) -> Response:
-        return problem(500)
+
+class AnswerFailures:
+    """Middleware that logs what nothing else answers, and answers it.
+
+    Starlette would answer it outside all other middleware, whose headers it then lacks, and hand
+    it on to the server, which would log it again.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = False
+
+        async def noted(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noted)
+        except Exception:
+            logger.exception("The request failed")
+            if not started:  # else the server cuts the connection
+                failure = problem(500, request_id=get_contextvars().get("request_id"))
+                await failure(scope, receive, send)

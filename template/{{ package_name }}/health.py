@@ -4,7 +4,7 @@ import asyncio
 import logging
 from typing import Literal
 
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, FastAPI, HTTPException, Request
 from pydantic import BaseModel
 
 from .database.engine import is_unavailable
@@ -35,17 +35,11 @@ async def livez() -> Alive:
 @router.get("/readyz", responses=problems(503))
 async def readyz(request: Request) -> Ready:
     """Say whether the database answers and has all migrations."""
-    # All probes share one check, and none awaits its end: a database that accepts and never
-    # answers costs one task, however often it is asked.
-    state = request.app.state
-    check: asyncio.Task[State] | None = getattr(state, "readiness", None)
-    if check is None or check.done():
-        check = state.readiness = asyncio.create_task(read_state())
-    done, _ = await asyncio.wait([check], timeout=READY_TIMEOUT)
-    if not done:
+    check = await ask_database(request.app)
+    if not check.done():
         raise HTTPException(503, f"The database did not answer within {READY_TIMEOUT:g} s.")
     try:
-        fault = migrations_fault(check.result(), settled=state.settled)
+        fault = migrations_fault(check.result(), settled=request.app.state.settled)
     except Exception as error:
         if is_unavailable(error):
             raise HTTPException(503, "The database is not reachable.") from error
@@ -53,8 +47,18 @@ async def readyz(request: Request) -> Ready:
         raise HTTPException(503, "The database cannot be used; the log says why.") from error
     if fault:
         raise HTTPException(503, fault)
-    state.settled = True
+    request.app.state.settled = True
     return Ready()
+
+
+async def ask_database(app: FastAPI) -> asyncio.Task[State]:
+    """Ask for the database's migrations, and wait READY_TIMEOUT seconds at most."""
+    # All share one check, which is not cancelled: a database that never answers costs one task
+    check: asyncio.Task[State] | None = getattr(app.state, "readiness", None)
+    if check is None or check.done():
+        check = app.state.readiness = asyncio.create_task(read_state())
+    await asyncio.wait([check], timeout=READY_TIMEOUT)
+    return check
 
 
 def migrations_fault(database: State, *, settled: bool) -> str | None:

@@ -1,12 +1,12 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, Secret
 
-from ..api import Schema
+from ..api import TEXT, Schema
 from ..users.schemas import Email, NewPassword, Password
 
-Token = Annotated[SecretStr, Field(min_length=1, max_length=100)]
+Token = Secret[Annotated[str, Field(min_length=1, max_length=100, pattern=TEXT)]]
 
 
 class Login(Schema):
@@ -23,7 +23,7 @@ class Login(Schema):
 class AccessToken(Schema):
     """The answer to a login (RFC 6749, section 5.1)."""
 
-    access_token: str
+    access_token: str = Field(repr=False)
     token_type: Literal["bearer"] = Field(default="bearer")
     expires_in: int = Field(description="Seconds")
 

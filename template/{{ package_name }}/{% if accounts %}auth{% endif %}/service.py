@@ -6,9 +6,11 @@ from enum import StrEnum
 from hashlib import sha256
 
 import structlog
+from tortoise.queryset import QuerySet
 from tortoise.transactions import in_transaction
 
 from ..api import ConflictError
+from ..database import compiled
 from ..database.models import LinkToken, Session, User
 from ..settings import settings
 from ..users.schemas import EMAIL_LENGTH, USERNAME_LENGTH, normalise
@@ -85,16 +87,18 @@ async def log_in(login: str, password: str, device: str) -> str | None:
     return token
 
 
+@compiled
+def _live_session(token_hash: str, now: datetime) -> QuerySet[Session]:
+    live = Session.filter(token_hash=token_hash, expires_at__gt=now, user__is_active=True)
+    return live.select_related("user")
+
+
 async def find_session(token: str) -> Session | None:
     """Find the session of a token together with its active user, with one query."""
     if not token.startswith(PREFIX):
         return None
     now = datetime.now(UTC)
-    session = (
-        await Session.filter(token_hash=_hash(token), expires_at__gt=now, user__is_active=True)
-        .select_related("user")
-        .get_or_none()
-    )
+    session = next(iter(await _live_session(_hash(token), now)), None)
     if session and session.last_used_at < now - LAST_USE_STEP:
         await Session.filter(id=session.id).update(last_used_at=now)
     return session

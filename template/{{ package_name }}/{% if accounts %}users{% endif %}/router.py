@@ -2,7 +2,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, BackgroundTasks, HTTPException, Query
 
-from ..api import Cursor, Id, Limit, Page, next_cursor
+from ..api import TEXT, Cursor, Id, Limit, Page, next_cursor
 from ..auth import service as auth
 from ..auth.dependencies import (
     Administrator,
@@ -23,9 +23,7 @@ DENIED = "The password is wrong."
 
 Search = Annotated[
     str,
-    Query(
-        max_length=100, pattern=r"^[^\x00]*$", description="A part of the name or of the address"
-    ),
+    Query(max_length=100, pattern=TEXT, description="A part of the name or of the address"),
 ]
 
 router = APIRouter(prefix="/users", tags=["users"], responses=problems(503))

@@ -4,22 +4,28 @@ from typing import Annotated
 from unicodedata import normalize
 
 from email_validator import EmailNotValidError, validate_email
-from pydantic import AfterValidator, Field, SecretStr, StrictBool
+from pydantic import AfterValidator, Field, Secret, StrictBool
 
-from ..api import Schema
+from ..api import TEXT, Schema
 
 USERNAME_LENGTH = 50
 EMAIL_LENGTH = 100
+INVISIBLE = re.compile(  # letters and marks that nobody sees: Unicode's Default_Ignorable_Code_Point
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+NAME = {"pattern": r"^[\p{XID_Continue}.-]+$"}
+NOT_BLANK = {"pattern": r"^[^\x00]*[^\x00\s][^\x00]*$"}
 
 
 def normalise(text: str) -> str:
     """Make equal what people take for equal: case-folded, in Unicode's form NFKC."""
-    return normalize("NFKC", normalize("NFKC", text).casefold())
+    return INVISIBLE.sub("", normalize("NFKC", normalize("NFKC", text).casefold()))
 
 
 def _username(text: str) -> str:
     name = normalise(text)
-    if not re.fullmatch(r"[\w.-]+", name):
+    # what Python's identifiers consist of stays that when it is normalised (Unicode's UAX 31)
+    if not name or not re.sub("[.-]", "_", f"_{text}{name}").isidentifier():
         raise ValueError("A user name consists of letters, digits, and . _ -")
     if len(name) > USERNAME_LENGTH:  # form NFKC can be longer
         raise ValueError(f"A user name has at most {USERNAME_LENGTH} characters")
@@ -32,16 +38,15 @@ def _email(text: str) -> str:
         address = validate_email(normalise(text), allow_smtputf8=False, check_deliverability=False)
     except EmailNotValidError as error:
         raise ValueError(str(error)) from None
-    if not address.normalized.isascii():
-        raise ValueError("Write the part after the @ in its ASCII form, which starts with xn--")
-    if len(address.normalized) > EMAIL_LENGTH:
+    ascii_form = f"{address.local_part}@{address.ascii_domain}"
+    if len(ascii_form) > EMAIL_LENGTH:
         raise ValueError(f"An e-mail address has at most {EMAIL_LENGTH} characters")
-    return address.normalized
+    return ascii_form
 
 
 Username = Annotated[
     str,
-    Field(min_length=1, max_length=USERNAME_LENGTH, examples=["ada"]),
+    Field(min_length=1, max_length=USERNAME_LENGTH, examples=["ada"], json_schema_extra=NAME),
     AfterValidator(_username),
 ]
 Email = Annotated[
@@ -51,8 +56,10 @@ Email = Annotated[
     ),
     AfterValidator(_email),
 ]
-NewPassword = Annotated[SecretStr, Field(min_length=8, max_length=128)]
-Password = Annotated[SecretStr, Field(min_length=1, max_length=128)]
+Password = Secret[Annotated[str, Field(min_length=1, max_length=128, pattern=TEXT)]]
+NewPassword = Secret[
+    Annotated[str, Field(min_length=8, max_length=128, json_schema_extra=NOT_BLANK)]
+]
 
 
 class SignUp(Schema):

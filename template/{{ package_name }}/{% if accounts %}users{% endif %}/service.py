@@ -5,10 +5,12 @@ from contextlib import asynccontextmanager
 
 from tortoise.exceptions import IntegrityError
 from tortoise.expressions import Q
+from tortoise.queryset import QuerySet
 from tortoise.transactions import in_transaction
 
 from ..api import ConflictError
 from ..auth.passwords import check_password, hash_password
+from ..database import compiled
 from ..database.models import LinkToken, Session, User
 from .schemas import normalise
 
@@ -36,12 +38,17 @@ async def _conflict(username: str, but: int = 0) -> ConflictError:
     return ConflictError("The e-mail address cannot be used.")
 
 
+@compiled
+def _list_users(after: int, limit: int) -> QuerySet[User]:
+    return User.filter(id__gt=after).order_by("id").limit(limit)
+
+
 async def list_users(search: str, after: int, limit: int) -> list[User]:
     """List at most `limit` users with a text in name or address, oldest first, from `after` on."""
-    users = User.filter(id__gt=after)
-    if search:
-        part = normalise(search)
-        users = users.filter(Q(username__contains=part) | Q(email__contains=part))
+    if not search:
+        return await _list_users(after, limit)
+    part = normalise(search)
+    users = User.filter(Q(username__contains=part) | Q(email__contains=part), id__gt=after)
     return await users.order_by("id").limit(limit)
 
 

@@ -25,6 +25,8 @@ from .files import (
 
 T = TypeVar("T")
 
+PROVEN = "Proven: the migrations make what the models want, and can be taken back"
+
 app = typer.Typer(
     add_completion=False,
     help="Migrate the database.",
@@ -100,15 +102,9 @@ def verify(
 
     They run in databases of their own beside the configured one, which are dropped afterwards.
     """
-    from .dialect import ERRORS
+    from .verify import verify as prove
 
-    try:
-        proven = _prove(since)
-    except ERRORS as error:
-        typer.echo(f"The database server cannot be used: {reason(error)}", err=True)
-        proven = False
-    if not proven:
-        raise typer.Exit(1)
+    _tell(_run(prove(since)))
 
 
 @app.command()
@@ -129,10 +125,8 @@ def new(
         typer.echo("Nothing changed: the models want what the migrations make")
         return
     typer.echo(f"Wrote {written.path}: read it")
-    for line in written.missing:
-        typer.echo(f"Write by hand: {line}", err=True)
     if written.missing:
-        raise typer.Exit(1)
+        _tell([f"Write by hand: {line}" for line in written.missing])
     _finish(written.number - 1)
 
 
@@ -173,38 +167,30 @@ def check() -> None:
     faults = folder_faults() + content_faults(migrations())
     if not faults and (fault := asyncio.run(models_fault())):
         faults.append(fault)
-    for fault in faults:
-        typer.echo(fault)
-    if faults:
-        raise typer.Exit(1)
-    typer.echo("The models and the migrations agree")
-
-
-def _prove(since: int) -> bool:
-    from .verify import verify
-
-    try:
-        faults = asyncio.run(verify(since))
-    except MigrationError as error:
-        faults = [str(error)]
-    for fault in faults:
-        typer.echo(fault, err=True)
-    if not faults:
-        typer.echo("Proven: the migrations make what the models want, and can be taken back")
-    return not faults
+    _tell(faults, "The models and the migrations agree", err=False)
 
 
 def _finish(since: int) -> None:
     """Prove what was written, if a server answers."""
     from .dialect import ERRORS
+    from .verify import verify as prove
 
     try:
-        proven = _prove(since)
+        faults = asyncio.run(prove(since))
+    except MigrationError as error:
+        faults = [str(error)]
     except ERRORS as error:
         typer.echo(f"It is not proven ({reason(error)}). With a server: `{COMMAND} verify`")
         return
-    if not proven:
+    _tell(faults)
+
+
+def _tell(faults: list[str], otherwise: str = PROVEN, *, err: bool = True) -> None:
+    for fault in faults:
+        typer.echo(fault, err=err)
+    if faults:
         raise typer.Exit(1)
+    typer.echo(otherwise)
 
 
 def _run(work: Coroutine[object, object, T]) -> T:

@@ -2,11 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import typer
-from aerich.models import Aerich
 from tortoise import BaseDBAsyncClient
 from tortoise.context import TortoiseContext
 
@@ -21,8 +20,8 @@ from .dialect import (
     split,
 )
 from .files import (
-    APP,
     COMMAND,
+    Direction,
     Migration,
     MigrationError,
     State,
@@ -33,53 +32,9 @@ from .files import (
     read_state,
 )
 
-__all__ = ["apply", "downgrade", "mark", "print_sql", "read", "revert", "split", "upgrade"]
-
 POLL = 0.2  # seconds between two attempts to take the lock
 REMIND = 5.0  # seconds between two messages about who has it
 ANSWER = 10.0  # seconds that connecting and a last look at the lock may take
-
-
-async def apply(client: BaseDBAsyncClient, migration: Migration, *, locked: bool = False) -> None:
-    """Run a migration's upgrade on the client's database and record it in Aerich's table.
-
-    Args:
-        client: a session of that database.
-        migration: the migration.
-        locked: whether the session has the migration lock, and goes on only as long as it has.
-
-    Raises:
-        MigrationError: a statement failed; the message says what of the migration is kept.
-    """
-    await carry_out(client, migration, migration.upgrade_sql, _recording(migration), locked=locked)
-
-
-async def revert(client: BaseDBAsyncClient, migration: Migration, *, locked: bool = False) -> None:
-    """Run a migration's downgrade on the client's database and delete its record.
-
-    Args: as for `apply`.
-
-    Raises:
-        MigrationError: a statement failed; the message says what of the migration is kept.
-    """
-    await carry_out(
-        client, migration, migration.downgrade_sql, _forgetting(migration), locked=locked
-    )
-
-
-def _recording(migration: Migration) -> Callable[[BaseDBAsyncClient], Awaitable[None]]:
-    async def record(db: BaseDBAsyncClient) -> None:
-        state = migration.models_state
-        await Aerich.create(version=migration.name, app=APP, content=state, using_db=db)
-
-    return record
-
-
-def _forgetting(migration: Migration) -> Callable[[BaseDBAsyncClient], Awaitable[None]]:
-    async def forget(db: BaseDBAsyncClient) -> None:
-        await Aerich.filter(app=APP, version=migration.name).using_db(db).delete()
-
-    return forget
 
 
 async def upgrade(lock_timeout: float = 60, to: int | None = None) -> None:
@@ -96,20 +51,17 @@ async def upgrade(lock_timeout: float = 60, to: int | None = None) -> None:
     async with _migrating(lock_timeout) as client:
         await refuse_unfinished(client)
         pending = _planned(await read_state(client), to)
-        for migration in pending:
-            start = time.perf_counter()
-            await apply(client, migration, locked=True)
-            typer.echo(f"{migration.name}: applied in {time.perf_counter() - start:.2f} s")
+        await _carry_out_all(client, pending, "upgrade", "applied")
     typer.echo(f"Applied {_count(pending)}" if pending else "Nothing to do: none is pending")
 
 
 async def print_sql(to: int | None = None) -> None:
     """Print the SQL that `upgrade` would run, and change nothing."""
-    async with _connected(**reading_session()) as client:
+    async with connected(**reading_session()) as client:
         pending = _planned(await read_state(client), to)
         for migration in pending:
             typer.echo(f"-- {migration.name}")
-            for statement in split(await migration.upgrade_sql(client)):
+            for statement in split(await migration.sql(client, "upgrade")):
                 typer.echo(f"{statement.rstrip(';')};")
     typer.echo(f"-- {_count(pending)} pending, nothing was changed")
 
@@ -122,11 +74,19 @@ async def downgrade(to: int, lock_timeout: float = 60) -> None:
     """
     async with _migrating(lock_timeout) as client:
         await refuse_unfinished(client)
-        doomed = await _doomed(client, await read_state(client), to)
-        for migration in doomed:
-            start = time.perf_counter()
-            await revert(client, migration, locked=True)
-            typer.echo(f"{migration.name}: taken back in {time.perf_counter() - start:.2f} s")
+        state = await read_state(client)
+        _refuse_unsound(state, to)
+        files = reversed(migrations())
+        doomed = [file for file in files if file.number > to and file.name in state.applied]
+        if not doomed:
+            raise MigrationError(f"Nothing to take back: no migration after number {to} is applied")
+        for migration in reversed(doomed):
+            if not split(await migration.sql(client, "downgrade")):
+                raise MigrationError(
+                    f"{migration.name} has no downgrade, nothing was changed: write its SQL into "
+                    "the file's downgrade(), or undo it with a new migration"
+                )
+        await _carry_out_all(client, doomed, "downgrade", "taken back")
     typer.echo(f"Took back {_count(doomed)}")
 
 
@@ -147,46 +107,26 @@ async def mark(name: str, *, applied: bool, lock_timeout: float = 60) -> None:
             raise MigrationError(f"{state.pending[0].name} comes before {name}: apply it first")
         if not applied and recorded and state.applied[-1] != name:
             raise MigrationError(f"{state.applied[-1]} comes after {name}: take it back first")
-
-        async def keep(_: BaseDBAsyncClient) -> None:
-            """Leave the record as it is: only what was unfinished changes."""
-
-        change = _recording(migration) if applied else _forgetting(migration)
-        await settle(client, keep if recorded == applied else change)
+        direction: Direction = "upgrade" if applied else "downgrade"
+        await settle(client, migration, None if recorded == applied else direction)
     typer.echo(f"{name} is marked as {'applied' if applied else 'pending'}")
 
 
 async def read() -> State:
     """Read what the database has of the migrations, and change nothing."""
-    async with _connected(**reading_session()) as client:
+    async with connected(**reading_session()) as client:
         return await read_state(client)
 
 
-def _planned(state: State, to: int | None) -> list[Migration]:
-    if to is not None and all(migration.number != to for migration in migrations()):
-        raise MigrationError(f"There is no migration {to}: `{COMMAND} status` lists them")
-    pending = [migration for migration in state.pending if to is None or migration.number <= to]
-    if faults := folder_faults() or database_faults(state) or content_faults(pending):
-        raise MigrationError("\n".join([*faults, "Nothing was changed."]))
-    return pending
-
-
-async def _doomed(client: BaseDBAsyncClient, state: State, to: int) -> list[Migration]:
-    files = {migration.name: migration for migration in migrations()}
-    if all(migration.number != to for migration in files.values()):
-        raise MigrationError(f"There is no migration {to}: `{COMMAND} status` lists them")
-    if faults := folder_faults() or database_faults(state):
-        raise MigrationError("\n".join([*faults, "Nothing was changed."]))
-    doomed = [files[version] for version in state.applied if files[version].number > to]
-    if not doomed:
-        raise MigrationError(f"Nothing to take back: no migration after number {to} is applied")
-    for migration in doomed:
-        if not split(await migration.downgrade_sql(client)):
-            raise MigrationError(
-                f"{migration.name} has no downgrade, nothing was changed: write its SQL into the "
-                f"file's downgrade(), or undo it with a new migration"
-            )
-    return sorted(doomed, key=lambda migration: -migration.number)
+@asynccontextmanager
+async def connected(**credentials: object) -> AsyncIterator[BaseDBAsyncClient]:
+    """Open the service's database with other credentials than the service's where they differ."""
+    default = TORTOISE_ORM["connections"]["default"]
+    default = {**default, "credentials": {**default["credentials"], **credentials}}
+    async with TortoiseContext() as context:
+        connections = {**TORTOISE_ORM["connections"], "default": default}
+        await context.init({**TORTOISE_ORM, "connections": connections})
+        yield context.db("default")
 
 
 @asynccontextmanager
@@ -209,22 +149,33 @@ async def _migrating(lock_timeout: float) -> AsyncIterator[BaseDBAsyncClient]:
             typer.echo(f"{message} ({waited:.0f} of {lock_timeout:g} s)", err=True)
         await asyncio.sleep(min(POLL, lock_timeout - waited))
 
-    async with _connected(**session()) as client, AsyncExitStack() as stack:
+    async with connected(**session()) as client, AsyncExitStack() as stack:
         # Statements may take any time, so that a server which accepts and never answers would too
         async with asyncio.timeout(lock_timeout + ANSWER):
             await stack.enter_async_context(migration_lock(client, wait))
         yield client
 
 
-@asynccontextmanager
-async def _connected(**credentials: object) -> AsyncIterator[BaseDBAsyncClient]:
-    """Open the service's database with other credentials than the service's where they differ."""
-    default = TORTOISE_ORM["connections"]["default"]
-    default = {**default, "credentials": {**default["credentials"], **credentials}}
-    async with TortoiseContext() as context:
-        connections = {**TORTOISE_ORM["connections"], "default": default}
-        await context.init({**TORTOISE_ORM, "connections": connections})
-        yield context.db("default")
+def _planned(state: State, to: int | None) -> list[Migration]:
+    pending = [migration for migration in state.pending if to is None or migration.number <= to]
+    _refuse_unsound(state, to, pending)
+    return pending
+
+
+def _refuse_unsound(state: State, to: int | None, pending: Iterable[Migration] = ()) -> None:
+    if to is not None and all(migration.number != to for migration in migrations()):
+        raise MigrationError(f"There is no migration {to}: `{COMMAND} status` lists them")
+    if faults := folder_faults() or database_faults(state) or content_faults(pending):
+        raise MigrationError("\n".join([*faults, "Nothing was changed."]))
+
+
+async def _carry_out_all(
+    client: BaseDBAsyncClient, files: list[Migration], direction: Direction, done: str
+) -> None:
+    for migration in files:
+        start = time.perf_counter()
+        await carry_out(client, migration, direction, locked=True)
+        typer.echo(f"{migration.name}: {done} in {time.perf_counter() - start:.2f} s")
 
 
 def _count(listed: list[Migration]) -> str:

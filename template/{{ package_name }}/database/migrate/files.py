@@ -1,15 +1,13 @@
 """The migration files, and what of them a database has."""
 
-import importlib.util
 import os
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple
 
 from aerich.models import Aerich
 from aerich.utils import decompress_dict
@@ -24,6 +22,9 @@ FOLDER = Path(__file__).parent.parent.parent.parent / "migrations" / APP
 
 # Aerich passes over every other name without a word
 NAME = re.compile(r"([0-9]+)_[^.]+\.py")
+
+
+Direction = Literal["upgrade", "downgrade"]
 
 
 class MigrationError(Exception):
@@ -41,63 +42,61 @@ def reason(error: BaseException) -> str:
 
 @dataclass(frozen=True)
 class Migration:
-    """A migration file.
-
-    Attributes:
-        number: its place in the order.
-        name: the file's name, which is its version in Aerich's table.
-        path: the file.
-    """
+    """A migration file: its place in the order, and its name, which is its version for Aerich."""
 
     number: int
     name: str
     path: Path
 
     @cached_property
-    def module(self) -> ModuleType:
-        """The file, run as a module.
+    def content(self) -> dict[str, Any]:
+        """What the file defines.
 
         Raises:
             MigrationError: it cannot be run.
         """
-        spec = importlib.util.spec_from_file_location(self.path.stem, self.path)
-        if spec is None or spec.loader is None:
-            raise MigrationError(f"{self.name} is no Python file")
-        module = importlib.util.module_from_spec(spec)
+        names: dict[str, Any] = {"__name__": self.path.stem, "__file__": str(self.path)}
         try:
-            spec.loader.exec_module(module)
+            # An import would take a file that is edited twice within a second for unchanged
+            exec(compile(self.path.read_bytes(), self.path, "exec"), names)  # noqa: S102
         except Exception as error:
             fault = f"{type(error).__name__}: {error}"
             raise MigrationError(f"{self.name} cannot be imported: {fault}") from error
-        return module
+        return names
 
     @property
     def run_in_transaction(self) -> bool:
-        return bool(getattr(self.module, "RUN_IN_TRANSACTION", True))
+        return bool(self.content.get("RUN_IN_TRANSACTION", True))
 
     @property
-    def models_state(self) -> dict[str, Any] | None:
-        """The models as they are after this migration, or None where the file does not say."""
-        state = getattr(self.module, "MODELS_STATE", None)
-        return decompress_dict(state) if state else None
+    def models_state(self) -> dict[str, Any]:
+        """The models as they are after this migration; empty where the file does not say."""
+        state = self.content.get("MODELS_STATE")
+        return decompress_dict(state) if state else {}
 
-    async def upgrade_sql(self, client: BaseDBAsyncClient) -> str:
-        return await self._sql("upgrade", client)
+    async def sql(self, client: BaseDBAsyncClient, direction: Direction) -> str:
+        """Return the SQL of the file's upgrade or downgrade.
 
-    async def downgrade_sql(self, client: BaseDBAsyncClient) -> str:
-        return await self._sql("downgrade", client)
-
-    async def _sql(self, function: str, client: BaseDBAsyncClient) -> str:
-        write = getattr(self.module, function, None)
-        if write is None:
-            raise MigrationError(f"{self.name} has no function {function}()")
+        Raises:
+            MigrationError: the file has none, or it is not finished.
+        """
+        if (write := self.content.get(direction)) is None:
+            raise MigrationError(f"{self.name} has no function {direction}()")
         try:
-            return await cast("Callable[[BaseDBAsyncClient], Awaitable[str]]", write)(client)
+            return str(await write(client))
         except NotImplementedError as error:  # `new` left something to be written by hand
             raise MigrationError(f"{self.name} is unfinished: {error}") from error
         except Exception as error:
             fault = f"{type(error).__name__}: {error}"
-            raise MigrationError(f"{self.name}: {function}() failed: {fault}") from error
+            raise MigrationError(f"{self.name}: {direction}() failed: {fault}") from error
+
+    async def record(self, client: BaseDBAsyncClient, direction: Direction) -> None:
+        """Note in Aerich's table that the migration is applied, or that it no longer is."""
+        if direction == "upgrade":
+            content = self.models_state
+            await Aerich.create(version=self.name, app=APP, content=content, using_db=client)
+        else:
+            await Aerich.filter(app=APP, version=self.name).using_db(client).delete()
 
 
 def migrations() -> list[Migration]:
@@ -108,17 +107,11 @@ def migrations() -> list[Migration]:
 
 
 class State(NamedTuple):
-    """What a database has of the migrations.
+    """What a database has of the migrations."""
 
-    Attributes:
-        applied: the versions in Aerich's table, in the order in which they got there.
-        pending: the migrations that it has not.
-        unknown: the applied versions without a file.
-    """
-
-    applied: list[str]
+    applied: list[str]  # the versions in Aerich's table, in the order in which they got there
     pending: list[Migration]
-    unknown: list[str]
+    unknown: list[str]  # the applied versions without a file
 
 
 async def read_state(client: BaseDBAsyncClient | None = None) -> State:
@@ -149,17 +142,15 @@ def folder_faults() -> list[str]:
         for path in sorted(FOLDER.glob("*.py"))
         if path.name not in known
     ]
-    for number, count in Counter(migration.number for migration in files).items():
+    numbers = Counter(migration.number for migration in files)
+    for number in (number for number, count in numbers.items() if count > 1):
         names = [migration.name for migration in files if migration.number == number]
-        if count > 1:
-            faults.append(
-                f"{' and '.join(names)} have the same number: `{COMMAND} renumber {names[-1]}` makes"
-                " it the last, if it is not released yet"
-            )
-    for expected, number in enumerate(sorted({migration.number for migration in files})):
-        if number != expected:
-            faults.append(f"Number {expected} is missing: restore its file from version control")
-            break
+        faults.append(
+            f"{' and '.join(names)} have the same number: `{COMMAND} renumber {names[-1]}` makes"
+            " it the last, if it is not released yet"
+        )
+    if missing := set(range(max(numbers, default=0))) - numbers.keys():
+        faults.append(f"Number {min(missing)} is missing: restore its file from version control")
     return faults if files else [*faults, f"There is no migration in {FOLDER}"]
 
 
@@ -194,11 +185,9 @@ def database_faults(state: State) -> list[str]:
     ]
     files = migrations()
     for version in dict.fromkeys(state.unknown):
-        match = NAME.fullmatch(version)
-        if match and int(match[1]) > files[-1].number:
+        way_out = "restore its file from version control"
+        if (match := NAME.fullmatch(version)) and int(match[1]) > files[-1].number:
             way_out = "a newer release brought it here: run that release, or a later one"
-        else:
-            way_out = "restore its file from version control"
         faults.append(f"{version} is applied, but its file is not here: {way_out}")
     applied = [migration for migration in files if migration.name in state.applied]
     faults.extend(
@@ -216,7 +205,9 @@ async def models_fault() -> str | None:
     from .write import changed_tables
 
     newest = migrations()[-1]
-    changed = await changed_tables(newest)
-    if not changed:
-        return None
-    return f"The models changed since {newest.name} ({', '.join(changed)}): `{COMMAND} new NAME`"
+    try:
+        changed = ", ".join(await changed_tables(newest))
+    except MigrationError as error:
+        return str(error)
+    fault = f"The models changed since {newest.name} ({changed}): `{COMMAND} new NAME`"
+    return fault if changed else None

@@ -4,7 +4,7 @@ import ast
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,13 +20,12 @@ from aerich.utils import (
 from tortoise import Tortoise
 from tortoise.backends.base.schema_generator import BaseSchemaGenerator
 from tortoise.connection import get_connection
-from tortoise.context import TortoiseContext
 from tortoise.fields import db_defaults
 from tortoise.utils import get_schema_sql
 
-from ..config import TORTOISE_ORM
 from ..engine import OTHER_ENGINES
 from . import schema
+from .apply import connected
 from .files import (
     APP,
     COMMAND,
@@ -52,12 +51,11 @@ class Column:
     name: str
     type: str
     null: bool
-    default_value: str = ""
+    default: str = ""
     auto: bool = False
     primary: bool = False
     comment: str = ""
-    default: str | None = field(default=None, compare=False)
-    fill: str | None = field(default=None, compare=False)
+    fill: str = field(default="", compare=False)
     converted: bool = field(default=False, compare=False)
 
 
@@ -74,220 +72,182 @@ class Key:
 
 @dataclass(frozen=True)
 class ForeignKey:
-    """A foreign key, and what it stands on: it is made anew when one of these changes."""
-
     names: tuple[str, ...]
     column: str
     table: str
     to: str
     on_delete: str
-    basis: tuple[str | Key, ...] = ()
 
 
 @dataclass(frozen=True)
 class Table:
     name: str
     columns: dict[str, Column]
-    keys: frozenset[Key] = frozenset()
-    foreign_keys: frozenset[ForeignKey] = frozenset()
-    comment: str = ""
+    keys: frozenset[Key]
+    foreign_keys: frozenset[ForeignKey]
+    comment: str
+
+    def keys_on(self, column: str) -> frozenset[Key]:
+        """List the keys that begin with a column."""
+        return frozenset(key for key in self.keys if key.columns[0] == column)
 
 
 Tables = dict[str, Table]
 
 
-def tables(state: State, *, current: bool = False) -> Tables:
-    """Describe the tables that Tortoise makes of the models.
-
-    Args:
-        state: the models, as a migration file holds them.
-        current: whether they are today's, whose defaults Tortoise itself can write as SQL.
-    """
+def tables(state: State) -> Tables:
+    """Describe the tables that Tortoise makes of the models that a migration file holds."""
     client = get_connection("default")
-    generator = client.schema_generator(client)
-    models = {name: model for name, model in state.items() if model.get("managed") is not False}
-    found: Tables = {}
-    for name, model in models.items():
-        if name != f"{APP}.Aerich":
-            found[model["table"]] = _table(name, model, state, generator, current=current)
-    for model in models.values():
-        for relation in model["m2m_fields"]:
-            if relation["through"] not in found and not relation["_generated"]:
-                found[relation["through"]] = _through(model, relation, state, generator)
-    return found
+    return _Models(state, client.schema_generator(client)).tables()
 
 
-def _table(
-    name: str, model: dict[str, Any], state: State, generator: BaseSchemaGenerator, *, current: bool
-) -> Table:
-    table: str = model["table"]
-    primary: str = model["pk_field"]["name"]
-    fields = [model["pk_field"], *(f for f in model["data_fields"] if f.get("db_field_types"))]
-    relations = [*model["fk_fields"], *model["o2o_fields"]]
-    names = {f["name"]: f["db_column"] for f in fields}
-    names |= {f["name"]: names[f["raw_field"]] for f in relations}
-    columns = {f["db_column"]: _column(f, generator, primary=f["name"] == primary) for f in fields}
-    if current:
-        live = Tortoise.apps[APP][name.partition(".")[2]]
-        for f in fields:
-            default = generator._get_field_default(
-                live._meta.fields_map[f["name"]], table, f["db_column"], live
-            )
-            column = columns[f["db_column"]]
-            columns[column.name] = replace(
-                column, default=default.removeprefix(" DEFAULT ") or None
-            )
-    keys = set()
-    for f in fields[1:]:
-        column_name = f["db_column"]
-        if f["unique"]:
-            unique = generator._get_index_name("uid", table, [column_name])
-            uniques = _names(schema.UNIQUE_NAMES, table, column_name, unique)
-            keys.add(Key(uniques, (column_name,), unique=True))
-        elif f["indexed"]:
-            index = generator._get_index_name("idx", table, [column_name])
-            keys.add(Key((index,), (column_name,), unique=False))
-    for together in model["unique_together"]:
-        unique_columns = tuple(names[f] for f in together)
-        unique = generator._get_index_name("uid", table, unique_columns)
-        keys.add(Key((unique,), unique_columns, unique=True))
-    keys |= {_index(index, names, table, generator) for index in model["indexes"]}
-    foreign_keys = {
-        _foreign_key(table, names[f["name"]], f, state, generator)
-        for f in relations
-        if f["db_constraint"]
-    }
-    return _based(
-        Table(
-            table,
-            columns,
-            frozenset(keys),
-            frozenset(foreign_keys),
-            generator._escape_comment(model["description"] or ""),
+@dataclass
+class _Models:
+    state: State
+    generator: BaseSchemaGenerator
+
+    def tables(self) -> Tables:
+        models = [model for model in self.state.values() if model.get("managed") is not False]
+        found = {m["table"]: self._table(m) for m in models if m["name"] != f"{APP}.Aerich"}
+        for model in models:
+            for relation in model["m2m_fields"]:
+                if relation["through"] not in found and not relation["_generated"]:
+                    found[relation["through"]] = self._through(model, relation)
+        return found
+
+    def _table(self, model: dict[str, Any]) -> Table:
+        table: str = model["table"]
+        others = [f for f in model["data_fields"] if f.get("db_field_types")]
+        relations = [*model["fk_fields"], *model["o2o_fields"]]
+        names = {f["name"]: f["db_column"] for f in (model["pk_field"], *others)}
+        names |= {f["name"]: names[f["raw_field"]] for f in relations}
+        columns = [self._column(model["pk_field"], primary=True), *map(self._column, others)]
+        keys = []
+        for f in others:
+            if f["unique"]:
+                keys.append(self._key(table, [f["db_column"]], "uid", schema.UNIQUE_NAMES))
+            elif f["indexed"]:
+                keys.append(self._key(table, [f["db_column"]], "idx"))
+        together = [[names[f] for f in fields] for fields in model["unique_together"]]
+        keys += [self._key(table, columns_, "uid") for columns_ in together]
+        keys += [self._index(table, index, names) for index in model["indexes"]]
+        foreign_keys = [
+            self._foreign_key(table, names[f["name"]], self.state[f["python_type"]], f)
+            for f in relations
+            if f["db_constraint"]
+        ]
+        return self._made(table, columns, keys, foreign_keys, model["description"])
+
+    def _through(self, model: dict[str, Any], relation: dict[str, Any]) -> Table:
+        table: str = relation["through"]
+        ends = {
+            relation["backward_key"]: model,
+            relation["forward_key"]: self.state[relation["model_name"]],
+        }
+        columns = [
+            Column(name, self._column(end["pk_field"]).type, null=False)
+            for name, end in ends.items()
+        ]
+        keys = [self._key(table, list(ends), "uidx")] if relation["unique"] else []
+        foreign_keys = [
+            self._foreign_key(table, name, end, relation, f"{table}_ibfk_{number}")
+            for number, (name, end) in enumerate(ends.items(), 1)
+            if relation["db_constraint"]
+        ]
+        return self._made(table, columns, keys, foreign_keys, relation["description"])
+
+    def _made(
+        self,
+        name: str,
+        columns: list[Column],
+        keys: list[Key],
+        foreign_keys: list[ForeignKey],
+        comment: str | None,
+    ) -> Table:
+        named = {column.name: column for column in columns}
+        comment = self.generator._escape_comment(comment or "")
+        return Table(name, named, frozenset(keys), frozenset(foreign_keys), comment)
+
+    def _column(self, described: dict[str, Any], *, primary: bool = False) -> Column:
+        types = described["db_field_types"]
+        type_ = types.get(schema.DIALECT) or types[""]
+        default = ""
+        if "db_default" in described and described["db_default"] != "__NOT_SET__":
+            value = described["db_default"]
+            default = _sql(value, type_) or schema.literal(str(value))
+        return Column(
+            name=described["db_column"],
+            type=type_,
+            null=described["nullable"],
+            default=default,
+            auto=primary and described["generated"],
+            primary=primary,
+            comment=self.generator._escape_comment(described["description"] or ""),
+            fill=_fill(described, type_),
         )
-    )
+
+    def _key(
+        self, table: str, columns: Sequence[str], prefix: str, names: tuple[str, ...] = ("{own}",)
+    ) -> Key:
+        own = self.generator._get_index_name(prefix, table, columns)
+        named = _names(names, table, columns[0], own)
+        return Key(named, tuple(columns), unique=prefix != "idx")
+
+    def _index(
+        self, table: str, described: list[str] | dict[str, Any], names: dict[str, str]
+    ) -> Key:
+        index: dict[str, Any]
+        index = described if isinstance(described, dict) else {"fields": described}
+        columns = [names.get(f, f) for f in index["fields"]]
+        key = self._key(table, columns or [f"({e})" for e in index["expressions"]], "idx")
+        named = (index.get("name") or key.names[0],)
+        return replace(key, names=named, kind=index.get("type", ""), extra=index.get("extra", ""))
+
+    def _foreign_key(
+        self,
+        table: str,
+        column: str,
+        target: dict[str, Any],
+        relation: dict[str, Any],
+        own: str = "",
+    ) -> ForeignKey:
+        to = target["pk_field"]["db_column"]
+        own = own or self.generator._get_fk_name(table, column, target["table"], to)
+        names = _names(schema.FOREIGN_KEY_NAMES, table, column, own)
+        return ForeignKey(names, column, target["table"], to, relation["on_delete"])
 
 
 def _names(templates: tuple[str, ...], table: str, column: str, own: str) -> tuple[str, ...]:
     return tuple(name.format(table=table, column=column, own=own) for name in templates)
 
 
-def _column(described: dict[str, Any], generator: BaseSchemaGenerator, *, primary: bool) -> Column:
-    types = described["db_field_types"]
-    type_ = types.get(schema.DIALECT) or types[""]
-    default = described.get("db_default", "__NOT_SET__")
-    return Column(
-        name=described["db_column"],
-        type=type_,
-        null=described["nullable"],
-        default_value=repr(default),
-        default=None if default == "__NOT_SET__" else _sql(default, type_),
-        auto=primary and described["generated"],
-        primary=primary,
-        comment=generator._escape_comment(described["description"] or ""),
-        fill=_fill(described, type_),
-    )
-
-
-def _fill(described: dict[str, Any], type_: str) -> str | None:
+def _fill(described: dict[str, Any], type_: str) -> str:
     """Find the SQL for the rows that are there: Tortoise gives only new ones their default."""
     default = described["default"]
     if described.get("auto_now") or described.get("auto_now_add"):
         return schema.NOW
-    if default == "<function uuid.uuid4>":
-        return schema.NEW_UUID
-    if default in {"<function builtins.dict>", "<function builtins.list>"}:
-        return "'{}'" if "dict" in default else "'[]'"
-    if default is None or str(default).startswith("<function ") or "BLOB" in type_.upper():
-        return None
-    return _sql(default, type_)
+    functions = {"uuid.uuid4": schema.NEW_UUID, "builtins.dict": "'{}'", "builtins.list": "'[]'"}
+    if isinstance(default, str) and (function := re.fullmatch("<function (.*)>", default)):
+        return functions.get(function[1], "")
+    return "" if default is None or "BLOB" in type_.upper() else _sql(default, type_)
 
 
-def _sql(value: object, type_: str) -> str | None:
+def _sql(value: object, type_: str) -> str:
     """Write a described value as SQL, or nothing if the description lost too much of it."""
     if value is None:
         return "NULL"
     if isinstance(value, bool):
         return schema.BOOLEANS[value]
-    if isinstance(value, str):
-        call = re.fullmatch(r"(SqlDefault|Now|RandomHex)\((.*)\)", value, re.DOTALL)
-        if call:
-            arguments = [ast.literal_eval(call[2])] if call[2] else []
-            made = getattr(db_defaults, call[1])(*arguments)
-            return str(made.get_sql(dialect=schema.DIALECT))
-        if type_.upper().startswith("JSON") and value[:1] in {"{", "["}:
-            value = json.dumps(ast.literal_eval(value))
-        elif NUMBER.match(type_):
-            return value if re.fullmatch(r"-?[0-9.]+", value) else None
-        return schema.literal(value)
-    return str(value)
-
-
-def _index(
-    index: list[str] | dict[str, Any],
-    names: Mapping[str, str],
-    table: str,
-    generator: BaseSchemaGenerator,
-) -> Key:
-    if isinstance(index, list):
-        index = {"fields": index}
-    columns = tuple(names.get(f, f) for f in index["fields"])
-    columns = columns or tuple(f"({expression})" for expression in index["expressions"])
-    name = index.get("name") or generator._get_index_name("idx", table, columns)
-    return Key(
-        (name,), columns, unique=False, kind=index.get("type", ""), extra=index.get("extra", "")
-    )
-
-
-def _foreign_key(
-    table: str, column: str, relation: dict[str, Any], state: State, generator: BaseSchemaGenerator
-) -> ForeignKey:
-    target = state[relation["python_type"]]
-    to = target["pk_field"]["db_column"]
-    name = generator._get_fk_name(table, column, target["table"], to)
-    names = _names(schema.FOREIGN_KEY_NAMES, table, column, name)
-    return ForeignKey(names, column, target["table"], to, relation["on_delete"])
-
-
-def _through(
-    model: dict[str, Any], relation: dict[str, Any], state: State, generator: BaseSchemaGenerator
-) -> Table:
-    table: str = relation["through"]
-    columns, foreign_keys = {}, set()
-    ends = (
-        (relation["backward_key"], model),
-        (relation["forward_key"], state[relation["model_name"]]),
-    )
-    for number, (name, target) in enumerate(ends, 1):
-        key = _column(target["pk_field"], generator, primary=False)
-        columns[name] = Column(name, key.type, null=False)
-        if relation["db_constraint"]:
-            names = _names(schema.FOREIGN_KEY_NAMES, table, name, f"{table}_ibfk_{number}")
-            foreign_keys.add(
-                ForeignKey(names, name, target["table"], key.name, relation["on_delete"])
-            )
-    unique = generator._get_index_name("uidx", table, list(columns))
-    keys = {Key((unique,), tuple(columns), unique=True)} if relation["unique"] else set()
-    return _based(
-        Table(
-            table,
-            columns,
-            frozenset(keys),
-            frozenset(foreign_keys),
-            generator._escape_comment(relation["description"] or ""),
-        )
-    )
-
-
-def _based(table: Table) -> Table:
-    def based(foreign_key: ForeignKey) -> ForeignKey:
-        keys = sorted(
-            (key for key in table.keys if key.columns[0] == foreign_key.column),
-            key=str,
-        )
-        return replace(foreign_key, basis=(table.columns[foreign_key.column].type, *keys))
-
-    return replace(table, foreign_keys=frozenset(map(based, table.foreign_keys)))
+    if not isinstance(value, str):
+        return str(value)
+    if call := re.fullmatch(r"(SqlDefault|Now|RandomHex)\((.*)\)", value, re.DOTALL):
+        arguments = [ast.literal_eval(call[2])] if call[2] else []
+        return str(getattr(db_defaults, call[1])(*arguments).get_sql(dialect=schema.DIALECT))
+    if type_.upper().startswith("JSON") and value[:1] in {"{", "["}:
+        value = json.dumps(ast.literal_eval(value))
+    elif NUMBER.match(type_):
+        return value if re.fullmatch(r"-?[0-9.]+", value) else ""
+    return schema.literal(value)
 
 
 @dataclass(frozen=True)
@@ -308,72 +268,74 @@ class Rename:
         place = f"{self.table}." if self.table else "Table "
         return f"{place}{self.old} is gone, and {self.new} is new."
 
-    def sql(self, *, back: bool = False) -> str:
-        old, new = map(schema.quote, (self.new, self.old) if back else (self.old, self.new))
+    def back(self) -> "Rename":
+        return Rename(self.table, self.new, self.old)
+
+    def sql(self) -> str:
+        old, new = schema.quote(self.old), schema.quote(self.new)
         if self.table:
             return f"ALTER TABLE {schema.quote(self.table)} RENAME COLUMN {old} TO {new}"
         return f"ALTER TABLE {old} RENAME TO {new}"
 
-    def apply(self, old: Tables) -> Tables:
+    def apply(self, tables: Tables) -> Tables:
         """Describe the tables after the rename; keys and foreign keys keep their names."""
-        return {self._table(name): self._renamed(table) for name, table in old.items()}
 
-    def _table(self, name: str) -> str:
-        return self.new if not self.table and name == self.old else name
+        def name(table: str) -> str:
+            return self.new if (self.table, self.old) == ("", table) else table
 
-    def _renamed(self, table: Table) -> Table:
-        def column(name: str, owner: str = table.name) -> str:
-            return self.new if owner == self.table and name == self.old else name
+        def column(table: str, column: str) -> str:
+            return self.new if (self.table, self.old) == (table, column) else column
 
-        columns = [replace(c, name=column(c.name)) for c in table.columns.values()]
-        return _based(
-            replace(
-                table,
-                name=self._table(table.name),
-                columns={c.name: c for c in columns},
-                keys=frozenset(
-                    replace(k, columns=tuple(column(c) for c in k.columns)) for k in table.keys
-                ),
-                foreign_keys=frozenset(
-                    replace(
-                        f,
-                        # one that the engine has named after the table is renamed with it
-                        names=tuple(
-                            n.replace(f"{table.name}_ibfk_", f"{self._table(table.name)}_ibfk_")
-                            for n in f.names
-                        ),
-                        column=column(f.column),
-                        table=self._table(f.table),
-                        to=column(f.to, f.table),
-                    )
-                    for f in table.foreign_keys
-                ),
+        renamed = {}
+        for old, table in tables.items():
+            columns = [replace(c, name=column(old, c.name)) for c in table.columns.values()]
+            keys = [
+                replace(key, columns=tuple(column(old, c) for c in key.columns))
+                for key in table.keys
+            ]
+            foreign_keys = [
+                ForeignKey(
+                    # one that the engine has named after the table is renamed with it
+                    tuple(n.replace(f"{old}_ibfk_", f"{name(old)}_ibfk_") for n in key.names),
+                    column(old, key.column),
+                    name(key.table),
+                    column(key.table, key.to),
+                    key.on_delete,
+                )
+                for key in table.foreign_keys
+            ]
+            renamed[name(old)] = Table(
+                name(old),
+                {c.name: c for c in columns},
+                frozenset(keys),
+                frozenset(foreign_keys),
+                table.comment,
             )
-        )
+        return renamed
 
 
-def _tables_alike(old: Tables, new: Tables) -> list[tuple[Rename, bool]]:
-    """List each table that is gone with each that is new, and whether they look like the same."""
+def _tables_by_columns(some: Tables, _: Tables) -> dict[tuple[str, str], object]:
+    return {("", name): table.columns.keys() for name, table in some.items()}
+
+
+def _columns_by_type(some: Tables, others: Tables) -> dict[tuple[str, str], object]:
+    return {
+        (name, column.name): column.type.partition("(")[0]
+        for name in some.keys() & others.keys()
+        for column in some[name].columns.values()
+    }
+
+
+def _candidates(
+    before: dict[tuple[str, str], object], after: dict[tuple[str, str], object]
+) -> list[tuple[Rename, bool]]:
+    """Pair what is gone with what is new in the same place, and say whether they look alike."""
     return [
-        (Rename("", gone, made), old[gone].columns.keys() == new[made].columns.keys())
-        for gone in sorted(old.keys() - new.keys())
-        for made in sorted(new.keys() - old.keys())
+        (Rename(table, gone, made), before[table, gone] == after[place, made])
+        for table, gone in sorted(before.keys() - after.keys())
+        for place, made in sorted(after.keys() - before.keys())
+        if place == table
     ]
-
-
-def _columns_alike(old: Tables, new: Tables) -> list[tuple[Rename, bool]]:
-    """List each column that is gone with each of its table that is new, as for tables."""
-    return [
-        (Rename(table, gone.name, made.name), _kind(gone) == _kind(made))
-        for table in sorted(old.keys() & new.keys())
-        for gone in old[table].columns.values()
-        for made in new[table].columns.values()
-        if gone.name not in new[table].columns and made.name not in old[table].columns
-    ]
-
-
-def _kind(column: Column) -> str:
-    return column.type.partition("(")[0]
 
 
 def _renames(
@@ -383,10 +345,11 @@ def _renames(
     answers: list[str],
     ask: Callable[[str], bool] | None,
 ) -> list[Rename]:
+    """Find what was renamed: what is surely or by an answer the same, or looks alike and is."""
     chosen: list[Rename] = []
     left, unanswered = set(answers), []
-    for pairs in (_tables_alike, _columns_alike):  # a renamed table's columns come afterwards
-        for rename, alike in pairs(old, new):
+    for looks in (_tables_by_columns, _columns_by_type):  # those of a renamed table, too
+        for rename, alike in _candidates(looks(old, new), looks(new, old)):
             names = {str(rename), f"{rename.old}={rename.new}"}
             if any(rename.clashes(other) for other in chosen):
                 continue
@@ -436,35 +399,43 @@ def _missing(old: Tables, new: Tables) -> dict[tuple[str, str], str]:
     return missing
 
 
-def statements(old: Tables, new: Tables, values: Mapping[tuple[str, str], str]) -> list[str]:
+def statements(old: Tables, new: Tables, values: Iterable[tuple[str, str]] = ()) -> list[str]:
     """Write the SQL that takes the old tables to the new ones.
 
     Args:
         old: the tables as they are.
         new: the tables as they shall be.
-        values: SQL for the values of existing rows, by table and column, where nothing else says.
+        values: tables and columns whose values for existing rows are to be written by hand.
     """
-    changed = [name for name in old if name in new and old[name] != new[name]]
-    made = ordered(new[name] for name in new if name not in old)
-    gone = ordered(old[name] for name in old if name not in new)
+    new = dict(new)
+    for name, column in values:
+        by_hand = replace(new[name].columns[column], fill=f"<{name}.{column}>", converted=True)
+        new[name] = replace(new[name], columns={**new[name].columns, column: by_hand})
+    changed = [(old[name], new[name]) for name in old if name in new and old[name] != new[name]]
     sql = []
-    for name in changed:
-        for foreign_key in sorted(old[name].foreign_keys - new[name].foreign_keys, key=str):
-            sql += schema.drop_foreign_key(new[name], foreign_key)
-    for name in changed:
-        columns = {
-            column.name: replace(column, fill=values[name, column.name], converted=True)
-            if (name, column.name) in values
-            else column
-            for column in new[name].columns.values()
-        }
-        sql += schema.alter(old[name], replace(new[name], columns=columns))
-    for table in made:
+    for before, after in changed:
+        for foreign_key in _foreign_keys(before, but_not_of=after):
+            sql += schema.drop_foreign_key(before, after, foreign_key)
+    for before, after in changed:
+        sql += schema.alter(before, after)
+    for table in ordered(new[name] for name in new if name not in old):
         sql += schema.create(table)
-    for name in changed:
-        for foreign_key in sorted(new[name].foreign_keys - old[name].foreign_keys, key=str):
-            sql += schema.add_foreign_key(new[name], foreign_key)
+    for before, after in changed:
+        for foreign_key in _foreign_keys(after, but_not_of=before):
+            sql += schema.add_foreign_key(after, foreign_key)
+    gone = ordered(old[name] for name in old if name not in new)
     return sql + [f"DROP TABLE {schema.quote(table.name)}" for table in reversed(gone)]
+
+
+def _foreign_keys(table: Table, but_not_of: Table) -> list[ForeignKey]:
+    """List foreign keys; one whose column's type or keys change is another, to be made anew."""
+
+    def grounds(some: Table, key: ForeignKey) -> tuple[str, frozenset[Key]]:
+        return some.columns[key.column].type, some.keys_on(key.column)
+
+    both = table.foreign_keys & but_not_of.foreign_keys
+    same = {key for key in both if grounds(table, key) == grounds(but_not_of, key)}
+    return sorted(table.foreign_keys - same, key=str)
 
 
 def ordered(some: Iterable[Table]) -> list[Table]:
@@ -496,11 +467,18 @@ async def changed_tables(newest: Migration) -> list[str]:
     return sorted(t for t in before.keys() | after if before.get(t) != after.get(t))
 
 
+def refuse_schemas() -> None:
+    """Raise MigrationError if a model has Meta.schema, of which Aerich's files say nothing."""
+    for model in Tortoise.apps[APP].values():
+        if model._meta.schema:
+            raise MigrationError(f"{model.__name__}: migrations know no Meta.schema; remove it")
+
+
 async def _compared(newest: Migration) -> tuple[Tables, Tables, State]:
-    async with TortoiseContext() as context:
-        await context.init(TORTOISE_ORM)
+    async with connected():
+        refuse_schemas()
         state = decompress_dict(compress_dict(get_models_describe(APP)))
-        return tables(newest.models_state or {}), tables(state, current=True), state
+        return tables(newest.models_state), tables(state), state
 
 
 async def write(name: str, answers: list[str], ask: Callable[[str], bool] | None) -> Written | None:
@@ -526,48 +504,43 @@ async def write(name: str, answers: list[str], ask: Callable[[str], bool] | None
     known = migrations()
     if faults := folder_faults() or content_faults(known):
         raise MigrationError("\n".join([*faults, "Nothing was written."]))
-    before, after, state = await _compared(known[-1])
-    if before == after:
+    newest = known[-1]
+    old, new, state = await _compared(newest)
+    if old == new:
         return None
-    old_state = known[-1].models_state or {}
-    sure = {
-        Rename("", old_state[model]["table"], described["table"])
-        for model, described in state.items()
-        if model in old_state
-    }
-    renames = _renames(before, after, sure, answers, ask)
-    old = before
+    same = newest.models_state.keys() & state.keys()
+    sure = {Rename("", newest.models_state[m]["table"], state[m]["table"]) for m in same}
+    renames = _renames(old, new, sure, answers, ask)
     for rename in renames:
         old = rename.apply(old)
-    missing = _missing(old, after)
-    values = {place: f"<{'.'.join(place)}>" for place in missing}
-    there = [rename.sql() for rename in renames] + statements(old, after, values)
-    back = statements(after, old, {}) + [r.sql(back=True) for r in reversed(renames)]
-    path = FOLDER / f"{known[-1].number + 1}_{datetime.now(UTC):%Y%m%d%H%M%S}_{name}.py"
+    missing = _missing(old, new)
+    there = [rename.sql() for rename in renames] + statements(old, new, missing)
+    back = statements(new, old) + [rename.back().sql() for rename in reversed(renames)]
+    there, back = schema.frame(there), schema.frame(back)
     wanted = [f"{'.'.join(place)} {words}" for place, words in missing.items()]
-    with path.open("x", encoding="utf-8") as file:
-        file.write(_text(schema.frame(there), schema.frame(back), state, wanted))
-    return Written(known[-1].number + 1, path, wanted)
-
-
-def _text(upgrade: list[str], downgrade: list[str], state: State, missing: list[str]) -> str:
-    """Write a migration file in Aerich's form; one that misses something raises when it is run."""
-
-    def joined(sql: list[str]) -> str:
-        return _escaped("".join(f"{statement};\n        " for statement in sql))
-
-    text = Migrate.build_migration_file_text(joined(upgrade), state, joined(downgrade))
-    if "BEGIN" in upgrade:
+    text = Migrate.build_migration_file_text(_joined(there), state, _joined(back))
+    if "BEGIN" in there:
         text = text.replace("RUN_IN_TRANSACTION = True", "RUN_IN_TRANSACTION = False", 1)
-    if missing:
-        todo = "; ".join(missing) + ": write SQL in the place of <...>, and delete this line"
+    if wanted:
+        todo = "; ".join(wanted) + ": write SQL in the place of <...>, and delete this line"
         head = "async def upgrade(db: BaseDBAsyncClient) -> str:\n"
         text = text.replace(head, f"{head}    raise NotImplementedError({todo!r})\n", 1)
-    return text
+    return Written(newest.number + 1, _create(newest.number + 1, name, text), wanted)
+
+
+def _joined(sql: list[str]) -> str:
+    return _escaped("".join(f"{statement};\n        " for statement in sql))
 
 
 def _escaped(sql: str) -> str:
     return sql.replace("\\", "\\\\").replace('"""', '\\"""')
+
+
+def _create(number: int, name: str, text: str) -> Path:
+    path = FOLDER / f"{number}_{datetime.now(UTC):%Y%m%d%H%M%S}_{name}.py"
+    with path.open("x", encoding="utf-8") as file:
+        file.write(text)
+    return path
 
 
 async def baseline(*, force: bool) -> tuple[Path, Path | None]:
@@ -589,18 +562,14 @@ async def baseline(*, force: bool) -> tuple[Path, Path | None]:
             f"{files[0].name} is written for this database: where it is applied, it would still be "
             "needed. If it is applied nowhere, add --yes"
         )
-    async with TortoiseContext() as context:
-        await context.init(TORTOISE_ORM)
-        sql, state = get_schema_sql(get_connection("default"), safe=True), get_models_describe(APP)
-    now = f"{datetime.now(UTC):%Y%m%d%H%M%S}"
-    replaced = FOLDER.parent / f"replaced_{now}"
+    async with connected() as client:
+        sql, state = get_schema_sql(client, safe=True), get_models_describe(APP)
+    replaced = FOLDER.parent / f"replaced_{datetime.now(UTC):%Y%m%d%H%M%S}"
     if files:
         replaced.mkdir()
     for path in files:
         path.rename(replaced / path.name)
-    path = FOLDER / f"0_{now}_init.py"
-    with path.open("x", encoding="utf-8") as file:
-        file.write(Migrate.build_migration_file_text(_escaped(sql), state))
+    path = _create(0, "init", Migrate.build_migration_file_text(_escaped(sql), state))
     return path, replaced if files else None
 
 
@@ -618,8 +587,7 @@ async def renumber(names: list[str], applied: list[str]) -> list[Path]:
     kept = [migration for migration in migrations() if migration not in moved]
     if [migration.number for migration in kept] != list(range(len(kept))):
         raise MigrationError("The others' numbers would have a gap: name all files of your branch")
-    async with TortoiseContext() as context:
-        await context.init(TORTOISE_ORM)
+    async with connected():
         state = get_formatted_compressed_data(get_models_describe(APP))
     made = []
     for number, migration in enumerate(moved, len(kept)):
