@@ -47,7 +47,7 @@ BAD = {
     "package_name": [
         *("", " ", "1a", "a-b", "a.b", "a b", "größe", "a\n", "x" * 41, "class", "True", "json"),
         *("asyncio", "fastapi", "tortoise", "Aerich", "asyncpg", "asyncmy", "tests", "migrations"),
-        "Tests",
+        *("Tests", "dockerfile", "License"),
     ],
     "author_email": [
         *("ada", "@example.com", "ada@", "ada@example", "a b@example.com", "ada@example.com\n"),

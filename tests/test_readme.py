@@ -114,6 +114,18 @@ def test_first_command_works_on_a_new_machine(
     with serving(command, clone, fresh, url) as output:
         assert "holds a rendered service already" in output
     assert (tmp_path / "my-service" / "db.sqlite3").is_file()
+
+    process = subprocess.Popen(
+        ["python3", "quickstart.py", "../my-service", "--port", str(port)],
+        cwd=clone,
+        env=fresh,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_for(lambda: process.poll() is not None or answers(url))
+    process.terminate()
+    assert process.wait(60) == 0
+    assert not answers(url), "the service outlived the command that started it"
     assert git(clone, "status", "--porcelain") == ""
 
 

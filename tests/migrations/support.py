@@ -90,7 +90,7 @@ if new is not None:
     app(["new", "change", *new], standalone_mode=False)
 from tortoise.context import TortoiseContext
 from src.database.config import TORTOISE_ORM
-from src.database.migrate.apply import apply, revert
+from src.database.migrate.dialect import carry_out
 from src.database.migrate.files import migrations
 
 async def main(rows, queries, back, after):
@@ -100,15 +100,15 @@ async def main(rows, queries, back, after):
         client = context.connections.get("default")
         *base, last = migrations()
         for migration in base:
-            await apply(client, migration)
+            await carry_out(client, migration, "upgrade")
         for row in rows + after:
             await client.execute_script(row)
-        await apply(client, last)
-        for step in (None, revert, apply)[: 3 if back else 1]:
+        await carry_out(client, last, "upgrade")
+        for step in (None, "downgrade", "upgrade")[: 3 if back else 1]:
             if step is not None:
-                await step(client, last)
+                await carry_out(client, last, step)
             seen.append([])
-            for query in queries if step is not revert else queries[:1]:
+            for query in queries if step != "downgrade" else queries[:1]:
                 found = await client.execute_query_dict(query)
                 seen[-1].append([list(row.values()) for row in found])
     print(json.dumps(seen, default=str))

@@ -1,5 +1,6 @@
 """`new` writes every change of the models so that rows are kept and the schema is the models'."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -272,6 +273,44 @@ def test_what_nobody_can_guess_is_left_to_write(
         assert column in process.stderr
         assert "Traceback" not in process.stderr
     assert "shirt" not in str(changing.files()[:-1])
+
+
+LOCKER_TABLE = (
+    "class Locker(Model):\n",
+    "class Locker(Model):\n    class Meta:\n        schema = 'other'\n\n",
+)
+BY_NAME = after(NUMBER, 'team = fields.ForeignKeyField("models.Team", null=True, to_field="name")')
+CYCLE = (
+    after(NUMBER, 'team = fields.ForeignKeyField("models.Team", null=True, related_name="a")'),
+    after(MOTTO, 'locker = fields.ForeignKeyField("models.Locker", null=True, related_name="b")'),
+)
+
+
+@pytest.mark.parametrize(
+    ("edits", "words"),
+    [
+        ([LOCKER_TABLE], r"Locker: migrations know no Meta\.schema"),
+        (
+            [BY_NAME],
+            r"statement|incorrectly formed|locker: foreign key \(team_id\) is references team \(id\)",
+        ),
+        (CYCLE, "Tortoise cannot make the models' tables: .*cyclic"),
+    ],
+)
+def test_what_it_cannot_write_is_not_proven(
+    changing: Changing, edits: list[tuple[str, str]], words: str
+) -> None:
+    changing.change(*edits)
+
+    process = changing.new(status=1)
+
+    assert re.search(words, process.stderr), process.stderr
+    assert "Proven" not in process.stdout
+    if edits == [LOCKER_TABLE]:
+        for command, output in (("check", "stdout"), ("verify", "stderr")):
+            faults = getattr(changing.service.run(*MIGRATE, command, status=1), output)
+            assert re.fullmatch(words + ".*\n", faults)
+    assert "Traceback" not in process.stderr
 
 
 def test_what_was_missing_can_be_written(changing: Changing) -> None:

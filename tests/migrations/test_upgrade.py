@@ -1,6 +1,7 @@
 """One process upgrades, takes back, marks and lists migrations."""
 
 import json
+import os
 import re
 import signal
 import socket
@@ -46,6 +47,19 @@ def test_aerich_goes_on_with_the_same_files_and_table(service: Service) -> None:
 
     assert applied(service) == [FIRST]
     assert "two" not in service.database.tables()
+
+
+def test_file_is_read_anew(make_service: MakeService) -> None:
+    service = make_service("sqlite")
+    dry_run = (*MIGRATE, "upgrade", "--dry-run")
+    name = write_migration(service, "1_2026_one", "CREATE TABLE one (id INT)")
+    file = service.folder / "migrations" / "models" / name
+    before = file.stat().st_mtime
+    assert "CREATE TABLE one" in service.run(*dry_run).stdout
+    write_migration(service, "1_2026_one", "CREATE TABLE two (id INT)")
+    os.utime(file, (before, before))  # Python's cache goes by the time and the size
+
+    assert "CREATE TABLE two" in service.run(*dry_run).stdout
 
 
 def test_to_a_number(service: Service) -> None:

@@ -5,15 +5,35 @@ It is a process of its own, which imports this module.
 
 import os
 import secrets
+import sys
 from typing import Any
 
 import httpx2
 import schemathesis
+from hypothesis.strategies import emails
 
 from .databases import Database
 
 PASSWORD = "correct horse"
 REFRESH = 1  # seconds
+
+
+# `emails` also makes addresses in domains that are kept for tests and private networks
+RESERVED = (".arpa", ".invalid", ".local", ".localhost", ".onion", ".test")
+schemathesis.openapi.format("email", emails().filter(lambda email: not email.endswith(RESERVED)))
+
+
+@schemathesis.hook
+def before_load_schema(_: schemathesis.HookContext, raw_schema: dict[str, Any]) -> None:
+    """Spell out the class of characters in user names, which Schemathesis does not know."""
+    allowed = [n for n in range(sys.maxunicode + 1) if f"_{chr(n)}".isidentifier()]
+    starts = sorted(set(allowed) - {n + 1 for n in allowed})
+    ends = sorted(set(allowed) - {n - 1 for n in allowed})
+    ranges = "".join(f"{chr(a)}-{chr(b)}" for a, b in zip(starts, ends, strict=True))
+    for name in ("SignUp", "ProfileChange"):
+        field = raw_schema["components"]["schemas"][name]["properties"]["username"]
+        assert r"\p{XID_Continue}" in field["pattern"]
+        field["pattern"] = field["pattern"].replace(r"\p{XID_Continue}", ranges)
 
 
 @schemathesis.auth(refresh_interval=REFRESH)

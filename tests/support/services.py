@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -168,13 +169,25 @@ class Service:
             server.stop()
 
 
-@dataclass
 class Server:
-    """A service's process. `output` is what it printed, once it has stopped."""
+    """A service's process, whose output is read all the time: a full pipe would stop it."""
 
-    url: str
-    process: "subprocess.Popen[str]"
-    output: str = ""
+    def __init__(self, url: str, process: "subprocess.Popen[str]") -> None:
+        self.url = url
+        self.process = process
+        self._lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        with self.process.stdout as lines:
+            self._lines.extend(lines)
+
+    @property
+    def output(self) -> str:
+        """What the process has printed so far; all of it, once it has been stopped."""
+        return "".join(self._lines)
 
     def get(self, path: str) -> httpx2.Response:
         return httpx2.get(self.url + path, timeout=DEADLINE)
@@ -183,8 +196,9 @@ class Server:
         """Stop the process with SIGTERM and return its exit status."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        self.output += self.process.communicate(timeout=DEADLINE)[0]
-        return self.process.returncode
+        status = self.process.wait(DEADLINE)
+        self._reader.join(DEADLINE)
+        return status
 
 
 def wait_until_answering(server: Server) -> None:
@@ -196,7 +210,7 @@ def wait_until_answering(server: Server) -> None:
     deadline = time.monotonic() + DEADLINE
     while time.monotonic() < deadline:
         if server.process.poll() is not None:
-            server.output = server.process.communicate()[0]
+            server.stop()
             raise AssertionError(f"the service ended:\n{server.output}")
         try:
             server.get("/livez")

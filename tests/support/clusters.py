@@ -1,0 +1,200 @@
+"""What stands around many replicas: a database server of one's own, a pool, a load balancer."""
+
+import glob
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from .databases import REQUIRED
+from .network import wait_for
+from .services import DEADLINE, free_port
+
+
+def _find(command: str) -> str:
+    """Find a command that only administrators have in their path, or skip the test.
+
+    With REQUIRE_ENGINES set, a command that is not installed is a failure.
+    """
+    debian = sorted(glob.glob(f"/usr/lib/postgresql/*/bin/{command}"))
+    found = shutil.which(command) or shutil.which(command, path="/usr/sbin") or (debian or [""])[-1]
+    if not found:
+        (pytest.fail if REQUIRED else pytest.skip)(f"{command} is not installed")
+    return found
+
+
+@dataclass
+class PostgreSQL:
+    """A server that belongs to one test, which may do with it what others would not bear.
+
+    Attributes:
+        url: its administrative database.
+    """
+
+    url: str
+    _folder: Path
+    _user: str | None
+
+    def run(self, command: str, *arguments: str) -> None:
+        subprocess.run(
+            [_find(command), "--pgdata", self._folder, *arguments],
+            user=self._user,
+            cwd=self._folder.parent,
+            check=True,
+            stdout=subprocess.DEVNULL,
+            timeout=DEADLINE,
+        )
+
+    def restart(self) -> None:
+        """Restart it as administrators do: every connection is cut, no transaction waited for."""
+        self.run("pg_ctl", "restart", "--wait", "--mode=fast")
+
+
+@contextmanager
+def own_postgresql() -> Iterator[PostgreSQL]:
+    """Start a new PostgreSQL server on a free port; stop and delete it afterwards."""
+    _find("initdb")
+    user = "postgres" if os.geteuid() == 0 else None  # PostgreSQL refuses to be root
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="postgresql") as name:
+        if user:
+            shutil.chown(name, user)
+        url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
+        server = PostgreSQL(url, Path(name) / "data", user)
+        server.run("initdb", "--username=postgres", "--auth=trust", "--no-sync")
+        log = str(Path(name) / "log")
+        options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={name}"
+        server.run("pg_ctl", "start", "--wait", f"--log={log}", f"--options={options}")
+        try:
+            yield server
+        finally:
+            server.run("pg_ctl", "stop", "--wait", "--mode=immediate")
+
+
+@dataclass
+class Balancer:
+    """HAProxy before replicas, of which only the ready ones get requests.
+
+    Attributes:
+        url: where it answers.
+    """
+
+    url: str
+    _socket: Path
+
+    def drain(self, replica: int) -> None:
+        """Send a replica nothing new, as Kubernetes does before it stops a pod."""
+        self._tell(f"set server replicas/{replica} state drain")
+
+    def admit(self, replica: int) -> None:
+        """Send a replica requests again."""
+        self._tell(f"set server replicas/{replica} state ready")
+
+    def ready(self) -> int:
+        """Count the replicas that get requests."""
+        # the statistics' columns 17 and 1: the state, and the name
+        rows = [line.split(",") for line in self._tell("show stat").splitlines()]
+        return sum(row[1].isdigit() and row[17] == "UP" for row in rows if len(row) > 17)
+
+    def _tell(self, command: str) -> str:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(self._socket))
+            connection.sendall(f"{command}\n".encode())
+            return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+
+
+@contextmanager
+def balancer(ports: list[int]) -> Iterator[Balancer]:
+    """Balance over the replicas on these ports of this machine, named by their place from 0."""
+    haproxy = _find("haproxy")
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="haproxy") as name:
+        file = Path(name) / "haproxy.cfg"
+        admin = Path(name) / "admin.sock"
+        servers = "\n".join(
+            f"    server {replica} 127.0.0.1:{port} check inter 200ms fall 1 rise 1"
+            for replica, port in enumerate(ports)
+        )
+        file.write_text(
+            f"""\
+global
+    stats socket {admin} level admin
+defaults
+    mode http
+    timeout connect 2s
+    timeout client 60s
+    timeout server 60s
+    timeout check 5s
+    option redispatch
+frontend service
+    bind 127.0.0.1:{port}
+    default_backend replicas
+backend replicas
+    balance roundrobin
+    option httpchk GET /readyz
+{servers}
+"""
+        )
+        process = subprocess.Popen([haproxy, "-db", "-q", "-f", file])
+        try:
+            found = Balancer(f"http://127.0.0.1:{port}", admin)
+            wait_for(admin.exists)
+            wait_for(lambda: found.ready() == len(ports))
+            yield found
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(DEADLINE)
+
+
+@contextmanager
+def pgbouncer(url: str) -> Iterator[str]:
+    """Pool transactions before a PostgreSQL database, over two connections to it.
+
+    Yields:
+        The database's URL at PgBouncer.
+    """
+    command = _find("pgbouncer")
+    parts = urlsplit(url)
+    port = free_port()
+    user = "nobody" if os.geteuid() == 0 else None  # PgBouncer refuses to be root
+    with tempfile.TemporaryDirectory(prefix="pgbouncer") as name:
+        users = Path(name) / "users.txt"
+        users.write_text(f'"{parts.username}" "{unquote(parts.password or "")}"\n')
+        file = Path(name) / "pgbouncer.ini"
+        file.write_text(
+            f"""\
+[databases]
+* = host={parts.hostname} port={parts.port or 5432}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = trust
+auth_file = {users}
+pool_mode = transaction
+default_pool_size = 2
+"""
+        )
+        if user:
+            shutil.chown(name, user)
+        process = subprocess.Popen([command, "-q", file], user=user)
+        try:
+            wait_for(lambda: process.poll() is not None or listens(port))
+            yield f"postgresql://{parts.username}@127.0.0.1:{port}{parts.path}"
+        finally:
+            process.terminate()
+            process.wait(DEADLINE)
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) == 0

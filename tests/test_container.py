@@ -1,0 +1,169 @@
+"""The rendered image is built and run; what is around it is checked by the field's linters."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx2
+import pytest
+import yaml
+
+from tools.render import ENGINES, Answers, render
+
+from .support import images
+from .support.databases import new_database
+from .support.images import Image
+from .support.network import wait_for
+from .support.services import free_port, uv
+
+COMBINATIONS: list[Answers] = [
+    *(
+        {"database": engine, "accounts": accounts}
+        for engine in ENGINES
+        for accounts in (True, False)
+    ),
+    {
+        "database": "sqlite",
+        "project_name": "*Star* <b> #1 | $HOME `x` 'y'",
+        "project_description": "100 % {braces} & more",
+        "package_name": "order_desk",
+    },
+]
+SECRETS = {".env": "SECRET=1\n", "src/.env": "SECRET=2\n", ".git/config": "secret\n"}
+
+
+@pytest.fixture(params=COMBINATIONS, ids=lambda answers: "-".join(map(str, answers.values())))
+def project(request: pytest.FixtureRequest, template: Path, tmp_path: Path) -> Path:
+    return render(template, tmp_path / "service", request.param)
+
+
+def tool(name: str, *arguments: str | Path) -> None:
+    """Run a tool of this environment, which has to find nothing."""
+    done = subprocess.run(
+        [Path(sys.executable).parent / name, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_dockerfile_is_lint_clean(project: Path) -> None:
+    tool("hadolint", "--no-color", project / "Dockerfile")
+
+
+def test_compose_file_is_valid_and_holds_no_password(project: Path) -> None:
+    file = project / "compose.yaml"
+    text = file.read_text(encoding="utf-8")
+    services = yaml.safe_load(text)["services"]
+
+    tool("check-jsonschema", "--builtin-schema", "vendor.compose-spec", file)
+    assert services["service"]["depends_on"] == {
+        "migrate": {"condition": "service_completed_successfully"}
+    }
+    if "database" in services:
+        assert services["migrate"]["depends_on"]["database"] == {"condition": "service_healthy"}
+        assert services["database"]["healthcheck"]["test"]
+        assert services["database"]["volumes"]
+    for password in re.findall(r"PASSWORD: (.*)|//service:(.*)@", text):
+        assert re.fullmatch(r"\$\{DATABASE_PASSWORD:\?.*\}|\"yes\"", "".join(password))
+
+
+def test_is_absent_when_declined(template: Path, tmp_path: Path) -> None:
+    folder = render(template, tmp_path / "service", {"container": False, "database": "mysql"})
+
+    assert not any((folder / name).exists() for name in ("Dockerfile", "compose.yaml"))
+    for file in folder.rglob("*"):
+        if file.is_file() and file.name != ".copier-answers.yml":
+            text = file.read_text(encoding="utf-8").lower()
+            assert not re.search(r"docker|container|compose", text), file
+
+
+class Built(NamedTuple):
+    """An engine's image, and the project that it was built from."""
+
+    engine: str
+    image: Image
+
+
+@pytest.fixture(scope="module")
+def built(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
+    """Build one image: the engines' Dockerfiles differ only in where SQLite's file is."""
+    images.require()
+    folder = render(template, tmp_path_factory.mktemp("image") / "service", {})
+    uv(folder, "lock", "--quiet")
+    for name, text in SECRETS.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    with images.new_store() as store:
+        yield Built("sqlite", store.build(folder, "service"))
+
+
+def test_image(built: Built, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It runs as a plain user on read-only files, is healthy, migrates, serves, and stops when told."""
+    image = built.image
+    with new_database(built.engine, tmp_path):
+        data = tmp_path / "data"
+        data.mkdir()
+        os.chown(data, 10001, 10001)
+        port = free_port()
+        variables: dict[str, Any] = {"PORT": str(port)}
+
+        image.run("python", "-m", "src.database.migrate", "upgrade", data=data)
+        container = image.start(data=data, **variables)
+        try:
+            health = image.config["Healthcheck"]["Test"]
+            assert health[0] == "CMD"
+            wait_for(lambda: container.poll() is not None or ready(port))
+            assert container.poll() is None, container.communicate()[0]
+            image.run(*health[1:], **variables)
+            status = Path(f"/proc/{images.process_1(container)}/status").read_text()
+            assert re.search(r"^NSpid:\s+\d+\s+1$", status, re.MULTILINE)
+            assert re.search(r"^Uid:\s+10001\s+10001\s+10001\s+10001$", status, re.MULTILINE)
+            assert re.search(r"^CapEff:\s+0+$", status, re.MULTILINE)
+            images.stop(container)
+            output = container.communicate(timeout=5)[0]  # seconds; engines kill after 10
+        finally:
+            container.kill()
+        assert container.returncode == 0, output
+        assert '"event"' in output, "the logs are JSON"
+        assert (data / "db.sqlite3").is_file()
+        stopped = image.start(*health[1:], **variables)
+        assert "refused" in stopped.communicate(timeout=60)[0]
+        assert stopped.returncode == 1
+    with capsys.disabled():
+        sys.stdout.write(f"\nthe image has {image.size() / 1e6:.0f} MB, its base included\n")
+
+
+def ready(port: int) -> bool:
+    try:
+        return httpx2.get(f"http://127.0.0.1:{port}/readyz").status_code == 200
+    except httpx2.TransportError:
+        return False
+
+
+def test_image_holds_what_it_runs_and_nothing_else(built: Built) -> None:
+    root = built.image.root
+    names = {path.relative_to(root).as_posix() for path in (root / "app").rglob("*")}
+
+    assert {"app/src/main.py", "app/migrations/models"} <= names
+    assert {name.split("/")[1] for name in names} == {"src", "migrations"}
+    assert not [name for name in names if ".env" in name or ".git" in name]
+    assert any(name.startswith("app/src/__pycache__/main.") for name in names)
+    for folder in ("usr/bin", "usr/local/bin", "opt/venv/bin"):
+        for name in ("uv", "uvx", "gcc", "cc", "make", "pytest", "ruff"):
+            assert not (root / folder / name).exists()
+    assert not (root / "opt/uv").exists()
+    assert not [path for path in (root / "app").rglob("*") if path.stat().st_uid != 0]
+
+
+def test_image_says_what_it_is(built: Built) -> None:
+    labels = built.image.config["Labels"]
+
+    assert labels["org.opencontainers.image.title"] == "My Service"
+    assert labels["org.opencontainers.image.licenses"] == "MIT"
+    assert "/data" in built.image.config["Volumes"]

@@ -1,0 +1,176 @@
+"""The manifests are what Kubernetes takes, and what its strictest rules for pods ask for."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kubernetes_validate.utils import validate
+
+from tools.render import Answers, render
+
+from .support.databases import REQUIRED
+
+VERSIONS = ("1.34", "1.35", "1.36", "1.37")  # those that Kubernetes maintains
+ENVIRONMENTS = ("staging", "production")
+# what Kubernetes allows at most in the names of Services and in labels
+LABEL = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
+KUBERNETES: Answers = {"deployment": "kubernetes", "container": True}
+
+Manifest = dict[str, Any]
+
+
+def build(folder: Path) -> list[Manifest]:
+    """Build a kustomization as `kubectl apply -k` does."""
+    command = ["kustomize"] if shutil.which("kustomize") else ["kubectl", "kustomize"]
+    if not shutil.which(command[0]):
+        (pytest.fail if REQUIRED else pytest.skip)("neither kustomize nor kubectl is installed")
+    process = subprocess.run(
+        [*command, *(["build"] if command == ["kustomize"] else []), str(folder)],
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    assert not process.stderr, "a warning: something in it is deprecated"
+    return list(yaml.safe_load_all(process.stdout))
+
+
+def only(manifests: list[Manifest], kind: str) -> Manifest:
+    found = [manifest for manifest in manifests if manifest["kind"] == kind]
+    assert len(found) == 1
+    return found[0]
+
+
+@pytest.fixture(params=["postgresql", "mysql"])
+def deploy(request: pytest.FixtureRequest, template: Path, tmp_path: Path) -> Path:
+    """The folder of the manifests for a service on each database server."""
+    answers = {**KUBERNETES, "database": request.param, "project_name": "Order Desk"}
+    return render(template, tmp_path / "service", answers) / "deploy"
+
+
+@pytest.fixture(params=ENVIRONMENTS)
+def environment(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+def test_kubernetes_takes_every_manifest(deploy: Path, environment: str) -> None:
+    for kustomization in (deploy / environment, deploy / environment / "migration"):
+        for manifest in build(kustomization):
+            for version in VERSIONS:
+                validate(manifest, version, strict=True)
+
+
+def test_migration_and_servers_share_image_namespace_and_secrets(
+    deploy: Path, environment: str
+) -> None:
+    servers = build(deploy / environment)
+    migration = build(deploy / environment / "migration")
+    assert {manifest["metadata"].get("namespace") for manifest in servers + migration} == {
+        f"order-desk-{environment}",
+        None,  # the Namespace itself
+    }
+    pods = [
+        only(servers, "Deployment")["spec"]["template"]["spec"],
+        only(migration, "Job")["spec"]["template"]["spec"],
+    ]
+    images = {container["image"] for pod in pods for container in pod["containers"]}
+    assert images == {"registry.example.com/order-desk:0.1.0"}
+    for pod in pods:
+        secrets = [
+            source["secretRef"]["name"]
+            for source in pod["containers"][0]["envFrom"]
+            if "secretRef" in source
+        ]
+        assert secrets[0] == "order-desk"
+    assert "Secret" not in {manifest["kind"] for manifest in servers + migration}
+    command = only(migration, "Job")["spec"]["template"]["spec"]["containers"][0]["command"]
+    assert command == ["python", "-m", "src.database.migrate", "upgrade"]
+
+
+def test_pods_are_restricted(deploy: Path, environment: str) -> None:
+    """The profile `restricted` of Kubernetes' Pod Security Standards, control by control."""
+    servers = build(deploy / environment)
+    namespace = only(servers, "Namespace")
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    migration = only(build(deploy / environment / "migration"), "Job")
+    for template in (only(servers, "Deployment"), migration):
+        pod = template["spec"]["template"]["spec"]
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod)
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["runAsUser"] > 0
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert all("emptyDir" in volume for volume in pod.get("volumes", []))
+        for container in pod["containers"]:
+            context = container["securityContext"]
+            assert context["allowPrivilegeEscalation"] is False
+            assert context["capabilities"] == {"drop": ["ALL"]}
+            assert context["readOnlyRootFilesystem"] is True
+            assert not any("hostPort" in port for port in container.get("ports", []))
+
+
+def test_everything_selects_the_servers(deploy: Path, environment: str) -> None:
+    manifests = build(deploy / environment)
+    deployment = only(manifests, "Deployment")["spec"]
+    labels = deployment["template"]["metadata"]["labels"].items()
+    assert deployment["selector"]["matchLabels"].items() <= labels
+    assert only(manifests, "Service")["spec"]["selector"].items() <= labels
+    for kind, selector in (("PodDisruptionBudget", "selector"), ("NetworkPolicy", "podSelector")):
+        assert only(manifests, kind)["spec"][selector]["matchLabels"].items() <= labels
+    for spread in deployment["template"]["spec"]["topologySpreadConstraints"]:
+        assert spread["labelSelector"]["matchLabels"].items() <= labels
+    target = only(manifests, "HorizontalPodAutoscaler")["spec"]["scaleTargetRef"]
+    assert target["name"] == only(manifests, "Deployment")["metadata"]["name"]
+    migration = only(build(deploy / environment / "migration"), "Job")
+    pod = migration["spec"]["template"]["metadata"]["labels"].items()
+    assert only(manifests, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"].items() <= pod
+    assert not only(manifests, "Service")["spec"]["selector"].items() <= pod
+
+
+def test_a_changed_setting_restarts_the_pods(deploy: Path) -> None:
+    def config() -> str:
+        pod = only(build(deploy / "production"), "Deployment")["spec"]["template"]["spec"]
+        return str(pod["containers"][0]["envFrom"][0]["configMapRef"]["name"])
+
+    before = config()
+    with (deploy / "base" / "config.env").open("a") as file:
+        file.write("LOG_LEVEL=WARNING\n")
+    assert config() != before
+
+
+def test_guide_names_what_is_there(deploy: Path) -> None:
+    guide = (deploy / "README.md").read_text(encoding="utf-8")
+    for name in re.findall(r"deploy/(\S+)", guide):
+        assert (deploy / name.rstrip(".`")).exists()
+    manifests = [*build(deploy / "production"), *build(deploy / "production" / "migration")]
+    names = {f"{m['kind'].lower()}/{m['metadata']['name']}" for m in manifests}
+    assert set(re.findall(r"(?:job|deployment)/[\w-]+", guide)) <= names
+    assert set(re.findall(r"--namespace (\S+)", guide)) == {
+        only(manifests[:1], "Namespace")["metadata"]["name"]
+    }
+
+
+@pytest.mark.parametrize("slug", ["U", "x" * 100, "1st.Order_desk", "a" * 39 + "-b"])
+def test_names_are_what_kubernetes_allows(slug: str, template: Path, tmp_path: Path) -> None:
+    answers: Answers = {**KUBERNETES, "database": "postgresql", "project_slug": slug}
+    deploy = render(template, tmp_path / "service", answers) / "deploy"
+    for manifest in [*build(deploy / "production"), *build(deploy / "production" / "migration")]:
+        assert LABEL.fullmatch(manifest["metadata"]["name"]), manifest["metadata"]["name"]
+        validate(manifest, VERSIONS[-1], strict=True)
+
+
+@pytest.mark.parametrize(
+    ("answers", "way_out"),
+    [({"database": "sqlite"}, "database=postgresql"), ({"container": False}, "container=true")],
+)
+def test_it_needs_a_server_and_an_image(
+    answers: Answers, way_out: str, template: Path, tmp_path: Path
+) -> None:
+    answers = {**KUBERNETES, "database": "postgresql", **answers}
+    with pytest.raises(ValueError, match=way_out):
+        render(template, tmp_path / "service", answers)
+    assert not (tmp_path / "service").exists()

