@@ -1,13 +1,46 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tools.releases import history
+from tools.releases import NEXT, history
+from tools.render import Answers, git, render
+
+from . import edits
+
+FIXED = "v999.1.0"  # a release after the working tree, which mends what stands beside edits
+
+MODELS = "v999.2.0"  # one that changes a model
+NEW_FIELD = "motto = fields.CharField(max_length=60, null=True)"
+
+Rendered = Callable[[Answers, str], Path]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def repository() -> Iterator[Path]:
-    """The repository with its releases tagged, and the working tree as the next one."""
+    """The repository with its releases tagged, the working tree as the next one, and the two after."""
     with history() as clone:
+        edits.fix(clone / "template")
+        git(clone, "commit", "--all", "--quiet", "--message", "Fix what stands beside edits")
+        git(clone, "tag", FIXED)
+        for file in (clone / "template").glob("*/database/*models.py*"):
+            edits.replace(file, r"^    hashed_password = .*\n", rf"\g<0>    {NEW_FIELD}\n")
+        git(clone, "commit", "--all", "--quiet", "--message", "Change a model")
+        git(clone, "tag", MODELS)
+        git(clone, "checkout", "--quiet", NEXT)
         yield clone
+
+
+@pytest.fixture(scope="session")
+def rendered(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Rendered:
+    """Render each combination of answers at each tag once; the folders are not to be changed."""
+    folders: dict[str, Path] = {}
+
+    def get(answers: Answers, tag: str) -> Path:
+        key = repr((sorted(answers.items()), tag))
+        if key not in folders:
+            folder = tmp_path_factory.mktemp("rendered") / "service"
+            folders[key] = render(repository, folder, answers, tag)
+        return folders[key]
+
+    return get

@@ -33,6 +33,17 @@ def change_model(folder: Path) -> None:
     )
 
 
+def add_model(folder: Path) -> None:
+    append(
+        folder / "src/database/models.py",
+        "\n\nclass Order(Model):\n"
+        "    id = fields.BigIntField(primary_key=True)\n"
+        "    dish = fields.CharField(max_length=50)\n\n"
+        "    class Meta:\n"
+        '        table = "orders"\n',
+    )
+
+
 def add_router(folder: Path) -> None:
     (folder / "src" / "orders.py").write_text(
         "from fastapi import APIRouter\n\n"
@@ -104,15 +115,37 @@ def add_dev_tool(folder: Path) -> None:
 
 
 class Edit(NamedTuple):
-    """An edit, and how to see that it is still there: by texts in files, or by a file's absence."""
+    """An edit, and how to see that it is still there.
+
+    Attributes:
+        make: makes it in a service's folder.
+        texts: what then stands in files.
+        gone: a file that is then no longer there.
+    """
 
     make: Callable[[Path], None]
     texts: dict[str, str]
     gone: str = ""
 
+    def paths(self) -> set[str]:
+        return {*self.texts, self.gone} - {""}
+
+    def applies(self, folder: Path) -> bool:
+        """Tell whether the service has the files that are edited."""
+        return all((folder / path).exists() for path in self.paths() if path not in NEW)
+
+    def kept(self, folder: Path) -> bool:
+        return not (self.gone and (folder / self.gone).exists()) and all(
+            text in (folder / path).read_text(encoding="utf-8") for path, text in self.texts.items()
+        )
+
+
+NEW = {"src/orders.py"}
+
 
 EDITS = {
     "model": Edit(change_model, {"src/database/models.py": "nickname = "}),
+    "new model": Edit(add_model, {"src/database/models.py": "class Order(Model)"}),
     "router": Edit(
         add_router,
         {"src/orders.py": "list_orders", "src/main.py": "app.include_router(orders.router)"},
@@ -128,3 +161,33 @@ EDITS = {
     "lint rule": Edit(change_lint_rule, {"pyproject.toml": '"ERA001"'}),
     "dev tool": Edit(add_dev_tool, {"pyproject.toml": '"vulture>=2.14",'}),
 }
+
+# What a release might mend next to those edits: each a file of the template, what to replace in it,
+# and by what. They mean nothing, so that the service goes on working.
+FIX = "the template's fix"
+FIXES = [
+    ("src/database/*models.py*", r"^    class Meta:\n", rf"\g<0>        # {FIX}\n"),
+    ("src/main.py.jinja", r"^class Greeting\(BaseModel\):\n", rf"\g<0>    # {FIX}\n"),
+    ("src/main.py.jinja", r"^    app = ", rf"    # {FIX}\n\g<0>"),
+    ("src/main.py.jinja", r"^    app\.get\(.*\n", rf"    # {FIX}\n\g<0>"),
+    ("src/settings.py.jinja", r'default="development",$', rf"\g<0>  # {FIX}"),
+    (".env.example.jinja", r"^# PORT=", rf"# {FIX}\n\g<0>"),
+    ("pyproject.toml.jinja", r"its migrations change form.*$", FIX),
+    ("pyproject.toml.jinja", r'"uvicorn>=[^"]*', r"\g<0>.0"),
+    ("pyproject.toml.jinja", r'"pytest>=[^"]*', r"\g<0>.0"),
+    ("pyproject.toml.jinja", r"text may be in any language", FIX),
+    ("tests/test_main.py", r"^async def test_documents_itself.*\n", rf"\g<0>    # {FIX}\n"),
+]
+FIXED = [
+    *("src/database/models.py", "src/main.py", "src/settings.py", ".env.example", "pyproject.toml"),
+    "tests/test_main.py",
+]
+
+
+def fix(template: Path) -> None:
+    """Make the fixes in a template's folder `template`."""
+    for path, pattern, text in FIXES:
+        files = list(template.glob(path.replace("src/", "{{ package_name }}/")))
+        assert files, f"the template has no {path}"
+        for file in files:
+            replace(file, pattern, text)

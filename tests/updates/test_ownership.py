@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tools.releases import NEXT, history
-from tools.render import ENGINES, REPOSITORY, git, render, update
+from tools.render import ENGINES, REPOSITORY, Answers, git, render, update
 
 from .test_updates import commit, conflicts, files, start
 
@@ -61,7 +61,13 @@ def test_an_update_keeps_edits_and_brings_fixes(
 
 
 def test_every_listed_file_is_rendered(repository: Path, tmp_path: Path) -> None:
-    paths = files(render(repository, tmp_path / "service", ref=NEXT))
+    kubernetes: Answers = {"ci": "github", "database": "postgresql", "deployment": "kubernetes"}
+    observed: Answers = {"ci": "gitlab", "observability": True}
+    paths = {
+        path
+        for answers in (observed, kubernetes)
+        for path in files(render(repository, tmp_path / str(answers["ci"]), answers, NEXT))
+    }
 
     for pattern in (*listed("team"), *listed("shared")):
         assert any(fnmatch(path, pattern) for path in paths), pattern

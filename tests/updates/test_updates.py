@@ -1,16 +1,27 @@
 """Services of every release update to the working tree, untouched and edited."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
+import copier
 import pytest
 import yaml
 
 from tools.releases import NEXT, Release, releases
 from tools.render import ENGINES, Answers, git, render, update
+from tools.tables import load_questions
 
 from ..conftest import MakeService
-from .edits import EDITS
+from ..support.services import Service
+from .conftest import FIXED, Rendered
+from .edits import EDITS, FIX, Edit, replace
+from .edits import FIXED as FIXED_FILES
 
 RELEASES = releases()
 MINE = "migrations/models/1_20270101000000_mine.py"
@@ -25,6 +36,14 @@ def release(request: pytest.FixtureRequest) -> Release:
 def start(repository: Path, folder: Path, answers: Answers, ref: str) -> Path:
     """Render a service and commit it, as its README says."""
     render(repository, folder, answers, ref)
+    git(folder, "init", "--quiet")
+    commit(folder)
+    return folder
+
+
+def take(rendered: Path, folder: Path) -> Path:
+    """Take a copy of a rendered service, and commit it."""
+    shutil.copytree(rendered, folder)
     git(folder, "init", "--quiet")
     commit(folder)
     return folder
@@ -65,16 +84,16 @@ def test_there_are_releases() -> None:
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("package", ["src", "app"])
 def test_untouched_service_becomes_a_fresh_one(
-    engine: str, package: str, release: Release, repository: Path, tmp_path: Path
+    engine: str, package: str, release: Release, rendered: Rendered, tmp_path: Path
 ) -> None:
     answers = {"database": engine, "package_name": package, "author_name": "Ada"}
-    service = start(repository, tmp_path / "service", answers, release.tag)
+    service = take(rendered(answers, release.tag), tmp_path / "service")
     before = files(service)
 
     update(service, ref=NEXT)
 
     assert conflicts(service) == []
-    fresh = files(render(repository, tmp_path / "fresh", recorded(service), NEXT))
+    fresh = files(rendered(recorded(service), NEXT))
     assert recorded(service).items() >= answers.items()
     after = files(service)
     # the team's from the first day
@@ -85,37 +104,164 @@ def test_untouched_service_becomes_a_fresh_one(
     assert after == fresh
 
 
+def applicable(folder: Path) -> dict[str, Edit]:
+    """The edits that can be made together in a service: one keeps the test that another deletes."""
+    return {name: edit for name, edit in EDITS.items() if not edit.gone and edit.applies(folder)}
+
+
 @pytest.mark.parametrize("name", [*EDITS, "all"])
-def test_edits_survive(name: str, release: Release, repository: Path, tmp_path: Path) -> None:
-    edits = {name: EDITS[name]} if name != "all" else {k: v for k, v in EDITS.items() if not v.gone}
-    service = start(repository, tmp_path / "service", {}, release.tag)
+def test_edits_survive(name: str, release: Release, rendered: Rendered, tmp_path: Path) -> None:
+    service = take(rendered({}, release.tag), tmp_path / "service")
+    edits = applicable(service) if name == "all" else {name: EDITS[name]}
+    if not all(edit.applies(service) for edit in edits.values()):
+        pytest.skip(f"{release.version} has no file for it")
     for edit in edits.values():
         edit.make(service)
     (service / MINE).write_text("mine = True\n", encoding="utf-8")
     commit(service)
     migrations = {p: c for p, c in files(service).items() if p.startswith("migrations/")}
 
-    update(service, ref=NEXT)
+    update(service, ref=FIXED)
 
     assert conflicts(service) == []
-    for edit in edits.values():
-        for path, text in edit.texts.items():
-            assert text in (service / path).read_text(encoding="utf-8")
-        assert not edit.gone or not (service / edit.gone).exists()
+    for edited, edit in edits.items():
+        assert edit.kept(service), edited
     after = files(service)
     assert {p: c for p, c in after.items() if p.startswith("migrations/")} == migrations
-    assert f"_commit: {NEXT}" in after[".copier-answers.yml"].decode()
-    fresh = files(render(repository, tmp_path / "fresh", recorded(service), NEXT))
-    edited = {path for edit in edits.values() for path in (*edit.texts, edit.gone)}
-    team = {"README.md", ".copier-answers.yml", "tests/test_main.py", *edited}
-    for path, content in fresh.items():
+    for path in FIXED_FILES:
+        assert path not in after or FIX in after[path].decode(), path
+    assert f"_commit: {FIXED}" in after[".copier-answers.yml"].decode()
+    edited_paths = {path for edit in edits.values() for path in edit.paths()}
+    team = {"README.md", ".copier-answers.yml", "tests/test_main.py", *edited_paths}
+    for path, content in files(rendered(recorded(service), FIXED)).items():
         if path not in team and not path.startswith("migrations/"):
             assert after[path] == content, f"the template's {path} did not arrive"
 
 
-def test_update_adds_no_accounts(release: Release, repository: Path, tmp_path: Path) -> None:
+def test_lines_that_both_change_are_marked(
+    release: Release, rendered: Rendered, tmp_path: Path
+) -> None:
+    """The one conflict that the edits can have: a line of their own next to one that is mended."""
+    service = take(rendered({}, release.tag), tmp_path / "service")
+    replace(service / "pyproject.toml", r'^    "uvicorn>=.*$', r'\g<0>\n    "vine>=5",')
+    commit(service)
+
+    update(service, ref=FIXED)
+
+    assert conflicts(service) == ["pyproject.toml"]
+    text = (service / "pyproject.toml").read_text(encoding="utf-8")
+    ours, theirs = re.findall(r"<<<<<<<.*?\n(.*?)=======\n(.*?)>>>>>>>", text, re.DOTALL)[0]
+    assert '"vine>=5"' in ours
+    assert '.0"' in theirs
+    checked = subprocess.run(
+        ["git", "diff", "--check"], cwd=service, capture_output=True, text=True, check=False
+    )
+    assert "pyproject.toml" in checked.stdout
+    assert "leftover conflict marker" in checked.stdout
+
+
+def test_recopy_keeps_the_teams_files(
+    release: Release, repository: Path, rendered: Rendered, tmp_path: Path
+) -> None:
+    """What else it overwrites is in `git diff`, and comes back with `git restore --patch`."""
+    service = take(rendered({}, release.tag), tmp_path / "service")
+    for edit in applicable(service).values():
+        edit.make(service)
+    (service / MINE).write_text("mine = True\n", encoding="utf-8")
+    commit(service)
+    before = files(service)
+
+    copier.run_recopy(
+        service, defaults=True, overwrite=True, quiet=True, settings=copier.Settings(), vcs_ref=NEXT
+    )
+
+    after, fresh = files(service), files(rendered(recorded(service), NEXT))
+    for path in {*before, *after}:
+        mine = path == "README.md" or path.startswith("migrations/") or path == "src/orders.py"
+        if mine:
+            assert after.get(path) == before.get(path), path
+        elif path in fresh:
+            assert after[path] == fresh[path], path
+    git(service, "restore", ".")
+    assert {path: files(service)[path] for path in before} == before
+
+
+def switches() -> Iterator[tuple[str, str | bool, str | bool]]:
+    """List for each question with a choice every value, with the next one, in a circle."""
+    for name, question in load_questions().items():
+        if name.startswith("_") or question.get("when") is False:
+            continue
+        values: list[str | bool] = list(question.get("choices", {}).values())
+        if question["type"] == "bool":
+            values = [False, True]
+        for old, new in pairwise([*values, *values[:1]]):
+            yield name, old, new
+
+
+# Where an answer and the edits change the same place, git cannot know which comes first: accounts
+# are imported and wired beside the team's router, and are fields behind the same field.
+LISTED = {"accounts": {"src/main.py", "src/database/models.py"}}
+
+
+@pytest.mark.parametrize(("question", "old", "new"), [*switches()])
+def test_edits_survive_a_changed_answer(
+    question: str, old: str | bool, new: str | bool, rendered: Rendered, tmp_path: Path
+) -> None:
+    tag = RELEASES[-1].tag
+    if question not in recorded(rendered({}, tag)):
+        tag = NEXT
+    service = take(rendered({question: old}, tag), tmp_path / "service")
+    edits = applicable(service)
+    for edit in edits.values():
+        edit.make(service)
+    (service / MINE).write_text("mine = True\n", encoding="utf-8")
+    commit(service)
+    before = files(service)
+
+    update(service, {question: new}, ref=FIXED)
+
+    assert {*conflicts(service)} == LISTED.get(question, set())
+    assert recorded(service)[question] == new
+    after, fresh = files(service), files(rendered(recorded(service), FIXED))
+    for name, edit in edits.items():
+        assert edit.kept(service), name
+    for path in before:
+        if path == "README.md" or path.startswith("migrations/"):
+            assert after[path] == before[path], path
+    edited = {path for edit in edits.values() for path in edit.paths()}
+    team = {"README.md", ".copier-answers.yml", "tests/test_main.py", *edited}
+    assert {*after} - {*fresh} <= {*team, MINE}
+    for path, content in fresh.items():
+        if path not in team and not path.startswith("migrations/"):
+            assert after[path] == content, path
+
+
+def test_update_asks_nothing(release: Release, rendered: Rendered, tmp_path: Path) -> None:
+    """As typed where nobody can answer."""
+    service = take(rendered({}, release.tag), tmp_path / "service")
+    before = recorded(service)
+
+    process = subprocess.run(
+        [sys.executable, "-m", "copier", "update", "--defaults", "--vcs-ref", NEXT],
+        cwd=service,
+        env={**os.environ, "NO_COLOR": "1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert process.returncode == 0, process.stderr
+    assert recorded(service).items() >= before.items()
+    steps = ["git status", "copier update", "uv sync", "migrate check", "migrate new", "pytest"]
+    said = process.stderr
+    places = [said.index(step) for step in steps if step != "copier update"]
+    assert places == sorted(places)
+
+
+def test_update_adds_no_accounts(release: Release, rendered: Rendered, tmp_path: Path) -> None:
     """A service that is older than the question has them only when it asks for them."""
-    service = start(repository, tmp_path / "service", {}, release.tag)
+    service = take(rendered({}, release.tag), tmp_path / "service")
     had = bool(recorded(service).get("accounts", False))
 
     update(service, ref=NEXT)
@@ -127,17 +273,60 @@ def test_update_adds_no_accounts(release: Release, repository: Path, tmp_path: P
     assert conflicts(service) == []
 
 
-def test_updated_service_passes_its_suite(
-    engine: str, release: Release, repository: Path, tmp_path: Path, make_service: MakeService
-) -> None:
-    """With the team's router in it; the dependencies are the working tree's."""
-    service = make_service(engine)
-    folder = start(repository, tmp_path / "old", {"database": engine}, release.tag)
-    EDITS["router"].make(folder)
+ROW = "INSERT INTO users (username, email, hashed_password, nickname) VALUES ('a', 'a@b.de', '-', 'A')"
+
+
+def edited_year(service: Service) -> list[str]:
+    """Make a team's edits, with a migration for each model, and put a row into the table.
+
+    Returns:
+        The names of the migrations, in their order.
+    """
+    folder = service.folder
+    for name, edit in applicable(folder).items():
+        edit.make(folder)
+        if "model" in name:
+            service.run("aerich", "migrate", "--offline", "--name", name.replace(" ", "_"))
+    service.run("aerich", "upgrade")
+    service.database.query(ROW)
     commit(folder)
+    return sorted(path.name for path in (folder / "migrations" / "models").glob("*.py"))
 
-    update(folder, ref=NEXT)
 
-    service.folder = folder
-    assert " passed" in service.run("pytest", "-q", "-p", "no:cacheprovider").stdout
-    assert "Success" in service.run("mypy").stdout
+def test_edited_service_works_on(
+    engine: str, rendered: Rendered, tmp_path: Path, make_service: MakeService
+) -> None:
+    """Its rows and migrations stay, and its suite passes; those that end up alike run it once."""
+    seen: list[dict[str, bytes]] = []
+    for release in RELEASES:
+        service = make_service(engine, f"installed-{release.version}")
+        source = rendered({"database": engine}, release.tag)
+        service.folder = take(source, tmp_path / release.version)
+        migrations = edited_year(service)
+        assert len(migrations) == 3
+
+        update(service.folder, ref=FIXED)
+
+        assert conflicts(service.folder) == []
+        service.upgrade()
+        applied = service.database.query("SELECT version FROM aerich ORDER BY id")
+        assert [name for (name,) in applied] == migrations
+        assert service.database.query("SELECT username, nickname FROM users") == [("a", "A")]
+        tree = comparable(service.folder)
+        if tree not in seen:
+            seen.append(tree)
+            assert " passed" in service.run("pytest", "-q", "-p", "no:cacheprovider").stdout
+            assert "Success" in service.run("mypy").stdout
+            service.run("ruff", "check")
+            service.run("ruff", "format", "--check")
+
+
+def comparable(folder: Path) -> dict[str, bytes]:
+    """Read what decides how a service behaves: of the README that is its table of settings."""
+    tree = {}
+    for path, content in files(folder).items():
+        if path == "README.md":
+            content = b"".join(re.findall(rb"^\| `[A-Z_]+` .*$", content, re.MULTILINE))
+        if "__pycache__" not in path and ".mypy_cache" not in path:
+            tree[re.sub(r"_\d{14}_", "_", path)] = content
+    return tree
