@@ -15,6 +15,7 @@ import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.support.databases import new_database
 from tests.support.services import Service, install
@@ -57,11 +58,48 @@ def add_migrations(service: Service, count: int) -> None:
         file.write_text(empty, encoding="utf-8")
 
 
+def look(service: Service) -> float:
+    """Return how long the service's look at its database takes, in seconds."""
+    return float(service.run("python", "-c", LOOK).stdout)
+
+
 def upgrade(service: Service) -> float:
     """Run `migrate upgrade` and return how long it took, in seconds."""
     start = time.perf_counter()
     service.run("python", "-m", "src.database.migrate", "upgrade")
     return time.perf_counter() - start
+
+
+class Costs(NamedTuple):
+    """What applied migrations cost, in seconds.
+
+    Attributes:
+        looks: the service's look at the database, with one migration and with `MANY`.
+        upgrades: `migrate upgrade` with nothing to do, with one and with `MANY`, for each round.
+    """
+
+    looks: tuple[float, float]
+    upgrades: list[tuple[float, float]]
+
+    def medians(self) -> tuple[float, float]:
+        one, many = zip(*self.upgrades, strict=True)
+        return statistics.median(one), statistics.median(many)
+
+
+def measure(engine: str, rounds: int) -> Costs:
+    """Measure what `MANY` applied migrations cost on an engine, in turns with a single one."""
+    with snapshot() as template, tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        services = []
+        for name, count in (("one", 1), ("many", MANY)):
+            path = render(template, Path(folder) / name, {"database": engine})
+            database = stack.enter_context(new_database(engine, path.parent))
+            services.append(Service(path, install(path, engine), database))
+            add_migrations(services[-1], count)
+            upgrade(services[-1])
+        one, many = services
+        return Costs(
+            (look(one), look(many)), [(upgrade(one), upgrade(many)) for _ in range(rounds)]
+        )
 
 
 def main() -> None:
@@ -75,20 +113,11 @@ def main() -> None:
     )
     missed = False
     for engine in options.engine or ENGINES:
-        with snapshot() as template, tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-            services = []
-            for name, count in (("one", 1), ("many", MANY)):
-                path = render(template, Path(folder) / name, {"database": engine})
-                database = stack.enter_context(new_database(engine, path.parent))
-                services.append(Service(path, install(path, engine), database))
-                add_migrations(services[-1], count)
-                upgrade(services[-1])
-            looks = [float(service.run("python", "-c", LOOK).stdout) for service in services]
-            rounds = [[upgrade(service) for service in services] for _ in range(options.rounds)]
-        one, many = (statistics.median(column) for column in zip(*rounds, strict=True))
-        missed |= looks[1] > GOAL_START or many / one > GOAL_UPGRADE
+        costs = measure(engine, options.rounds)
+        one, many = costs.medians()
+        missed |= costs.looks[1] > GOAL_START or many / one > GOAL_UPGRADE
         print(
-            f"{engine:<12}{looks[0] * 1000:>8.1f}ms{looks[1] * 1000:>10.1f}ms"
+            f"{engine:<12}{costs.looks[0] * 1000:>8.1f}ms{costs.looks[1] * 1000:>10.1f}ms"
             f"{one:>11.2f}s{many:>13.2f}s{many / one:>8.2f}",
             flush=True,
         )
