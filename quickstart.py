@@ -101,7 +101,9 @@ def main() -> None:
     run(*migrate, "upgrade", folder=folder)
     say(f"Serving on http://{HOST}:{options.port} (Ctrl-C stops it)")
     os.environ.update(HOST=HOST, PORT=str(options.port))
-    run(uv, "run", "--quiet", "python", "-m", package, folder=folder)
+    os.chdir(folder)
+    python = folder / ".venv" / COMMANDS.name / "python"
+    os.execv(python, [python, "-m", package])  # so that whatever stops this stops the service
 
 
 if __name__ == "__main__":
