@@ -1,5 +1,6 @@
 """The rendered image is built and run; what is around it is checked by the field's linters."""
 
+import json
 import os
 import re
 import subprocess
@@ -15,10 +16,10 @@ import yaml
 from tools.render import ENGINES, Answers, render
 
 from .support import images
-from .support.databases import new_database
+from .support.databases import SERVERS, new_database
 from .support.images import Image
 from .support.network import wait_for
-from .support.services import free_port, uv
+from .support.services import ENVIRONMENTS, bare_environment, free_port, uv
 
 COMBINATIONS: list[Answers] = [
     *(
@@ -81,6 +82,88 @@ def test_is_absent_when_declined(template: Path, tmp_path: Path) -> None:
         if file.is_file() and file.name != ".copier-answers.yml":
             text = file.read_text(encoding="utf-8").lower()
             assert not re.search(r"docker|container|compose", text), file
+
+
+# of what containers.dev lists for devcontainer.json, what is used here; no linter has its schema
+DEVCONTAINER = {
+    "name": str,
+    "image": str,
+    "dockerComposeFile": str,
+    "service": str,
+    "workspaceFolder": str,
+    "remoteEnv": dict,
+    "onCreateCommand": str,
+    "updateContentCommand": str,
+    "postCreateCommand": str,
+    "forwardPorts": list,
+    "customizations": dict,
+}
+
+
+@pytest.mark.parametrize("database", ENGINES)
+def test_devcontainer_is_well_formed(database: str, template: Path, tmp_path: Path) -> None:
+    answers: Answers = {"database": database, "devcontainer": True, "container": False}
+    folder = render(template, tmp_path / "service", answers) / ".devcontainer"
+    config = json.loads((folder / "devcontainer.json").read_text(encoding="utf-8"))
+
+    for name, value in config.items():
+        assert isinstance(value, DEVCONTAINER[name]), name
+    if database == "sqlite":
+        assert config["image"]
+        assert [file.name for file in folder.iterdir()] == ["devcontainer.json"]
+        return
+    assert "image" not in config
+    file = folder / config["dockerComposeFile"]
+    tool("check-jsonschema", "--builtin-schema", "vendor.compose-spec", file)
+    services = yaml.safe_load(file.read_text(encoding="utf-8"))["services"]
+    development = services.pop(config["service"])
+    (engine,) = services.values()
+    assert development["volumes"] == [f"..:{config['workspaceFolder']}"]
+    assert development["depends_on"] == {"database": {"condition": "service_healthy"}}
+    assert engine["healthcheck"]["test"]
+    assert "ports" not in engine, "its password is none"
+
+
+def test_devcontainer_sets_itself_up(engine: str, template: Path, tmp_path: Path) -> None:
+    """Its commands run as in a new container, with this machine's database and Python."""
+    answers: Answers = {"database": engine, "devcontainer": True}
+    folder = render(template, tmp_path / "service", answers)
+    config = json.loads((folder / ".devcontainer/devcontainer.json").read_text(encoding="utf-8"))
+    compose = folder / ".devcontainer" / "compose.yaml"
+    python = tmp_path / "python"
+    subprocess.run([sys.executable, "-m", "venv", python], check=True)
+    with new_database(engine, tmp_path) as database:
+        environment = {"DATABASE_URL": database.url}
+        if compose.exists():
+            services = yaml.safe_load(compose.read_text(encoding="utf-8"))["services"]
+            names = services["development"]["environment"]
+            assert {name.rpartition("DATABASE_URL")[1] for name in names} == {"DATABASE_URL"}
+            environment |= dict.fromkeys(names, SERVERS[engine]) | environment
+        environment = {
+            **bare_environment(),
+            **dict.fromkeys(config["remoteEnv"], str(ENVIRONMENTS / engine)),
+            "PATH": f"{python / 'bin'}{os.pathsep}{os.environ['PATH']}",
+            **environment,
+        }
+        order = ("onCreateCommand", "updateContentCommand", "postCreateCommand")
+        for command in (*(config[name] for name in order), "uv run pytest -q tests/test_health.py"):
+            done = subprocess.run(
+                ["/bin/sh", "-c", command],
+                cwd=folder,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        assert "users" in database.tables()
+
+
+def test_devcontainer_is_there_only_when_asked_for(template: Path, tmp_path: Path) -> None:
+    folder = render(template, tmp_path / "service", {"database": "postgresql"})
+
+    assert not (folder / ".devcontainer").exists()
+    assert "devcontainer" not in (folder / "README.md").read_text(encoding="utf-8")
 
 
 class Built(NamedTuple):

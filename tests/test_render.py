@@ -45,6 +45,7 @@ CHOSEN: list[Answers] = [
     for values in itertools.product(*OPTIONS.values())
 ]
 OBSERVED: Answers = {"license": "MIT", "observability": True}
+DEVELOPED: Answers = {"license": "MIT", "devcontainer": True, "container": False}
 KUBERNETES: Answers = {"license": "MIT", "deployment": "kubernetes"}
 COMBINATIONS: list[Answers] = [
     *(
@@ -56,7 +57,8 @@ COMBINATIONS: list[Answers] = [
         {**OBSERVED, "database": engine, "accounts": accounts, "container": False, "ci": "none"}
         for engine, accounts in itertools.product(ENGINES, (True, False))
     ),
-    {**KUBERNETES, **OBSERVED, "database": "postgresql", **NAMES[2]},
+    *({**DEVELOPED, "database": engine} for engine in ENGINES),
+    {**KUBERNETES, **OBSERVED, "database": "postgresql", "devcontainer": True, **NAMES[2]},
     *({**KUBERNETES, "database": "postgresql", "accounts": accounts} for accounts in (True, False)),
     {**KUBERNETES, "database": "mysql"},
 ]

@@ -15,6 +15,7 @@ INCLUDED = REPOSITORY / "includes" / "ownership.md"
 CHOSEN = {
     "accounts": ("src/auth/mails/*.txt",),
     "container": ("Dockerfile", ".dockerignore", "compose.yaml"),
+    "devcontainer": (".devcontainer/*",),
     "observability": ("observability/*",),
     "ci == 'github'": (".github/workflows/ci.yml",),
     "ci == 'gitlab'": (".gitlab-ci.yml",),
