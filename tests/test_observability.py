@@ -93,7 +93,7 @@ def test_metrics_say_how_the_service_is(observed: Service) -> None:
     with with_routes(observed).serve() as server:
         for path in ("/v1/things/secret", "/v1/things/secret", "/secret"):
             server.get(path)
-        httpx2.request("SECRET", f"{server.url}/v1/things/secret", timeout=DEADLINE)
+        httpx2.request("PROPFIND", f"{server.url}/v1/things/secret", timeout=DEADLINE)
         found = scrape(server)
         text = server.get("/metrics").text
 

@@ -44,11 +44,12 @@ def test_own_suite_leaves_the_development_database_alone(service: Service) -> No
         service.run("pytest", "-q", "-p", "no:cacheprovider", TMPDIR=str(temporary))
         assert list(temporary.glob("test-*")) == []
     else:
-        before = databases_on_server(service)
-        service.run("pytest", "-q", "-p", "no:cacheprovider")
-        new = databases_on_server(service) - before
-        # other tests make and drop theirs meanwhile; one that this suite left behind would stay
-        wait_for(lambda: not new & databases_on_server(service))
+        tell = "from .scratch import NAME\n\n\ndef test_name() -> None:\n    print(f'\\n{NAME=}')\n"
+        (service.folder / "tests" / "test_name.py").write_text(tell)
+        output = service.run("pytest", "-q", "-s", "-p", "no:cacheprovider").stdout
+        (name,) = re.findall(r"^NAME='(test_\w+)'$", output, re.MULTILINE)
+        # its own and those that `verify` makes beside it
+        assert not [there for there in databases_on_server(service) if there.startswith(name)]
 
     assert service.database.query("SELECT username FROM users") == [("ada",)]
 
