@@ -3,19 +3,25 @@
 import re
 import resource
 import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import httpx2
 import pytest
 
 from .conftest import MakeService
-from .support.network import wait_for
-from .support.services import Server, Service
+from .support.network import Proxy, wait_for
+from .support.services import DEADLINE, Server, Service
 
 IDLE = 2000
+HALF_HEAD = b"GET / HTTP/1.1\r\nHost: x\r\nX: "
+HALF_BODY = (
+    b"POST /users HTTP/1.1\r\nHost: x\r\n"
+    b"Content-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+)
 ROUTES = """
     from asyncio import Event
     from secrets import token_hex
@@ -44,6 +50,18 @@ ROUTES = """
     async def write() -> None:
         name = token_hex(8)
         await User.create(username=name, email=name, hashed_password=name)
+
+    return app
+"""
+
+
+LENGTH = """
+    from asyncio import sleep
+
+    @app.post("/length")
+    async def length(request: Request, wait: float = 0) -> int:
+        await sleep(wait)
+        return len(await request.body())
 
     return app
 """
@@ -134,23 +152,202 @@ def test_full_disk_is_503_until_there_is_room(faulty: Service) -> None:
         assert server.get("/read").json() == 2
 
 
+@pytest.mark.parametrize("engine", ["postgresql", "mysql"], indirect=True)
+def test_slow_database_is_503_within_a_bound(faulty: Service) -> None:
+    """A queue for the one connection would take 100 s, and longer than the test waits."""
+    limits = {
+        "DATABASE_POOL_MAX": "1",
+        "DATABASE_CONNECT_TIMEOUT": "1",
+        "DATABASE_COMMAND_TIMEOUT": "1",
+    }
+    with (
+        Proxy(faulty.database.url) as proxy,
+        faulty.serve(DATABASE_URL=proxy.url, **limits) as server,
+    ):
+        assert server.get("/read").status_code == 200
+        proxy.freeze()
+        assert all(map(is_busy, at_once(server, "/read", 100)))
+        assert server.get("/livez").status_code == 200
+        proxy.thaw()
+        wait_for(lambda: {a.status_code for a in at_once(server, "/read", 20)} == {200})
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "mysql"], indirect=True)
+def test_database_that_refuses_connections_under_load_is_used_again(faulty: Service) -> None:
+    with ExitStack() as stack:
+        proxy = stack.enter_context(Proxy(faulty.database.url))
+        server = stack.enter_context(faulty.serve(DATABASE_URL=proxy.url))
+        thread = stack.enter_context(ThreadPoolExecutor(1))
+        assert {answer.status_code for answer in at_once(server, "/write", 10)} == {200}
+        load = thread.submit(lambda: [at_once(server, "/write", 10) for _ in range(20)])
+        proxy.close()
+        wait_for(lambda: is_busy(server.get("/read")))
+        proxy.open()
+        answers = [answer for round_ in load.result() for answer in round_]
+        assert all(answer.status_code == 200 or is_busy(answer) for answer in answers)
+        wait_for(lambda: {a.status_code for a in at_once(server, "/write", 10)} == {200})
+        written = server.get("/read").json()
+    assert written >= 20 + sum(answer.status_code == 200 for answer in answers)
+
+
+@pytest.fixture
+def served(make_service: MakeService) -> Iterator[Server]:
+    """A service on SQLite, with little patience, that answers a body with its length."""
+    service = make_service("sqlite")
+    service.edit("src/__main__.py", "PATIENCE = 30.0", "PATIENCE = 1.0")
+    service.edit("src/main.py", "\n    return app\n", LENGTH)
+    service.upgrade()
+    with service.serve() as server:
+        yield server
+    assert server.process.returncode == 0
+    assert "Traceback" not in server.output
+
+
+def connect(server: Server) -> socket.socket:
+    host, port = server.url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=DEADLINE)
+
+
+def rest(client: socket.socket) -> bytes:
+    """Read what a server sends until it closes the connection."""
+    received = b""
+    with suppress(ConnectionError):  # as it may not read all that was sent
+        while data := client.recv(65536):
+            received += data
+    return received
+
+
+def test_oversized_requests_are_refused(served: Server) -> None:
+    get, post = b"GET /livez HTTP/1.1\r\nHost: x\r\n", b"POST /length HTTP/1.1\r\nHost: x\r\n"
+    for start, status in (
+        (b"GET /livez?%s HTTP/1.1\r\nHost: x\r\n\r\n" % (b"x" * 66_000), b"400"),
+        (get + b"X: %s\r\n\r\n" % (b"x" * 66_000), b"400"),
+        (get + b"X: 1\r\n" * 11_000 + b"\r\n", b"400"),
+        (get + b"Connection: close\r\nX: %s\r\n\r\n" % (b"x" * 65_000), b"200"),
+        (post + b"Content-Length: 9999999\r\n\r\n", b"413"),
+    ):
+        with connect(served) as client:
+            client.sendall(start)
+            assert rest(client).startswith(b"HTTP/1.1 " + status), start[:100]
+
+
+def test_oversized_requests_are_refused_by_workers_too(make_service: MakeService) -> None:
+    service = make_service("sqlite")
+    service.upgrade()
+    with service.serve(WEB_CONCURRENCY="2") as server, connect(server) as client:
+        client.sendall(b"GET /livez HTTP/1.1\r\nX: %s\r\n\r\n" % (b"x" * 66_000))
+        assert rest(client).startswith(b"HTTP/1.1 400")
+
+
+def test_requests_without_end_are_cut_off(served: Server) -> None:
+    assert {answer.status_code for answer in at_once(served, "/livez", 100)} == {200}
+    before = resident(served)
+    for start in (
+        b"GET /",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: ",
+        b"POST /length HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4c4b400\r\n",
+    ):
+        with connect(served) as client:
+            client.sendall(start)
+            with pytest.raises(ConnectionError):
+                for _ in range(5000):
+                    client.sendall(b"x" * 16384)
+        assert served.get("/livez").status_code == 200
+    wait_for(lambda: resident(served) <= 1.2 * before)
+
+
+def test_rest_of_a_request_is_not_awaited_for_ever(served: Server) -> None:
+    """Neither after silence, an empty line, half a head, half a second head, nor half a body."""
+    with ExitStack() as stack:
+        clients = [stack.enter_context(connect(served)) for _ in range(5)]
+        for client, start in zip(
+            clients,
+            (
+                b"",
+                b"\r\n",
+                b"GET / HTTP/1.1\r\nHost: x\r\n",
+                b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP",
+                b"POST /length HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n1234",
+            ),
+            strict=True,
+        ):
+            client.sendall(start)
+        for client in clients:
+            assert b" 500 " not in rest(client)
+
+
+def test_head_that_comes_too_slowly_is_not_awaited(served: Server) -> None:
+    with connect(served) as client, pytest.raises(ConnectionError):
+        for byte in b"GET / HTTP/1.1\r\nX: " + b"x" * 5000:
+            client.sendall(bytes([byte]))
+            time.sleep(0.02)  # as a slow client does; all of it would take 100 s
+
+
+def test_slow_body_and_slow_route_are_awaited(served: Server) -> None:
+    """Each piece of a body has the patience for itself, and a slow route is not the client's fault."""
+    big = 500_000
+    head = b"POST /length?wait=%d HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+    with connect(served) as slow, connect(served) as waiting:
+        waiting.sendall(head % (3, big))
+        waiting.sendall(b"x" * big)
+        slow.sendall(head % (0, 6))
+        for _ in range(6):
+            time.sleep(0.4)
+            slow.sendall(b"x")
+        assert rest(slow).endswith(b"\r\n\r\n6")
+        assert rest(waiting).endswith(b"\r\n\r\n%d" % big)
+
+
+@pytest.mark.parametrize("accounts", [True, False])
+def test_body_over_the_limit_is_413(accounts: bool, make_service: MakeService) -> None:
+    service = make_service("sqlite", answers={"accounts": accounts})
+    service.edit("src/main.py", "\n    return app\n", LENGTH)
+    service.upgrade()
+    limit = 2**20
+    head = b"POST /length HTTP/1.1\r\nHost: x\r\n"
+    declared = head + b"Content-Length: %d\r\n\r\n" % (limit + 1)
+    chunked = head + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % (2 * limit)
+    with service.serve() as server:
+        for start in (declared, chunked + b"x" * (limit + 1)):
+            with connect(server) as client:
+                client.sendall(start)
+                answer = rest(client)
+            assert answer.startswith(b"HTTP/1.1 413")
+            assert b"content-type: application/problem+json\r\n" in answer
+            assert b"connection: close\r\n" in answer
+        url = f"{server.url}/length"
+        assert httpx2.post(url, content=b"x" * limit, timeout=DEADLINE).json() == limit
+
+
+def crowd(server: Server, idle: int, heads: int, bodies: int) -> int:
+    """Let clients connect that send nothing, half a head or half a body, and leave.
+
+    Returns:
+        The memory that the server has afterwards, in kilobytes.
+    """
+    line = "method=POST "
+    left = server.output.count(line) + bodies
+    with ExitStack() as stack:
+        for begun in (*[b""] * idle, *[HALF_HEAD] * heads, *[HALF_BODY] * bodies):
+            stack.enter_context(connect(server)).sendall(begun)
+        assert server.get("/livez").status_code == 200
+        assert server.get("/readyz").status_code == 200
+    wait_for(lambda: server.output.count(line) == left)
+    return resident(server)
+
+
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 def test_idle_and_half_open_clients_keep_nobody_waiting(service: Service) -> None:
+    """Python keeps what a crowd has needed, for the next: what others add counts."""
     service.upgrade()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with service.serve() as server:
-        host, port = server.url.removeprefix("http://").split(":")
         assert {answer.status_code for answer in at_once(server, "/livez", 100)} == {200}
-        before = resident(server)
-        with ExitStack() as stack:
-            for number in range(IDLE):
-                client = stack.enter_context(socket.create_connection((host, int(port))))
-                if number % 20 == 0:
-                    client.sendall(b"POST /users HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
-            assert server.get("/livez").status_code == 200
-            assert server.get("/readyz").status_code == 200
-        wait_for(lambda: resident(server) <= 1.2 * before)
+        before = crowd(server, 10, 10, 100)
+        assert crowd(server, IDLE - 500, 400, 100) <= 1.2 * before
+        before = crowd(server, 0, 0, 500)
+        assert max(crowd(server, 0, 0, 500) for _ in range(3)) <= 1.2 * before
         assert server.get("/readyz").status_code == 200
     assert server.process.returncode == 0
     assert "Traceback" not in server.output

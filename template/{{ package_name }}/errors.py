@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import get_contextvars
@@ -151,6 +152,8 @@ class AnswerFailures:
 
         try:
             await self.app(scope, receive, noted)
+        except ClientDisconnect:
+            pass  # who would read an answer is gone
         except Exception:
             logger.exception("The request failed")
             if not started:  # else the server cuts the connection
