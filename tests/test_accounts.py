@@ -1,6 +1,7 @@
 """Accounts withstand crowds, races, nonsense and curious eyes, in running services."""
 
 import asyncio
+import itertools
 import json
 import os
 import re
@@ -12,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import httpx2
@@ -128,6 +129,23 @@ def test_crowds_do_not_lock_each_other_out(service: Service) -> None:
     assert "could not be sent" not in server.output
 
 
+def test_addresses_that_no_mail_reaches_are_refused_in_words(make_service: MakeService) -> None:
+    with accounts(make_service("sqlite"), **CHEAP) as server:
+        for domain in (
+            "office.local",
+            "example.test",
+            "localhost",
+            "[127.0.0.1]",
+            "a..b",
+            "-a.com",
+        ):
+            answer = sign_up(server, email=f"ada@{domain}")
+            assert answer.status_code == 422
+            (fault,) = answer.json()["faults"]
+            assert fault["location"] == ["body", "email"]
+            assert re.search("domain|address|@-sign|IP", fault["message"]), fault
+
+
 def test_of_many_resets_with_one_token_one_succeeds(service: Service) -> None:
     with accounts(service, **CHEAP, **UNTHROTTLED) as server:
         sign_up(server)
@@ -175,19 +193,166 @@ def test_bad_logins_do_not_fill_the_memory(service: Service) -> None:
 
 
 def test_revocation_reaches_every_replica(service: Service) -> None:
-    with accounts(service, **CHEAP) as one, service.serve(**CHEAP) as two:
-        sign_up(one)
-        ada, other = token_of(log_in(one)), token_of(log_in(one))
+    environment = {**CHEAP, **UNTHROTTLED}
+    with (
+        mailbox() as box,
+        accounts(service, SMTP_URL=box.url, **environment) as one,
+        service.serve(**environment) as two,
+    ):
 
-        def seen(server: Server, headers: dict[str, str]) -> int:
-            return httpx2.get(f"{server.url}/users/me", headers=headers).status_code
+        def join(name: str) -> tuple[dict[str, str], dict[str, str]]:
+            """Sign up, log in on two devices, and use both on the other replica."""
+            sign_up(one, name)
+            box.wait()
+            devices = token_of(log_in(one, name)), token_of(log_in(one, name))
+            assert [seen(headers) for headers in devices] == [200, 200]
+            return devices
 
-        assert seen(two, ada) == seen(two, other) == 200
+        def seen(headers: dict[str, str]) -> int:
+            return httpx2.get(f"{two.url}/users/me", headers=headers).status_code
+
+        def ask(method: str, path: str, headers: dict[str, str], body: object = None) -> int:
+            url = f"{one.url}{path}"
+            return httpx2.request(method, url, json=body, headers=headers).status_code
+
+        ada, other = join("ada")
         change = {"current_password": PASSWORD, "new_password": "a new password"}
-        httpx2.put(f"{one.url}/users/me/password", json=change, headers=ada)
-        assert (seen(two, ada), seen(two, other)) == (200, 401)
-        httpx2.post(f"{one.url}/auth/logout", headers=ada)
-        assert seen(two, ada) == 401
+        assert ask("PUT", "/users/me/password", ada, change) == 204
+        assert [seen(ada), seen(other)] == [200, 401]
+        assert ask("POST", "/auth/logout", ada) == 204
+        assert seen(ada) == 401
+
+        eve, other = join("eve")
+        (second,) = (
+            session["id"]
+            for session in httpx2.get(f"{one.url}/auth/sessions", headers=eve).json()["items"]
+            if not session["is_current"]
+        )
+        assert ask("DELETE", f"/auth/sessions/{second}", eve) == 204
+        assert [seen(eve), seen(other)] == [200, 401]
+        assert ask("DELETE", "/auth/sessions", eve) == 204
+        assert seen(eve) == 401
+
+        bob, other = join("bob")
+        assert ask("POST", "/auth/password-reset", {}, {"email": "bob@example.com"}) == 202
+        reset = {"token": box.token(), "password": "a new password"}
+        assert ask("POST", "/auth/password-reset/confirm", {}, reset) == 204
+        assert [seen(bob), seen(other)] == [401, 401]
+
+        ben, _ = join("ben")
+        assert ask("DELETE", "/users/me", ben, {"password": PASSWORD}) == 204
+        assert seen(ben) == 401
+
+        mia, _ = join("mia")
+        boss, _ = join("boss")
+        service.database.query("UPDATE users SET is_admin = true WHERE username = 'boss'")
+        id_ = httpx2.get(f"{one.url}/users/me", headers=mia).json()["id"]
+        assert ask("PATCH", f"/users/{id_}", boss, {"is_active": False}) == 200
+        assert seen(mia) == 401
+        assert log_in(two, "mia").status_code == 401
+
+
+# Values that databases, parsers and drivers choke on, as JSON
+HOSTILE = [
+    "null",
+    "true",
+    "[]",
+    "{}",
+    '""',
+    r'"\u0000"',
+    r'"\ud800"',
+    r'"\udfff\ud800"',
+    '"' + "x" * 1_000_000 + '"',
+    '"' + "\N{COMBINING ACUTE ACCENT}" * 1000 + '"',
+    '"\N{ARABIC LIGATURE SALLALLAHOU ALAYHE WASALLAM}"',  # NFKC makes 18 characters of it
+    r'"\u202e\u2066@\u200b.com"',
+    '"\'; DROP TABLE users; --"',
+    "-1",
+    "0",
+    "1.5",
+    "1e400",
+    "-1e400",
+    "NaN",
+    "9223372036854775808",
+    "1" + "0" * 5000,
+]
+IDS = ["0", "-1", "1.5", "1e3", "9223372036854775807", "9223372036854775808", "1" * 400]
+IDS += [
+    "%00",
+    "%ff",
+    "%ED%A0%80",
+    "x",
+    "%2e%2e",
+    "%20",
+    "\N{ARABIC-INDIC DIGIT THREE}",
+    "null",
+    "NaN",
+]
+
+
+def test_no_input_makes_a_500(service: Service) -> None:
+    """Each field, parameter and header of each operation gets each hostile value, once."""
+    with accounts(service, **CHEAP, **UNTHROTTLED) as server:
+        sign_up(server, "boss")
+        service.database.query("UPDATE users SET is_admin = true")
+        boss = token_of(log_in(server, "boss"))
+        document = server.get("/openapi.json").json()
+        as_json = {"Content-Type": "application/json"}
+        with httpx2.Client(base_url=server.url, headers=boss, timeout=DEADLINE) as client:
+
+            def tried(method: str, path: str, **request: Any) -> int:
+                answer = client.request(method, path, **request)
+                said = (
+                    method,
+                    path[:80],
+                    str(request)[:200],
+                    answer.status_code,
+                    answer.text[:300],
+                )
+                assert answer.status_code < 500, said
+                if answer.status_code >= 400:
+                    assert answer.headers["content-type"] == "application/problem+json", said
+                return answer.status_code
+
+            for path, operations in document["paths"].items():
+                for method, operation in operations.items():
+                    some = re.sub(r"\{\w+\}", "999", path)
+                    for value in IDS if "{" in path else ():
+                        tried(method, re.sub(r"\{\w+\}", value, path))
+                    for parameter in operation.get("parameters", ()):
+                        for value in IDS if parameter["in"] == "query" else ():
+                            tried(method, f"{some}?{parameter['name']}={value}")
+                    body = operation.get("requestBody", {}).get("content", {})
+                    if "application/json" in body:
+                        name = body["application/json"]["schema"]["$ref"].rpartition("/")[2]
+                        fields = document["components"]["schemas"][name]["properties"]
+                        for field, value in itertools.product([*fields, "x"], HOSTILE):
+                            text = f'{{"{field}": {value}, "password": "{PASSWORD}"}}'
+                            tried(method, some, content=text.encode(), headers=as_json)
+                        for raw in (b"\xff", b"", b"[" * 100_000, *(v.encode() for v in HOSTILE)):
+                            status = tried(method, some, content=raw, headers=as_json)
+                            assert status >= 400 or (method, raw) == ("patch", b"{}")
+                        for kind in (
+                            "",
+                            "text/plain",
+                            "multipart/form-data",
+                            'application/json;x="',
+                        ):
+                            tried(method, some, content=b"{}", headers={"Content-Type": kind})
+                        large = b" " * (2**20 + 1)
+                        assert tried(method, some, content=large, headers=as_json) == 413
+            for value in (
+                "Bearer",
+                "Bearer x",
+                "Bearer session_",
+                "Basic eA==",
+                "Bearer \xff",
+                "x" * 4000,
+            ):
+                bad = {"Authorization": value.encode("latin-1")}
+                assert tried("GET", "/users/me", headers=bad) == 401
+            # nothing of all this has hurt the one who sent it
+            assert tried("GET", "/users/me") == 200
 
 
 def require_redis() -> None:
@@ -243,6 +408,7 @@ def test_lost_mail_server_is_logged_and_not_felt(service: Service) -> None:
         assert log_in(server).status_code == 200
     assert "A mail could not be sent" in server.output
     assert "smtp-secret" not in server.output
+    assert "#token=" not in server.output
 
 
 @pytest.mark.parametrize("where", ["development", "production"])
