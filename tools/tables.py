@@ -47,12 +47,15 @@ def ownership_table(*, jinja: bool = False) -> str:
 | the template's | everything else | It brings the template's changes; yours are better made elsewhere |"""
 
 
-def load_questions() -> dict[str, Any]:
-    """Read copier.yml, with the names of the files that it includes."""
-
-    text = (REPOSITORY / "copier.yml").read_text(encoding="utf-8").replace("!include ", "")
-    questions: dict[str, Any] = yaml.safe_load(text)
+def parse_questions(text: str) -> dict[str, Any]:
+    """Read the text of a copier.yml, with the names of the files that it includes."""
+    questions: dict[str, Any] = yaml.safe_load(text.replace("!include ", ""))
     return questions
+
+
+def load_questions() -> dict[str, Any]:
+    """Read this copier.yml."""
+    return parse_questions((REPOSITORY / "copier.yml").read_text(encoding="utf-8"))
 
 
 def questions_table() -> str:

@@ -1,7 +1,9 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import CodeType
 
 import pytest
+from jinja2 import Environment
 
 from tools.releases import NEXT, history
 from tools.render import Answers, git, render
@@ -14,6 +16,25 @@ MODELS = "v999.2.0"  # one that changes a model
 NEW_FIELD = "motto = fields.CharField(max_length=60, null=True)"
 
 Rendered = Callable[[Answers, str], Path]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compile_once() -> Iterator[None]:
+    """Compile each text of the template once, where Copier compiles it anew for each render."""
+    compile_text = Environment.compile
+    known: dict[object, CodeType] = {}
+
+    def remember(
+        environment: Environment, source: str, name: str | None = None, *rest: object
+    ) -> CodeType:
+        key = (source, name, type(environment), environment.keep_trailing_newline)
+        if key not in known:
+            known[key] = compile_text(environment, source, name, *rest)  # type: ignore[call-overload]
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Environment, "compile", remember)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,12 @@
 """What a team does to its service: the edits that an update has to leave alone."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
+
+from tools.render import Answers
 
 
 def append(file: Path, text: str) -> None:
@@ -73,11 +76,10 @@ def insert_dependency(folder: Path) -> None:
 
 
 def add_setting(folder: Path) -> None:
-    insert_after(
+    replace(
         folder / "src/settings.py",
-        "class Settings(BaseSettings):\n"
-        '    model_config = SettingsConfigDict(env_file=PROJECT / ".env", extra="ignore", frozen=True)\n',
-        "\n    greeting: str = Field(\n"
+        r"^class Settings\(BaseSettings\):\n    model_config = [^)]*\)\n",
+        r"\g<0>\n    greeting: str = Field(\n"
         '        default="Hello",\n'
         '        description="How to greet",\n'
         '        examples=["Hello"],\n'
@@ -114,6 +116,29 @@ def add_dev_tool(folder: Path) -> None:
     replace(folder / "pyproject.toml", r'^    "ruff>=.*$', r'\g<0>\n    "vulture>=2.14",')
 
 
+def change_workflow(folder: Path) -> None:
+    insert_after(
+        folder / ".github/workflows/ci.yml",
+        "        run: uv run mypy\n",
+        "      - name: Dead code\n        run: uv run vulture src\n",
+    )
+
+
+def change_pipeline(folder: Path) -> None:
+    insert_after(folder / ".gitlab-ci.yml", "    - uv run mypy\n", "    - uv run vulture src\n")
+
+
+def change_dockerfile(folder: Path) -> None:
+    replace(
+        folder / "Dockerfile",
+        r"^ENV PATH=",
+        r"RUN apt-get update && apt-get install --yes fonts-dejavu\n\n\g<0>",
+    )
+
+
+NOTHING: Answers = {}
+
+
 class Edit(NamedTuple):
     """An edit, and how to see that it is still there.
 
@@ -121,11 +146,13 @@ class Edit(NamedTuple):
         make: makes it in a service's folder.
         texts: what then stands in files.
         gone: a file that is then no longer there.
+        answers: those of a service that has the files.
     """
 
     make: Callable[[Path], None]
     texts: dict[str, str]
     gone: str = ""
+    answers: Answers = NOTHING
 
     def paths(self) -> set[str]:
         return {*self.texts, self.gone} - {""}
@@ -134,9 +161,12 @@ class Edit(NamedTuple):
         """Tell whether the service has the files that are edited."""
         return all((folder / path).exists() for path in self.paths() if path not in NEW)
 
-    def kept(self, folder: Path) -> bool:
+    def kept(self, folder: Path, paths: Collection[str] | None = None) -> bool:
+        """Tell whether it is still there, in all files or in those of some paths."""
         return not (self.gone and (folder / self.gone).exists()) and all(
-            text in (folder / path).read_text(encoding="utf-8") for path, text in self.texts.items()
+            text in (folder / path).read_text(encoding="utf-8")
+            for path, text in self.texts.items()
+            if paths is None or path in paths
         )
 
 
@@ -160,34 +190,57 @@ EDITS = {
     "greeting": Edit(rename_greeting, {"src/main.py": "Welcome to"}),
     "lint rule": Edit(change_lint_rule, {"pyproject.toml": '"ERA001"'}),
     "dev tool": Edit(add_dev_tool, {"pyproject.toml": '"vulture>=2.14",'}),
+    "workflow": Edit(
+        change_workflow,
+        {".github/workflows/ci.yml": "vulture src"},
+        answers={"ci": "github"},
+    ),
+    "pipeline": Edit(change_pipeline, {".gitlab-ci.yml": "vulture src"}, answers={"ci": "gitlab"}),
+    "dockerfile": Edit(
+        change_dockerfile, {"Dockerfile": "fonts-dejavu"}, answers={"container": True}
+    ),
 }
 
 # What a release might mend next to those edits: each a file of the template, what to replace in it,
 # and by what. They mean nothing, so that the service goes on working.
 FIX = "the template's fix"
 FIXES = [
-    ("src/database/*models.py*", r"^    class Meta:\n", rf"\g<0>        # {FIX}\n"),
-    ("src/main.py.jinja", r"^class Greeting\(BaseModel\):\n", rf"\g<0>    # {FIX}\n"),
-    ("src/main.py.jinja", r"^    app = ", rf"    # {FIX}\n\g<0>"),
-    ("src/main.py.jinja", r"^    app\.get\(.*\n", rf"    # {FIX}\n\g<0>"),
-    ("src/settings.py.jinja", r'default="development",$', rf"\g<0>  # {FIX}"),
+    ("{{ package_name }}/database/models.py*", r"^    class Meta:\n", rf"\g<0>        # {FIX}\n"),
+    (
+        "{{ package_name }}/main.py.jinja",
+        r"^class Greeting\(BaseModel\):\n",
+        rf"\g<0>    # {FIX}\n",
+    ),
+    ("{{ package_name }}/main.py.jinja", r"^    app = ", rf"    # {FIX}\n\g<0>"),
+    ("{{ package_name }}/main.py.jinja", r"^    app\.get\(.*\n", rf"    # {FIX}\n\g<0>"),
+    ("{{ package_name }}/settings.py.jinja", r'default="development",$', rf"\g<0>  # {FIX}"),
     (".env.example.jinja", r"^# PORT=", rf"# {FIX}\n\g<0>"),
     ("pyproject.toml.jinja", r"its migrations change form.*$", FIX),
     ("pyproject.toml.jinja", r'"uvicorn>=[^"]*', r"\g<0>.0"),
     ("pyproject.toml.jinja", r'"pytest>=[^"]*', r"\g<0>.0"),
     ("pyproject.toml.jinja", r"text may be in any language", FIX),
+    (".github/workflows/ci.yml.jinja", r"^          version: .*$", rf"\g<0> # {FIX}"),
+    (".github/workflows/ci.yml.jinja", r"^      - name: Refuse", rf"      # {FIX}\n\g<0>"),
+    (".gitlab-ci.yml.jinja", r"uv==[0-9.]*$", rf"\g<0> # {FIX}"),
+    ("Dockerfile.jinja", r"^FROM \$\{BASE\} AS build", rf"# {FIX}\n\g<0>"),
+    ("Dockerfile.jinja", r"^    PYTHONUNBUFFERED=1 .*\n", r"\g<0>    PIP_NO_INPUT=1 \\\n"),
     ("tests/test_main.py", r"^async def test_documents_itself.*\n", rf"\g<0>    # {FIX}\n"),
 ]
 FIXED = [
     *("src/database/models.py", "src/main.py", "src/settings.py", ".env.example", "pyproject.toml"),
-    "tests/test_main.py",
+    *("tests/test_main.py", ".github/workflows/ci.yml", ".gitlab-ci.yml", "Dockerfile"),
 ]
 
 
 def fix(template: Path) -> None:
     """Make the fixes in a template's folder `template`."""
     for path, pattern, text in FIXES:
-        files = list(template.glob(path.replace("src/", "{{ package_name }}/")))
+        # a file that is there for some answers only has a condition around its name or its folder's
+        files = [
+            file
+            for file in template.rglob("*")
+            if fnmatch(re.sub(r"{%.*?%}", "", file.relative_to(template).as_posix()), path)
+        ]
         assert files, f"the template has no {path}"
         for file in files:
             replace(file, pattern, text)

@@ -14,9 +14,10 @@ import pytest
 from tools.releases import NEXT
 from tools.render import REPOSITORY, git
 
+from .combinations import RELEASES
 from .conftest import Rendered
 from .edits import append, replace
-from .test_updates import RELEASES, commit, files, take
+from .test_updates import commit, files, take
 
 ANSWERS = ".copier-answers.yml"
 LAST = RELEASES[-1].tag

@@ -5,25 +5,24 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 
 import copier
 import pytest
 import yaml
 
-from tools.releases import NEXT, Release, releases
-from tools.render import ENGINES, Answers, git, render, update
-from tools.tables import load_questions
+from tools.releases import NEXT, Release
+from tools.render import Answers, git, render, update
 
 from ..conftest import MakeService
 from ..support.services import Service
+from .combinations import RELEASES, WORKING_TREE, asked, matrix, options, switches
 from .conftest import FIXED, Rendered
 from .edits import EDITS, FIX, Edit, replace
 from .edits import FIXED as FIXED_FILES
 
-RELEASES = releases()
+# what services are rendered at: the working tree stands for the next release
+STARTS = [*RELEASES, WORKING_TREE]
 MINE = "migrations/models/1_20270101000000_mine.py"
 
 
@@ -81,19 +80,37 @@ def test_there_are_releases() -> None:
     assert RELEASES[0].version == "0.1.0"
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("package", ["src", "app"])
+def test_answers_are_all_in_the_matrix() -> None:
+    """Each of them, and each pair that can be given together, as of containers and their database."""
+    rows = matrix(WORKING_TREE)
+    for name, values in options(WORKING_TREE).items():
+        assert {row[name] for row in rows if name in row} == {*values}, name
+    assert {(row["database"], row["container"]) for row in rows} == {
+        (database, container)
+        for database in ("sqlite", "postgresql", "mysql")
+        for container in (True, False)
+    }
+
+
+@pytest.mark.parametrize(
+    ("release", "answers"),
+    [
+        pytest.param(release, answers, id=f"{release.version}-{number}")
+        for release in STARTS
+        for number, answers in enumerate(matrix(release))
+    ],
+)
 def test_untouched_service_becomes_a_fresh_one(
-    engine: str, package: str, release: Release, rendered: Rendered, tmp_path: Path
+    release: Release, answers: Answers, rendered: Rendered, tmp_path: Path
 ) -> None:
-    answers = {"database": engine, "package_name": package, "author_name": "Ada"}
     service = take(rendered(answers, release.tag), tmp_path / "service")
     before = files(service)
+    target = FIXED if release == WORKING_TREE else NEXT
 
-    update(service, ref=NEXT)
+    update(service, ref=target)
 
     assert conflicts(service) == []
-    fresh = files(rendered(recorded(service), NEXT))
+    fresh = files(rendered(recorded(service), target))
     assert recorded(service).items() >= answers.items()
     after = files(service)
     # the team's from the first day
@@ -109,33 +126,73 @@ def applicable(folder: Path) -> dict[str, Edit]:
     return {name: edit for name, edit in EDITS.items() if not edit.gone and edit.applies(folder)}
 
 
-@pytest.mark.parametrize("name", [*EDITS, "all"])
-def test_edits_survive(name: str, release: Release, rendered: Rendered, tmp_path: Path) -> None:
-    service = take(rendered({}, release.tag), tmp_path / "service")
-    edits = applicable(service) if name == "all" else {name: EDITS[name]}
-    if not all(edit.applies(service) for edit in edits.values()):
-        pytest.skip(f"{release.version} has no file for it")
+def make(service: Path, edits: dict[str, Edit]) -> None:
+    """Make and commit edits, and a migration."""
     for edit in edits.values():
         edit.make(service)
     (service / MINE).write_text("mine = True\n", encoding="utf-8")
     commit(service)
+
+
+def is_teams(path: str, edits: dict[str, Edit]) -> bool:
+    """Tell whether a file may differ from a fresh one after these edits."""
+    edited = {path for edit in edits.values() for path in edit.paths()}
+    return path.startswith("migrations/") or path in {
+        *("README.md", ".copier-answers.yml", "tests/test_main.py"),
+        *edited,
+    }
+
+
+def check_fixes(service: Path, fresh: dict[str, bytes], edits: dict[str, Edit]) -> None:
+    """Check that an update has brought everything that the fixed release changed."""
+    after = files(service)
+    for path in FIXED_FILES:
+        assert path not in after or FIX in after[path].decode(), path
+    assert f"_commit: {FIXED}" in after[".copier-answers.yml"].decode()
+    for path, content in fresh.items():
+        if not is_teams(path, edits):
+            assert after[path] == content, f"the template's {path} did not arrive"
+
+
+# the answers that the edits need beside the defaults
+OTHER_FILES: list[Answers] = [{}, {"ci": "gitlab"}]
+
+
+def edited() -> list[tuple[Release, Answers, str]]:
+    """List each release with each edit that can be made in its services, and with all together."""
+    found: list[tuple[Release, Answers, str]] = []
+    for release in STARTS:
+        known = asked(release)
+        for name, edit in EDITS.items():
+            if edit.answers.keys() <= known.keys():
+                found.append((release, edit.answers, name))
+        found += [(release, answers, "all") for answers in OTHER_FILES if {*answers} <= {*known}]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("release", "answers", "name"),
+    [
+        pytest.param(*case, id="-".join(map(str, (case[0].version, case[2], *case[1].values()))))
+        for case in edited()
+    ],
+)
+def test_edits_survive(
+    release: Release, answers: Answers, name: str, rendered: Rendered, tmp_path: Path
+) -> None:
+    service = take(rendered(answers, release.tag), tmp_path / "service")
+    edits = applicable(service) if name == "all" else {name: EDITS[name]}
+    make(service, edits)
     migrations = {p: c for p, c in files(service).items() if p.startswith("migrations/")}
 
     update(service, ref=FIXED)
 
     assert conflicts(service) == []
-    for edited, edit in edits.items():
-        assert edit.kept(service), edited
+    for edit_name, edit in edits.items():
+        assert edit.kept(service), edit_name
     after = files(service)
     assert {p: c for p, c in after.items() if p.startswith("migrations/")} == migrations
-    for path in FIXED_FILES:
-        assert path not in after or FIX in after[path].decode(), path
-    assert f"_commit: {FIXED}" in after[".copier-answers.yml"].decode()
-    edited_paths = {path for edit in edits.values() for path in edit.paths()}
-    team = {"README.md", ".copier-answers.yml", "tests/test_main.py", *edited_paths}
-    for path, content in files(rendered(recorded(service), FIXED)).items():
-        if path not in team and not path.startswith("migrations/"):
-            assert after[path] == content, f"the template's {path} did not arrive"
+    check_fixes(service, files(rendered(recorded(service), FIXED)), edits)
 
 
 def test_lines_that_both_change_are_marked(
@@ -160,22 +217,32 @@ def test_lines_that_both_change_are_marked(
     assert "leftover conflict marker" in checked.stdout
 
 
+@pytest.mark.parametrize(
+    ("release", "answers"),
+    [
+        pytest.param(release, answers, id="-".join(map(str, (release.version, *answers.values()))))
+        for release, answers, name in edited()
+        if name == "all"
+    ],
+)
 def test_recopy_keeps_the_teams_files(
-    release: Release, repository: Path, rendered: Rendered, tmp_path: Path
+    release: Release, answers: Answers, rendered: Rendered, tmp_path: Path
 ) -> None:
     """What else it overwrites is in `git diff`, and comes back with `git restore --patch`."""
-    service = take(rendered({}, release.tag), tmp_path / "service")
-    for edit in applicable(service).values():
-        edit.make(service)
-    (service / MINE).write_text("mine = True\n", encoding="utf-8")
-    commit(service)
+    service = take(rendered(answers, release.tag), tmp_path / "service")
+    make(service, applicable(service))
     before = files(service)
 
     copier.run_recopy(
-        service, defaults=True, overwrite=True, quiet=True, settings=copier.Settings(), vcs_ref=NEXT
+        service,
+        defaults=True,
+        overwrite=True,
+        quiet=True,
+        settings=copier.Settings(),
+        vcs_ref=FIXED,
     )
 
-    after, fresh = files(service), files(rendered(recorded(service), NEXT))
+    after, fresh = files(service), files(rendered(recorded(service), FIXED))
     for path in {*before, *after}:
         mine = path == "README.md" or path.startswith("migrations/") or path == "src/orders.py"
         if mine:
@@ -184,18 +251,6 @@ def test_recopy_keeps_the_teams_files(
             assert after[path] == fresh[path], path
     git(service, "restore", ".")
     assert {path: files(service)[path] for path in before} == before
-
-
-def switches() -> Iterator[tuple[str, str | bool, str | bool]]:
-    """List for each question with a choice every value, with the next one, in a circle."""
-    for name, question in load_questions().items():
-        if name.startswith("_") or question.get("when") is False:
-            continue
-        values: list[str | bool] = list(question.get("choices", {}).values())
-        if question["type"] == "bool":
-            values = [False, True]
-        for old, new in pairwise([*values, *values[:1]]):
-            yield name, old, new
 
 
 # Where an answer and the edits change the same place, git cannot know which comes first: accounts
@@ -207,15 +262,11 @@ LISTED = {"accounts": {"src/main.py", "src/database/models.py"}}
 def test_edits_survive_a_changed_answer(
     question: str, old: str | bool, new: str | bool, rendered: Rendered, tmp_path: Path
 ) -> None:
-    tag = RELEASES[-1].tag
-    if question not in recorded(rendered({}, tag)):
-        tag = NEXT
-    service = take(rendered({question: old}, tag), tmp_path / "service")
+    """A file that goes with its answer takes the edits in it along, back into git's history."""
+    answers: Answers = {"database": "postgresql", question: old}  # with which all can be asked
+    service = take(rendered(answers, WORKING_TREE.tag), tmp_path / "service")
     edits = applicable(service)
-    for edit in edits.values():
-        edit.make(service)
-    (service / MINE).write_text("mine = True\n", encoding="utf-8")
-    commit(service)
+    make(service, edits)
     before = files(service)
 
     update(service, {question: new}, ref=FIXED)
@@ -224,16 +275,12 @@ def test_edits_survive_a_changed_answer(
     assert recorded(service)[question] == new
     after, fresh = files(service), files(rendered(recorded(service), FIXED))
     for name, edit in edits.items():
-        assert edit.kept(service), name
+        assert edit.kept(service, {*fresh, "src/orders.py"}), name
     for path in before:
         if path == "README.md" or path.startswith("migrations/"):
             assert after[path] == before[path], path
-    edited = {path for edit in edits.values() for path in edit.paths()}
-    team = {"README.md", ".copier-answers.yml", "tests/test_main.py", *edited}
-    assert {*after} - {*fresh} <= {*team, MINE}
-    for path, content in fresh.items():
-        if path not in team and not path.startswith("migrations/"):
-            assert after[path] == content, path
+    assert {*after} - {*fresh} <= {MINE, "src/orders.py"}
+    check_fixes(service, fresh, edits)
 
 
 def test_update_asks_nothing(release: Release, rendered: Rendered, tmp_path: Path) -> None:
