@@ -23,6 +23,12 @@ CHOSEN = {
 }
 
 
+def owned_by(owner: str) -> list[str]:
+    """List the files that are the `team`'s, or `shared`."""
+    text = (REPOSITORY / "ownership" / f"{owner}.yml").read_text(encoding="utf-8")
+    return [path.removeprefix("/") for path in yaml.safe_load(text)]
+
+
 def ownership_table(*, jinja: bool = False) -> str:
     """Make a Markdown table of whose the files of a service are.
 
@@ -32,7 +38,7 @@ def ownership_table(*, jinja: bool = False) -> str:
     conditions = {path: answer for answer, paths in CHOSEN.items() for path in paths if jinja}
     files = {}
     for owner in ("team", "shared"):
-        paths = yaml.safe_load((REPOSITORY / "ownership" / f"{owner}.yml").read_text("utf-8"))
+        paths = owned_by(owner)
         files[owner] = ", ".join(f"`{path}`" for path in paths)
         for path in paths:
             if path in conditions:

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
+import copier
 import pytest
-import yaml
 
 from tools.releases import NEXT, history
-from tools.render import ENGINES, REPOSITORY, Answers, git, render, update
+from tools.render import Answers, git, render, update
+from tools.tables import owned_by
 
 from .test_updates import commit, conflicts, files, start
 
@@ -16,11 +17,12 @@ FIX = "# the template's fix\n"
 EDIT = "# the team's edit\n"
 
 
-def listed(owner: str) -> list[str]:
-    paths: list[str] = yaml.safe_load(
-        (REPOSITORY / "ownership" / f"{owner}.yml").read_text("utf-8")
-    )
-    return paths
+# with which every file is rendered
+SERVICES: list[Answers] = [
+    {"database": "sqlite", "ci": "gitlab", "devcontainer": True, "observability": True},
+    {"database": "postgresql", "accounts": False, "devcontainer": True, "deployment": "kubernetes"},
+    {"database": "mysql", "observability": True, "deployment": "kubernetes"},
+]
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +37,11 @@ def repository() -> Iterator[Path]:
         yield clone
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("answers", SERVICES, ids=lambda answers: str(answers["database"]))
 def test_an_update_keeps_edits_and_brings_fixes(
-    engine: str, repository: Path, tmp_path: Path
+    answers: Answers, repository: Path, tmp_path: Path
 ) -> None:
-    service = start(repository, tmp_path / "service", {"database": engine}, NEXT)
+    service = start(repository, tmp_path / "service", answers, NEXT)
     for path in files(service):
         file = service / path
         if path != ".copier-answers.yml" and file.stat().st_size:
@@ -53,21 +55,40 @@ def test_an_update_keeps_edits_and_brings_fixes(
     for path, content in files(service).items():
         if path == ".copier-answers.yml":
             continue
-        if any(fnmatch(path, pattern) for pattern in listed("team")):
+        if any(fnmatch(path, pattern) for pattern in owned_by("team")):
             assert content == before[path], path
         elif before[path]:
             assert content.decode().startswith(FIX), path
             assert content.decode().endswith(EDIT), path
 
 
+@pytest.mark.parametrize("operation", ["update", "recopy"])
+def test_the_teams_files_stay_deleted(operation: str, repository: Path, tmp_path: Path) -> None:
+    """As a README in another form, or migrations that `baseline` has replaced."""
+    service = start(repository, tmp_path / "service", {}, NEXT)
+    team = [path for path in files(service) if any(fnmatch(path, p) for p in owned_by("team"))]
+    assert len(team) == 2
+    for path in team:
+        (service / path).unlink()
+    commit(service)
+
+    if operation == "update":
+        update(service, ref="v999.1.0")
+    else:
+        copier.run_recopy(
+            service, defaults=True, overwrite=True, quiet=True, settings=copier.Settings()
+        )
+
+    assert [path for path in team if (service / path).exists()] == []
+    assert conflicts(service) == []
+
+
 def test_every_listed_file_is_rendered(repository: Path, tmp_path: Path) -> None:
-    kubernetes: Answers = {"ci": "github", "database": "postgresql", "deployment": "kubernetes"}
-    observed: Answers = {"ci": "gitlab", "observability": True}
     paths = {
         path
-        for answers in (observed, kubernetes)
-        for path in files(render(repository, tmp_path / str(answers["ci"]), answers, NEXT))
+        for answers in SERVICES
+        for path in files(render(repository, tmp_path / str(answers["database"]), answers, NEXT))
     }
 
-    for pattern in (*listed("team"), *listed("shared")):
+    for pattern in (*owned_by("team"), *owned_by("shared")):
         assert any(fnmatch(path, pattern) for path in paths), pattern

@@ -2,13 +2,14 @@
 
 import re
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
 from tools.releases import NEXT, releases
-from tools.render import ENGINES, REPOSITORY, render
+from tools.render import REPOSITORY, Answers
 
+from .conftest import Rendered
+from .test_ownership import SERVICES
 from .test_updates import files
 
 
@@ -18,14 +19,11 @@ def section(changelog: str, version: str) -> str:
     return next((s for s in sections if s.split(maxsplit=1)[:1] == [version]), "")
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_dropped_paths_are_announced(engine: str, repository: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("answers", SERVICES, ids=lambda answers: str(answers["database"]))
+def test_dropped_paths_are_announced(answers: Answers, rendered: Rendered) -> None:
     changelog = (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8")
     versions = [*((release.tag, release.version) for release in releases()), (NEXT, "Unreleased")]
-    paths = {
-        tag: files(render(repository, tmp_path / tag, {"database": engine}, tag)).keys()
-        for tag, _ in versions
-    }
+    paths = {tag: files(rendered(answers, tag)).keys() for tag, _ in versions}
 
     for (old, before), (new, version) in pairwise(versions):
         for path in paths[old] - paths[new]:
