@@ -4,15 +4,13 @@ class BodyLimit:
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
+            return self.app(scope, receive, send)
         detail = f"The body is larger than {settings.max_body_size} bytes."
-        length = Headers(scope=scope).get("content-length", "0")
-        if not length.isdecimal() or int(length) > settings.max_body_size:
-            await problem(413, detail, headers={"Connection": "close"})(scope, receive, send)
-            return
+        length = dict(scope["headers"]).get(b"content-length", b"0")
+        if not length.isdigit() or int(length) > settings.max_body_size:
+            return problem(413, detail, headers={"Connection": "close"})(scope, receive, send)
         received = 0
 
         async def limited() -> Message:
@@ -23,4 +21,4 @@ class BodyLimit:
                 raise HTTPException(413, detail, headers={"Connection": "close"})
             return message
 
-        await self.app(scope, limited, send)
+        return self.app(scope, limited, send)

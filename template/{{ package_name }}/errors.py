@@ -15,9 +15,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import get_contextvars
 from tortoise.exceptions import DoesNotExist, IntegrityError, ObjectDoesNotExistError
 
-from .database.engine import CONNECTION_ERRORS, is_unavailable
+from .database.engine import is_unavailable
 
 MEDIA_TYPE = "application/problem+json"
+UNREACHABLE = "The database is not reachable."
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 logger = logging.getLogger(__name__)
@@ -119,15 +120,6 @@ def add_error_handlers(app: FastAPI) -> None:
     async def conflict(_: Request, _error: IntegrityError) -> Response:
         return problem(409, "The request conflicts with what is stored already.")
 
-    async def unavailable(_: Request, error: Exception) -> Response:
-        if not is_unavailable(error):
-            raise error
-        logger.warning("The database is not reachable: %s", error or type(error).__name__)
-        return problem(503, "The database is not reachable.", headers={"Retry-After": "5"})
-
-    for kind in CONNECTION_ERRORS:
-        app.add_exception_handler(kind, unavailable)
-
 
 class AnswerFailures:
     """Middleware that logs what nothing else answers, and answers it.
@@ -154,8 +146,12 @@ class AnswerFailures:
             await self.app(scope, receive, noted)
         except ClientDisconnect:
             pass  # who would read an answer is gone
-        except Exception:
-            logger.exception("The request failed")
+        except Exception as error:
+            if is_unavailable(error):
+                logger.warning("%s %s", UNREACHABLE, error or type(error).__name__)
+                answer = problem(503, UNREACHABLE, headers={"Retry-After": "5"})
+            else:
+                logger.exception("The request failed")
+                answer = problem(500, request_id=get_contextvars().get("request_id"))
             if not started:  # else the server cuts the connection
-                failure = problem(500, request_id=get_contextvars().get("request_id"))
-                await failure(scope, receive, send)
+                await answer(scope, receive, send)

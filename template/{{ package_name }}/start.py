@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import sys
+from collections.abc import Awaitable
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -51,14 +52,11 @@ class BriefStartError:
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         async def send_briefly(message: Message) -> None:
             error = sys.exception()  # Starlette sends the message while it handles the error
             if message["type"] == "lifespan.startup.failed" and isinstance(error, StartError):
                 message = {**message, "message": str(error)}
             await send(message)
 
-        if scope["type"] == "lifespan":
-            await self.app(scope, receive, send_briefly)
-        else:
-            await self.app(scope, receive, send)
+        return self.app(scope, receive, send_briefly if scope["type"] == "lifespan" else send)

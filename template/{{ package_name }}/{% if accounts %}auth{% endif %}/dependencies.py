@@ -47,10 +47,10 @@ async def _current_user(session: CurrentSession) -> User:
 CurrentUser = Annotated[User, Depends(_current_user)]
 
 
-async def _administrator(user: CurrentUser) -> User:
-    if not user.is_admin:
+async def _administrator(session: CurrentSession) -> User:
+    if not session.user.is_admin:
         raise HTTPException(403, "Only administrators may do this.")
-    return user
+    return session.user
 
 
 Administrator = Annotated[User, Depends(_administrator)]

@@ -86,7 +86,7 @@ async def list_users(
     """List users, oldest first."""
     users = await service.list_users(search, cursor, limit + 1)
     items = [UserRead.model_validate(user) for user in users[:limit]]
-    return Page(items=items, next=next_cursor([user.id for user in users], limit))
+    return Page(items=items, next=next_cursor([user["id"] for user in users], limit))
 
 
 @router.get("/{user_id}", response_model=UserRead, responses=problems(401, 403, 404))

@@ -4,7 +4,7 @@ from typing import Annotated
 from unicodedata import normalize
 
 from email_validator import EmailNotValidError, validate_email
-from pydantic import AfterValidator, Field, Secret, StrictBool
+from pydantic import AfterValidator, BaseModel, Field, Secret, StrictBool
 
 from ..api import TEXT, Schema
 
@@ -93,7 +93,7 @@ class UserChange(Schema):
     is_admin: StrictBool = Field(default_factory=bool)
 
 
-class UserRead(Schema):
+class UserRead(BaseModel, from_attributes=True):
     id: int
     username: str
     email: str
