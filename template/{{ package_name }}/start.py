@@ -27,23 +27,21 @@ async def check_database(app: FastAPI) -> None:
     Raises:
         StartError: it does not, and the setting START_UNREADY is off.
     """
-    app.state.settled = False
     try:
         async with asyncio.timeout(START_TIMEOUT):
             database = await read_state()
-    except Exception as error:
-        if not settings.start_unready:
-            raise StartError(f"The database cannot be used: {reason(error)}") from error
-        logger.warning("The database cannot be used: %s", reason(error))
-        return
-    fault = migrations_fault(database, settled=False)
-    app.state.settled = fault is None
-    if not fault:
-        return
-    way_out = f"Type: {COMMAND} upgrade" if database.pending else "Start the newer release instead"
-    if not settings.start_unready:
-        raise StartError(f"{fault} {way_out}")
-    logger.warning("%s %s", fault, way_out)
+    except Exception as error:  # noqa: BLE001 - whatever it is, there is nothing to serve from
+        fault = f"The database cannot be used: {reason(error)}"
+    else:
+        fault = migrations_fault(database, settled=False) or ""
+        if fault:
+            upgrade = f"Type: {COMMAND} upgrade"
+            fault += f" {upgrade if database.pending else 'Start the newer release instead'}"
+    app.state.settled = not fault
+    if fault and not settings.start_unready:
+        raise StartError(fault)
+    if fault:
+        logger.warning(fault)
 
 
 class BriefStartError:
