@@ -68,11 +68,32 @@ FAULTS = {
         answer("package_name", "package_name: my-package\n"),
         "Validation error for question 'package_name'",
     ),
+    "no boolean": Fault(
+        answer("accounts", "accounts: perhaps\n"), "The answer to 'accounts' is wrong"
+    ),
+    "empty boolean": Fault(answer("accounts", "accounts:\n"), "Invalid answer"),
+    "wrong name": Fault(
+        answer("package_name", "package_name: 1x\n"),
+        "Validation error for question 'package_name'",
+    ),
     "no YAML": Fault(answer("license", "license: [MIT\n"), "while parsing"),
     "downgrade": Fault(
         answer("_commit", f"_commit: {NEXT}\n"), "Downgrades are not supported", LAST
     ),
 }
+
+
+def copier(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
+    """Run Copier where nobody answers."""
+    return subprocess.run(
+        [sys.executable, "-m", "copier", *arguments],
+        cwd=cwd,
+        env={**os.environ, "NO_COLOR": "1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -84,21 +105,50 @@ def test_fault_is_told(name: str, rendered: Rendered, tmp_path: Path) -> None:
         commit(service)
     before = files(service)
 
-    process = subprocess.run(
-        [sys.executable, "-m", "copier", "update", "--defaults", "--vcs-ref", fault.ref],
-        cwd=service,
-        env={**os.environ, "NO_COLOR": "1"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    process = copier("update", "--defaults", "--vcs-ref", fault.ref, cwd=service)
 
     assert process.returncode != 0
     assert fault.says in process.stderr.rpartition("Traceback")[2]
     assert files(service) == before
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     assert fault.says in re.sub(r"`…`|…", "", readme), "README.md has no way out"
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("accounts: perhaps", "perhaps: give true or false"),
+        ("database: oracle", "oracle: give an answer such as sqlite"),
+        ("package_name: 1x", "1x: give an answer such as src"),
+    ],
+)
+def test_recopy_replaces_no_wrong_answer(
+    line: str, says: str, rendered: Rendered, tmp_path: Path
+) -> None:
+    """Copier alone takes the default for an answer that it cannot use, and any text for true."""
+    service = take(rendered({}, NEXT), tmp_path / "service")
+    replace(service / ANSWERS, rf"^{line.split(':')[0]}: .*$", line)
+    commit(service)
+    before = files(service)
+
+    process = copier("recopy", "--defaults", "--overwrite", cwd=service)
+
+    assert process.returncode != 0
+    assert process.stderr.splitlines()[-1].endswith(f"{says}, by --data or in {ANSWERS}")
+    assert files(service) == before
+
+
+@pytest.mark.parametrize("answer", ["perhaps", "2", "none"])
+def test_text_is_not_taken_for_true(answer: str, repository: Path, tmp_path: Path) -> None:
+    process = copier(
+        *("copy", "--defaults", "--vcs-ref", NEXT, "--data", f"accounts={answer}"),
+        *(str(repository), "new"),
+        cwd=tmp_path,
+    )
+
+    assert process.returncode != 0
+    assert "The answer to 'accounts' is wrong" in process.stderr.splitlines()[-1]
+    assert not (tmp_path / "new" / "src").exists()
 
 
 def test_old_copier_is_refused(rendered: Rendered, repository: Path, tmp_path: Path) -> None:
@@ -108,13 +158,7 @@ def test_old_copier_is_refused(rendered: Rendered, repository: Path, tmp_path: P
     replace(clone / "copier.yml", r"^_min_copier_version: .*$", '_min_copier_version: "99.0.0"')
     git(clone, "commit", "--all", "--quiet", "--message", "Need a newer Copier")
 
-    process = subprocess.run(
-        [sys.executable, "-m", "copier", "copy", "--defaults", "--vcs-ref", "HEAD", clone, "new"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    process = copier(*("copy", "--defaults", "--vcs-ref", "HEAD", str(clone), "new"), cwd=tmp_path)
 
     assert process.returncode != 0
     says = "This template requires Copier version"
@@ -130,7 +174,6 @@ def test_lost_commit_is_replaced(rendered: Rendered, tmp_path: Path) -> None:
 
     replace(service / ANSWERS, r"^_commit: .*$", f"_commit: {LAST}")
     commit(service)
-    command = [sys.executable, "-m", "copier", "update", "--defaults", "--vcs-ref", NEXT]
-    subprocess.run(command, cwd=service, stdin=subprocess.DEVNULL, capture_output=True, check=True)
+    assert copier("update", "--defaults", "--vcs-ref", NEXT, cwd=service).returncode == 0
 
     assert f"_commit: {NEXT}" in (service / ANSWERS).read_text(encoding="utf-8")
