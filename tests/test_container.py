@@ -17,7 +17,7 @@ from tools.render import ENGINES, Answers, render
 
 from .support import images
 from .support.databases import SERVERS, new_database
-from .support.images import Image
+from .support.images import Image, Store
 from .support.network import wait_for
 from .support.services import ENVIRONMENTS, bare_environment, free_port, uv
 
@@ -174,30 +174,55 @@ class Built(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def built(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
-    """Build one image: the engines' Dockerfiles differ only in where SQLite's file is."""
+def store() -> Iterator[Store]:
     images.require()
-    folder = render(template, tmp_path_factory.mktemp("image") / "service", {})
+    with images.new_store() as store:
+        yield store
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def built(
+    request: pytest.FixtureRequest,
+    store: Store,
+    template: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Built:
+    """Build the images for a file and for a server; MySQL's differs from the second's in no line."""
+    engine: str = request.param
+    folder = render(template, tmp_path_factory.mktemp("image") / engine, {"database": engine})
     uv(folder, "lock", "--quiet")
     for name, text in SECRETS.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
-    with images.new_store() as store:
-        yield Built("sqlite", store.build(folder, "service"))
+    return Built(engine, store.build(folder, engine))
+
+
+def test_images_for_servers_are_built_alike(template: Path, tmp_path: Path) -> None:
+    texts = {
+        (render(template, tmp_path / engine, {"database": engine}) / "Dockerfile").read_text(
+            "utf-8"
+        )
+        for engine in ENGINES
+        if engine != "sqlite"
+    }
+    assert len(texts) == 1
 
 
 def test_image(built: Built, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It runs as a plain user on read-only files, is healthy, migrates, serves, and stops when told."""
     image = built.image
-    with new_database(built.engine, tmp_path):
-        data = tmp_path / "data"
-        data.mkdir()
-        os.chown(data, 10001, 10001)
+    with new_database(built.engine, tmp_path) as database:
         port = free_port()
         variables: dict[str, Any] = {"PORT": str(port)}
+        if built.engine == "sqlite":
+            variables["data"] = tmp_path / "data"
+            variables["data"].mkdir()
+            os.chown(variables["data"], 10001, 10001)
+        else:
+            variables["DATABASE_URL"] = database.url
 
-        image.run("python", "-m", "src.database.migrate", "upgrade", data=data)
-        container = image.start(data=data, **variables)
+        image.run("python", "-m", "src.database.migrate", "upgrade", **variables)
+        container = image.start(**variables)
         try:
             health = image.config["Healthcheck"]["Test"]
             assert health[0] == "CMD"
@@ -214,12 +239,16 @@ def test_image(built: Built, tmp_path: Path, capsys: pytest.CaptureFixture[str])
             container.kill()
         assert container.returncode == 0, output
         assert '"event"' in output, "the logs are JSON"
-        assert (data / "db.sqlite3").is_file()
+        if built.engine == "sqlite":
+            assert (variables["data"] / "db.sqlite3").is_file()
+        else:
+            assert "users" in database.tables()
         stopped = image.start(*health[1:], **variables)
         assert "refused" in stopped.communicate(timeout=60)[0]
         assert stopped.returncode == 1
     with capsys.disabled():
-        sys.stdout.write(f"\nthe image has {image.size() / 1e6:.0f} MB, its base included\n")
+        size = image.size() / 1e6
+        sys.stdout.write(f"\nthe image for {built.engine} has {size:.0f} MB, its base included\n")
 
 
 def ready(port: int) -> bool:
@@ -249,4 +278,5 @@ def test_image_says_what_it_is(built: Built) -> None:
 
     assert labels["org.opencontainers.image.title"] == "My Service"
     assert labels["org.opencontainers.image.licenses"] == "MIT"
-    assert "/data" in built.image.config["Volumes"]
+    volumes = built.image.config.get("Volumes") or {}
+    assert list(volumes) == (["/data"] if built.engine == "sqlite" else [])

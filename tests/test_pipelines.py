@@ -13,6 +13,7 @@ import yaml
 
 from tools.render import ENGINES, REPOSITORY, Answers, git, render
 
+from .support.advisories import advisories
 from .support.databases import SERVERS, new_database
 from .support.services import ENVIRONMENTS, bare_environment, uv
 
@@ -127,6 +128,7 @@ def gitlab_steps(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("ci", ["github", "gitlab"])
 def test_each_step_passes(ci: str, engine: str, template: Path, tmp_path: Path) -> None:
+    """In order, the audit against a database of the test's own: the real one needs the network."""
     clone = tmp_path / "template"
     git(tmp_path, "clone", "--quiet", str(template), str(clone))
     git(clone, "tag", "v1.0.0")
@@ -138,22 +140,23 @@ def test_each_step_passes(ci: str, engine: str, template: Path, tmp_path: Path) 
     summary = tmp_path / "summary"
     steps = github_steps(folder) if ci == "github" else gitlab_steps(folder)
     outputs = {}
-    with new_database(engine, tmp_path) as database:
+    with new_database(engine, tmp_path) as database, advisories() as known:
         environment = {
             **bare_environment(),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "UV_PYTHON": sys.executable,
             "UV_PROJECT_ENVIRONMENT": str(ENVIRONMENTS / engine),
             "GITHUB_STEP_SUMMARY": str(summary),
-            "REQUESTS_CA_BUNDLE": os.environ.get("REQUESTS_CA_BUNDLE", ""),  # pip-audit's
+            "PIP_AUDIT_VULNERABILITY_SERVICE": "osv",
+            "PIP_AUDIT_OSV_URL": known.url,
+            "PRE_COMMIT_HOME": str(tmp_path / "hooks"),
             "DATABASE_URL": database.url,
             "TEST_DATABASE_URL": SERVERS.get(engine, ""),
         }
         environment = {name: value for name, value in environment.items() if value}
-        for step in steps:
-            if any(step.startswith(command) for command in ELSEWHERE):
-                continue
-            done = subprocess.run(
+
+        def run(step: str) -> subprocess.CompletedProcess[str]:
+            return subprocess.run(
                 ["/bin/bash", "-e", "-c", step],
                 cwd=folder,
                 env=environment,
@@ -161,11 +164,32 @@ def test_each_step_passes(ci: str, engine: str, template: Path, tmp_path: Path) 
                 text=True,
                 check=False,
             )
+
+        for step in steps:
+            if any(step.startswith(command) for command in ELSEWHERE):
+                continue
+            done = run(step)
             assert done.returncode == 0, f"{step}\n{done.stdout}\n{done.stderr}"
             outputs[step] = done.stdout
+        hooks = run("pre-commit run --all-files")
+        assert hooks.returncode == 0, hooks.stdout + hooks.stderr
+
+        audit = next(step for step in steps if "pip-audit" in step)
+        known.vulnerable.add("starlette")
+        found = run(audit)
 
     assert " passed" in outputs["uv run pytest"]
     assert '"bomFormat": "CycloneDX"' in (folder / "sbom.json").read_text(encoding="utf-8")
+    pinned = re.findall(
+        r"^([\w-]+)==(\S+)", (folder / "requirements.txt").read_text(), re.MULTILINE
+    )
+    assert set(known.asked) <= {name for name, _ in pinned}
+    assert {"starlette", "tortoise-orm", "pytest"} <= set(known.asked)
+    assert (found.returncode, "TEST-1" in found.stdout) == (1, True), found.stdout + found.stderr
+    assert hooks.stdout.count("Passed") == 5
+    assert re.findall(r"^(.*?)\.+\(no files.*Skipped$", hooks.stdout, re.MULTILINE) == [
+        "Refuse pieces that an update could not apply"
+    ]
     news = next(text for step, text in outputs.items() if "check-update" in step)
     assert "up-to-date" in news.lower()
     if ci == "github":

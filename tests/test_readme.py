@@ -222,6 +222,11 @@ def test_changelog_heads_the_version() -> None:
 
 
 CURL = ("api=", "token=", "curl ")
+COMMIT = [
+    "/bin/sh",
+    "-ec",
+    "git add --all; git -c user.name=A -c user.email=a@b.de commit -qm Lock",
+]
 
 
 def from_sign_up_to_logout(lines: list[str], url: str) -> None:
@@ -254,6 +259,8 @@ def test_service_readme_commands(engine: str, template: Path, tmp_path: Path) ->
         "UV_PYTHON": sys.executable,
         "UV_PROJECT_ENVIRONMENT": str(ENVIRONMENTS / engine),
         "PORT": str(port),
+        "UVICORN_PORT": str(port),  # of uvicorn's own command
+        "PRE_COMMIT_HOME": str(tmp_path / "hooks"),
     }
     seen = []
     with new_database(engine, tmp_path) as database:
@@ -261,8 +268,7 @@ def test_service_readme_commands(engine: str, template: Path, tmp_path: Path) ->
         for line in lines:
             seen.append(line)
             if line.startswith("uvx copier update"):
-                git(folder, "add", "--all")
-                git(folder, "commit", "--quiet", "--message", "Lock")
+                subprocess.run(COMMIT, cwd=folder, env=environment, check=True)
             if line.startswith("export TEST_DATABASE_URL="):
                 environment["TEST_DATABASE_URL"] = SERVERS[engine]
             elif line == "uv run python -m src":
@@ -270,6 +276,9 @@ def test_service_readme_commands(engine: str, template: Path, tmp_path: Path) ->
                 with serving(line, folder, environment, url):
                     assert httpx2.get(f"{url}/readyz").status_code == 200
                     from_sign_up_to_logout(lines, url)
+            elif "--reload" in line:
+                with serving(line, folder, environment, f"http://127.0.0.1:{port}/readyz"):
+                    pass
             elif line.startswith(CURL):
                 continue  # done while it was served
             elif "create_admin" in line:
@@ -291,6 +300,7 @@ def test_service_readme_commands(engine: str, template: Path, tmp_path: Path) ->
                 text = re.sub(r"(?<=\nDATABASE_URL=).*", lambda _: database.url, example)
                 (folder / ".env").write_text(text, encoding="utf-8")
     assert {"uv sync", "uv run pytest", "uvx copier update --defaults"} <= set(seen)
+    assert (folder / ".git" / "hooks" / "pre-commit").is_file()
     assert git(folder, "diff", "--name-only") == ""
 
 
