@@ -9,9 +9,9 @@ import json
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-import click
+import typer
 
 from .files import (
     COMMAND,
@@ -27,26 +27,26 @@ T = TypeVar("T")
 
 PROVEN = "Proven: the migrations make what the models want, and can be taken back"
 
-timeout = click.option(
-    "--timeout",
-    type=click.FloatRange(min=0),
-    default=60,
-    show_default=True,
-    help="Seconds to wait for the lock.",
+app = typer.Typer(
+    add_completion=False,
+    help="Migrate the database.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
-yes = click.option("--yes", is_flag=True, help="Do not ask.")
 
-
-@click.group(help="Migrate the database.")
-def app() -> None:
-    pass
+Number = Annotated[int, typer.Argument(min=0, help="The migration that stays as the newest.")]
+Timeout = Annotated[float, typer.Option(min=0, help="Seconds to wait for the lock.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
 @app.command()
-@timeout
-@click.option("--to", type=click.IntRange(min=0), help="The last migration to apply.")
-@click.option("--dry-run", is_flag=True, help="Only print the SQL.")
-def upgrade(timeout: float, to: int | None, *, dry_run: bool) -> None:
+def upgrade(
+    timeout: Timeout = 60,
+    to: Annotated[int | None, typer.Option(min=0, help="The last migration to apply.")] = None,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the SQL.")] = False,
+) -> None:
     """Apply the pending migrations, one process at a time."""
     from . import apply
 
@@ -54,11 +54,8 @@ def upgrade(timeout: float, to: int | None, *, dry_run: bool) -> None:
 
 
 @app.command()
-@click.argument("number", type=click.IntRange(min=0))
-@timeout
-@yes
-def downgrade(number: int, timeout: float, *, yes: bool) -> None:
-    """Take back the migrations after NUMBER, the newest first."""
+def downgrade(number: Number, timeout: Timeout = 60, *, yes: Yes = False) -> None:
+    """Take back the migrations after a number, the newest first."""
     from . import apply
 
     _confirm(f"Take back every migration after number {number}?", yes=yes)
@@ -66,12 +63,14 @@ def downgrade(number: int, timeout: float, *, yes: bool) -> None:
 
 
 @app.command()
-@click.argument("name")
-@click.option("--applied/--pending", required=True, help="What it is now.")
-@timeout
-@yes
-def mark(name: str, timeout: float, *, applied: bool, yes: bool) -> None:
-    """Record that the migration in the file NAME was carried out, or taken back, by hand."""
+def mark(
+    name: Annotated[str, typer.Argument(help="The migration's file name.")],
+    timeout: Timeout = 60,
+    *,
+    applied: Annotated[bool, typer.Option("--applied/--pending", help="What it is now.")],
+    yes: Yes = False,
+) -> None:
+    """Record that a migration was carried out, or taken back, by hand."""
     from . import apply
 
     _confirm(f"Is {name} {'complete' if applied else 'undone'} in the database?", yes=yes)
@@ -79,8 +78,7 @@ def mark(name: str, timeout: float, *, applied: bool, yes: bool) -> None:
 
 
 @app.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def status(*, as_json: bool) -> None:
+def status(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """List the migrations: applied, pending, or applied but unknown to this release."""
     from . import apply
 
@@ -90,21 +88,16 @@ def status(*, as_json: bool) -> None:
     states |= dict.fromkeys(state.unknown, "unknown")
     if as_json:
         rows = [{"name": name, "status": status} for name, status in states.items()]
-        click.echo(json.dumps(rows, indent=2))
+        typer.echo(json.dumps(rows, indent=2))
         return
     for name, status in states.items():
-        click.echo(f"{status:<9}{name}")
+        typer.echo(f"{status:<9}{name}")
 
 
 @app.command()
-@click.option(
-    "--since",
-    type=click.IntRange(min=-1),
-    default=0,
-    show_default=True,
-    help="The newest released migration.",
-)
-def verify(since: int) -> None:
+def verify(
+    since: Annotated[int, typer.Option(min=-1, help="The newest released migration.")] = 0,
+) -> None:
     """Prove that the migrations make what the models want, and that the new ones go both ways.
 
     They run in databases of their own beside the configured one, which are dropped afterwards.
@@ -115,31 +108,33 @@ def verify(since: int) -> None:
 
 
 @app.command()
-@click.argument("name")
-@click.option("--rename", multiple=True, help="What was renamed: old=new, or table.old=new.")
-@click.option("--no-rename", is_flag=True, help="Nothing else was.")
-def new(name: str, rename: tuple[str, ...], *, no_rename: bool) -> None:
-    """Write the next migration from what changed in the models, without a server, and prove it.
-
-    NAME says what changes, in a-z, 0-9 and _.
-    """
+def new(
+    name: Annotated[str, typer.Argument(help="What changes, in a-z, 0-9 and _.")],
+    rename: Annotated[
+        list[str] | None, typer.Option(help="What was renamed: old=new, or table.old=new.")
+    ] = None,
+    *,
+    no_rename: Annotated[bool, typer.Option("--no-rename", help="Nothing else was.")] = False,
+) -> None:
+    """Write the next migration from what changed in the models, without a server, and prove it."""
     from .write import write
 
-    ask = click.confirm if sys.stdin.isatty() else None
-    written = _run(write(name, [*rename], (lambda _: False) if no_rename else ask))
+    ask = typer.confirm if sys.stdin.isatty() else None
+    written = _run(write(name, rename or [], (lambda _: False) if no_rename else ask))
     if written is None:
-        click.echo("Nothing changed: the models want what the migrations make")
+        typer.echo("Nothing changed: the models want what the migrations make")
         return
-    click.echo(f"Wrote {written.path}: read it")
+    typer.echo(f"Wrote {written.path}: read it")
     if written.missing:
         _tell([f"Write by hand: {line}" for line in written.missing])
     _finish(written.number - 1)
 
 
 @app.command()
-@click.argument("names", nargs=-1)
-def renumber(names: tuple[str, ...]) -> None:
-    """Make migrations, by file or name, the last, after branches used the same numbers."""
+def renumber(
+    names: Annotated[list[str] | None, typer.Argument(help="The files, or their names.")] = None,
+) -> None:
+    """Make migrations the last ones, after a merge of branches that used the same numbers."""
     from . import apply
     from .dialect import ERRORS
     from .write import renumber as move
@@ -148,22 +143,21 @@ def renumber(names: tuple[str, ...]) -> None:
         applied = asyncio.run(apply.read()).applied
     except ERRORS:
         applied = []
-    moved = _run(move([Path(name).name for name in names], applied))
+    moved = _run(move([Path(name).name for name in names or []], applied))
     for path in moved:
-        click.echo(f"Moved to {path}")
+        typer.echo(f"Moved to {path}")
     _finish(int(moved[0].name.partition("_")[0]) - 1)
 
 
 @app.command()
-@yes
-def baseline(*, yes: bool) -> None:
+def baseline(*, yes: Yes = False) -> None:
     """Begin the migrations anew, after the service has moved to another database engine."""
     from .write import baseline as begin
 
     path, replaced = _run(begin(force=yes))
-    click.echo(f"Wrote {path}: read it")
+    typer.echo(f"Wrote {path}: read it")
     if replaced:
-        click.echo(f"Moved the migrations before it to {replaced}: delete them when all is well")
+        typer.echo(f"Moved the migrations before it to {replaced}: delete them when all is well")
     _finish(0)
 
 
@@ -186,17 +180,17 @@ def _finish(since: int) -> None:
     except MigrationError as error:
         faults = [str(error)]
     except ERRORS as error:
-        click.echo(f"It is not proven ({reason(error)}). With a server: `{COMMAND} verify`")
+        typer.echo(f"It is not proven ({reason(error)}). With a server: `{COMMAND} verify`")
         return
     _tell(faults)
 
 
 def _tell(faults: list[str], otherwise: str = PROVEN, *, err: bool = True) -> None:
     for fault in faults:
-        click.echo(fault, err=err)
+        typer.echo(fault, err=err)
     if faults:
-        sys.exit(1)
-    click.echo(otherwise)
+        raise typer.Exit(1)
+    typer.echo(otherwise)
 
 
 def _run(work: Coroutine[object, object, T]) -> T:
@@ -205,20 +199,20 @@ def _run(work: Coroutine[object, object, T]) -> T:
     try:
         return asyncio.run(work)
     except MigrationError as error:
-        click.echo(str(error), err=True)
-    except BrokenPipeError:  # click's: nobody reads the output any more
+        typer.echo(str(error), err=True)
+    except BrokenPipeError:  # typer's: nobody reads the output any more
         raise
     except ERRORS as error:
-        click.echo(f"The database cannot be used: {reason(error)}", err=True)
-    sys.exit(1)
+        typer.echo(f"The database cannot be used: {reason(error)}", err=True)
+    raise typer.Exit(1)
 
 
 def _confirm(question: str, *, yes: bool) -> None:
     if not yes and not sys.stdin.isatty():
-        click.echo(f"{question} There is no terminal to ask at: add --yes.", err=True)
-        sys.exit(1)
+        typer.echo(f"{question} There is no terminal to ask at: add --yes.", err=True)
+        raise typer.Exit(1)
     if not yes:
-        click.confirm(question, abort=True)
+        typer.confirm(question, abort=True)
 
 
 if __name__ == "__main__":

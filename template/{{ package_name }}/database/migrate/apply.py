@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 
-import click
+import typer
 from tortoise import BaseDBAsyncClient
 from tortoise.context import TortoiseContext
 
@@ -52,7 +52,7 @@ async def upgrade(lock_timeout: float = 60, to: int | None = None) -> None:
         await refuse_unfinished(client)
         pending = _planned(await read_state(client), to)
         await _carry_out_all(client, pending, "upgrade", "applied")
-    click.echo(f"Applied {_count(pending)}" if pending else "Nothing to do: none is pending")
+    typer.echo(f"Applied {_count(pending)}" if pending else "Nothing to do: none is pending")
 
 
 async def print_sql(to: int | None = None) -> None:
@@ -60,10 +60,10 @@ async def print_sql(to: int | None = None) -> None:
     async with connected(**reading_session()) as client:
         pending = _planned(await read_state(client), to)
         for migration in pending:
-            click.echo(f"-- {migration.name}")
+            typer.echo(f"-- {migration.name}")
             for statement in split(await migration.sql(client, "upgrade")):
-                click.echo(f"{statement.rstrip(';')};")
-    click.echo(f"-- {_count(pending)} pending, nothing was changed")
+                typer.echo(f"{statement.rstrip(';')};")
+    typer.echo(f"-- {_count(pending)} pending, nothing was changed")
 
 
 async def downgrade(to: int, lock_timeout: float = 60) -> None:
@@ -87,7 +87,7 @@ async def downgrade(to: int, lock_timeout: float = 60) -> None:
                     "the file's downgrade(), or undo it with a new migration"
                 )
         await _carry_out_all(client, doomed, "downgrade", "taken back")
-    click.echo(f"Took back {_count(doomed)}")
+    typer.echo(f"Took back {_count(doomed)}")
 
 
 async def mark(name: str, *, applied: bool, lock_timeout: float = 60) -> None:
@@ -109,7 +109,7 @@ async def mark(name: str, *, applied: bool, lock_timeout: float = 60) -> None:
             raise MigrationError(f"{state.applied[-1]} comes after {name}: take it back first")
         direction: Direction = "upgrade" if applied else "downgrade"
         await settle(client, migration, None if recorded == applied else direction)
-    click.echo(f"{name} is marked as {'applied' if applied else 'pending'}")
+    typer.echo(f"{name} is marked as {'applied' if applied else 'pending'}")
 
 
 async def read() -> State:
@@ -146,7 +146,7 @@ async def _migrating(lock_timeout: float) -> AsyncIterator[BaseDBAsyncClient]:
         if waited - reminded >= REMIND:
             reminded = waited
             message = f"Waiting for the migration lock, which {holder} has"
-            click.echo(f"{message} ({waited:.0f} of {lock_timeout:g} s)", err=True)
+            typer.echo(f"{message} ({waited:.0f} of {lock_timeout:g} s)", err=True)
         await asyncio.sleep(min(POLL, lock_timeout - waited))
 
     async with connected(**session()) as client, AsyncExitStack() as stack:
@@ -175,7 +175,7 @@ async def _carry_out_all(
     for migration in files:
         start = time.perf_counter()
         await carry_out(client, migration, direction, locked=True)
-        click.echo(f"{migration.name}: {done} in {time.perf_counter() - start:.2f} s")
+        typer.echo(f"{migration.name}: {done} in {time.perf_counter() - start:.2f} s")
 
 
 def _count(listed: list[Migration]) -> str:
