@@ -1,8 +1,10 @@
 """The service meets faults with an answer, and serves again by itself when they are over."""
 
+import os
 import re
 import resource
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -150,6 +152,40 @@ def test_full_disk_is_503_until_there_is_room(faulty: Service) -> None:
             assert server.get("/read").status_code == 200
         assert server.get("/write").status_code == 200
         assert server.get("/read").json() == 2
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[None]:
+    """Mount a disk of 4 MB, which only root can."""
+    if os.geteuid():
+        (pytest.fail if os.environ.get("REQUIRE_ENGINES") else pytest.skip)("only root can mount")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_disk_without_a_free_block_is_503_until_there_is_room(
+    faulty: Service, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    with small_disk(disk):
+        url = f"sqlite://{disk}/db.sqlite3"
+        faulty.upgrade(url)
+        with faulty.serve(DATABASE_URL=url) as server:
+            assert server.get("/write").status_code == 200
+            with suppress(OSError), (disk / "other").open("wb", buffering=0) as other:
+                while True:
+                    other.write(b"x" * 4096)
+            wait_for(lambda: is_busy(server.get("/write")))  # what it has allocated goes first
+            assert server.get("/read").json() >= 1
+            assert server.get("/livez").status_code == 200
+            (disk / "other").unlink()
+            assert server.get("/write").status_code == 200
+            assert server.get("/readyz").status_code == 200
 
 
 @pytest.mark.parametrize("engine", ["postgresql", "mysql"], indirect=True)
