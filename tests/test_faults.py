@@ -312,6 +312,15 @@ def test_rest_of_a_request_is_not_awaited_for_ever(served: Server) -> None:
             assert b" 500 " not in rest(client)
 
 
+def test_half_open_clients_do_not_keep_it_from_stopping(served: Server) -> None:
+    with connect(served) as silent, connect(served) as halfway:
+        halfway.sendall(b"POST /length HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n1234")
+        silent.sendall(HALF_HEAD)
+        assert served.get("/livez").status_code == 200
+        served.process.terminate()
+        assert served.process.wait(DEADLINE) == 0
+
+
 def test_head_that_comes_too_slowly_is_not_awaited(served: Server) -> None:
     with connect(served) as client, pytest.raises(ConnectionError):
         for byte in b"GET / HTTP/1.1\r\nX: " + b"x" * 5000:
