@@ -1,5 +1,6 @@
 """Pipelines pass their linters, and their steps pass when they are run in the rendered service."""
 
+import json
 import os
 import re
 import shutil
@@ -223,6 +224,39 @@ def test_hooks_refuse_what_an_update_left_behind(name: str, template: Path, tmp_
     assert run() == 1
     done = subprocess.run(["/bin/bash", "-e", "-c", step], cwd=folder, check=False)
     assert done.returncode == 1
+
+
+def test_bots_leave_the_templates_pins(template: Path, tmp_path: Path) -> None:
+    """Dependabot proposes packages alone; Renovate is told of each file that pins something else."""
+    held = {"aerich", "tortoise-orm"}
+    everything: Answers = {
+        "database": "postgresql",
+        "container": True,
+        "devcontainer": True,
+        "deployment": "kubernetes",
+    }
+    folder = render(template, tmp_path / "github", {**everything, "ci": "github"})
+    dependabot = yaml.safe_load((folder / ".github/dependabot.yml").read_text("utf-8"))
+    (update,) = dependabot["updates"]
+    assert update["package-ecosystem"] == "uv"
+    assert {rule["dependency-name"] for rule in update["ignore"]} == held
+
+    folder = render(template, tmp_path / "gitlab", {**everything, "ci": "gitlab"})
+    rules = json.loads((folder / "renovate.json").read_text("utf-8"))["packageRules"]
+    off = [rule for rule in rules if rule.get("enabled") is False]
+    # where each of Renovate's managers looks, by its documentation
+    managers = {
+        "gitlabci": ".gitlab-ci.yml",
+        "dockerfile": "Dockerfile",
+        "docker-compose": "compose.yaml",
+        "devcontainer": ".devcontainer/devcontainer.json",
+        "kustomize": "deploy/base/kustomization.yaml",
+        "pre-commit": ".pre-commit-config.yaml",
+    }
+    assert {name for rule in off for name in rule.get("matchManagers", ())} == {*managers}
+    assert {name for rule in off for name in rule.get("matchPackageNames", ())} == held
+    for file in managers.values():
+        assert (folder / file).is_file(), file
 
 
 def test_own_workflows_are_clean() -> None:

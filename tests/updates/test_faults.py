@@ -61,6 +61,9 @@ FAULTS = {
     "template gone": Fault(
         answer("_src_path", "_src_path: /nowhere/template.git\n"), "does not exist"
     ),
+    "template's path is relative": Fault(
+        answer("_src_path", "_src_path: ../template\n"), "Local template must be a directory"
+    ),
     "wrong choice": Fault(
         answer("database", "database: oracle\n"), "Invalid choice for 'database'"
     ),
