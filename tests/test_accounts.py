@@ -251,6 +251,15 @@ def test_revocation_reaches_every_replica(service: Service) -> None:
         assert seen(mia) == 401
         assert log_in(two, "mia").status_code == 401
 
+        tom, _ = join("tom")
+        id_ = httpx2.get(f"{one.url}/users/me", headers=tom).json()["id"]
+        assert ask("PATCH", f"/users/{id_}", boss, {"is_admin": True}) == 200
+        assert httpx2.get(f"{two.url}/users", headers=tom).status_code == 200
+        assert ask("PATCH", f"/users/{id_}", boss, {"is_admin": False}) == 200
+        assert httpx2.get(f"{two.url}/users", headers=tom).status_code == 403
+        assert ask("DELETE", f"/users/{id_}", boss) == 204
+        assert seen(tom) == 401
+
 
 # Values that databases, parsers and drivers choke on, as JSON
 HOSTILE = [
@@ -411,6 +420,23 @@ def test_lost_mail_server_is_logged_and_not_felt(service: Service) -> None:
     assert "#token=" not in server.output
 
 
+def test_refused_mail_is_logged_without_its_link(service: Service) -> None:
+    """Not even where the mail server's answer ends in the log, at the level DEBUG."""
+    environment = {"LOG_LEVEL": "DEBUG", **CHEAP, **UNTHROTTLED}
+    with mailbox() as box, accounts(service, SMTP_URL=box.url, **environment) as server:
+        box.verdict = "554 this looks like spam"
+        assert sign_up(server).status_code == 201
+        tokens = [box.token()]
+        body = {"email": "ada@example.com"}
+        for _ in range(2):
+            answer = httpx2.post(f"{server.url}/auth/password-reset", json=body)
+            assert answer.status_code == 202
+            tokens.append(box.token())
+    assert server.output.count("this looks like spam") >= len(tokens)
+    for secret in (*tokens, PASSWORD, "#token="):
+        assert secret not in server.output
+
+
 @pytest.mark.parametrize("where", ["development", "production"])
 def test_nothing_secret_is_logged(where: str, service: Service) -> None:
     """Not even at the level DEBUG, and not when something breaks."""
@@ -431,7 +457,19 @@ def test_nothing_secret_is_logged(where: str, service: Service) -> None:
         reset = box.token()
         httpx2.post(f"{url}/auth/password-reset/confirm", json={"token": reset, "password": "x"})
         httpx2.post(f"{url}/auth/email-verification/confirm", json={"token": verification})
-        httpx2.post(f"{url}/users", json={"password": "wrong-secret", "secret": "wrong-secret"})
+        refused = [
+            httpx2.post(
+                f"{url}/users", json={"password": "wrong-secret", "secret": "wrong-secret"}
+            ),
+            httpx2.post(f"{url}/users", content=b'{"password": "wrong-secret", '),
+            httpx2.put(f"{url}/users/me/password", json=["wrong-secret"], headers=ada),
+            httpx2.request("DELETE", f"{url}/users/me", json="wrong-secret", headers=ada),
+            httpx2.post(f"{url}/auth/token", data={"password": "wrong-secret", "scope": "\0"}),
+            httpx2.post(f"{url}/auth/password-reset/confirm", json={"token": [reset]}),
+            httpx2.get(f"{url}/auth/sessions?cursor={reset}", headers=ada),
+            httpx2.get(f"{url}/users/{reset}", headers=ada),
+        ]
+        assert [answer.status_code for answer in refused] == [422] * 7 + [403]
         hashes = service.database.query("SELECT hashed_password FROM users")
         hashes += service.database.query("SELECT token_hash FROM sessions")
         hashes += service.database.query("SELECT token_hash FROM link_tokens")
@@ -446,7 +484,7 @@ def test_nothing_secret_is_logged(where: str, service: Service) -> None:
     secret_words += [verification, reset, ada["Authorization"].partition(" ")[2]]
     secret_words += [str(hashed) for (hashed,) in hashes]
     assert len(secret_words) > 7
-    written = server.output + "".join(answer.text for answer in answers)
+    written = server.output + "".join(answer.text for answer in refused + answers)
     assert "Traceback" in written or "exc_type" in written
     assert "argon2id" not in written
     for secret in secret_words:
@@ -547,8 +585,8 @@ def followed_links(report: Path) -> Counter[tuple[str, int]]:
 def test_schemathesis_finds_no_fault(service: Service, tmp_path: Path) -> None:
     """With all its checks over the whole document, as administrators, following its links.
 
-    It infers the links from the document. That a token logs in, OpenAPI's links cannot say: a
-    hook does it.
+    It infers the links from the document, but that of a list's items, which a hook declares. That
+    a token logs in, OpenAPI's links cannot say: another hook does it.
     """
     report = tmp_path / "report.ndjson"
     with accounts(service, LOG_LEVEL="ERROR", **CHEAP, **UNTHROTTLED) as server:
@@ -578,5 +616,6 @@ def test_schemathesis_finds_no_fault(service: Service, tmp_path: Path) -> None:
     links = followed_links(report)
     done = Counter({name: count for (name, status), count in links.items() if status < 300})
     assert done.total() >= 5, links
-    assert any(name.endswith("-> DELETE /users/{user_id}") for name in done), links
+    for followed in ("DELETE /users/{user_id}", "DELETE /auth/sessions/{session_id}"):
+        assert any(name.endswith(f"-> {followed}") for name in done), links
     assert "Traceback" not in server.output

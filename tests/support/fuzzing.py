@@ -24,7 +24,18 @@ schemathesis.openapi.format("email", emails().filter(lambda email: not email.end
 
 @schemathesis.hook
 def before_load_schema(_: schemathesis.HookContext, raw_schema: dict[str, Any]) -> None:
-    """Spell out the class of characters in user names, which Schemathesis does not know."""
+    """Spell out what Schemathesis does not know or infer.
+
+    That is the class of characters in user names, and that a session of the list can be ended.
+    """
+    listed = raw_schema["paths"]["/auth/sessions"]["get"]["responses"]["200"]
+    ended = raw_schema["paths"]["/auth/sessions/{session_id}"]["delete"]
+    listed["links"] = {
+        "GET /auth/sessions -> DELETE /auth/sessions/{session_id}": {
+            "operationId": ended["operationId"],
+            "parameters": {"session_id": "$response.body#/items/0/id"},
+        }
+    }
     allowed = [n for n in range(sys.maxunicode + 1) if f"_{chr(n)}".isidentifier()]
     starts = sorted(set(allowed) - {n + 1 for n in allowed})
     ends = sorted(set(allowed) - {n - 1 for n in allowed})

@@ -27,7 +27,7 @@ class _Handler(socketserver.StreamRequestHandler):
                     lines.append(part.removeprefix(b"."))
                 assert isinstance(self.server, Mailbox)
                 self.server.mails.put(b"".join(lines))
-                self.say("250 kept")
+                self.say(self.server.verdict)
             elif verb == b"QUIT":
                 self.say("221 bye")
                 return
@@ -39,13 +39,14 @@ class _Handler(socketserver.StreamRequestHandler):
 
 
 class Mailbox(socketserver.ThreadingTCPServer):
-    """The server; `url` is its address."""
+    """The server; `url` is its address, and `verdict` what it answers to a mail."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.mails: queue.Queue[bytes] = queue.Queue()
+        self.verdict = "250 kept"
         self.url = f"smtp://127.0.0.1:{self.server_address[1]}"
 
     def wait(self) -> EmailMessage:

@@ -17,7 +17,7 @@ class Login(Schema):
     password: Password
     scope: str = ""
     client_id: str = ""
-    client_secret: str = ""
+    client_secret: str = Field(default="", repr=False)
 
 
 class AccessToken(Schema):
