@@ -195,4 +195,6 @@ def refuses(server: Server) -> bool:
         server.get("/livez")
     except httpx2.ConnectError:
         return True
+    except httpx2.TransportError:  # it came in while the door was closing
+        return False
     return False
