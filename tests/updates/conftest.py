@@ -1,10 +1,13 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from pathlib import Path
 from types import CodeType
+from typing import Any
 
 import pytest
+from copier._template import load_template_config
 from copier._vcs import clone
 from jinja2 import Environment
 
@@ -61,6 +64,23 @@ def _clone_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _read_questions_once() -> Iterator[None]:
+    """Parse each text of the questions once, where Copier parses it several times for each update."""
+    known: dict[tuple[bytes, ...], dict[str, Any]] = {}
+
+    def remember(path: Path, quiet: bool = False) -> dict[str, Any]:
+        included = sorted(path.parent.glob("ownership/*.yml"))
+        key = tuple(file.read_bytes() for file in (path, *included))
+        if key not in known:
+            known[key] = load_template_config(path, quiet)
+        return deepcopy(known[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("copier._template.load_template_config", remember)
+        yield
+
+
 @pytest.fixture(scope="session")
 def repository() -> Iterator[Path]:
     """The repository with its releases tagged, the working tree as the next one, and the two after."""
@@ -73,6 +93,7 @@ def repository() -> Iterator[Path]:
         git(clone, "commit", "--all", "--quiet", "--message", "Change a model")
         git(clone, "tag", MODELS)
         git(clone, "checkout", "--quiet", NEXT)
+        git(clone, "gc", "--quiet")  # a packed repository is cloned faster
         yield clone
 
 
