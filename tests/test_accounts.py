@@ -11,11 +11,12 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
+import asyncmy
 import httpx2
 import pexpect
 import pytest
@@ -544,6 +545,54 @@ def test_two_administrators_on_two_replicas_cannot_remove_each_other(service: Se
             left = service.database.query("SELECT username FROM users WHERE is_admin")
             assert len(left) == 1, statuses
             assert statuses in ([200, 403], [200, 409])
+
+
+def test_demotions_that_wait_for_each_other_meet_no_deadlock(make_service: MakeService) -> None:
+    """MySQL locks the gaps between rows as well, into which the first one's row moves."""
+    service = make_service("mysql")
+    waiting = """
+        SELECT 1 FROM information_schema.innodb_trx
+        JOIN information_schema.processlist AS p ON p.id = trx_mysql_thread_id
+        WHERE trx_state = 'LOCK WAIT' AND p.db = database()
+    """
+
+    async def demote_each_other(eve: str, ada: dict[str, str]) -> int:
+        parts = urlsplit(service.database.url)
+        other = await asyncmy.connect(
+            host=parts.hostname,
+            port=parts.port or 3306,
+            user=parts.username,
+            password=unquote(parts.password or ""),
+            database=parts.path[1:],
+        )
+        with closing(other):
+            async with httpx2.AsyncClient(timeout=DEADLINE) as client, other.cursor() as cursor:
+                await other.begin()
+                await cursor.execute("UPDATE users SET is_admin = true WHERE is_admin = true")
+                work = client.patch(eve, json={"is_admin": False}, headers=ada)
+                request = asyncio.create_task(work)
+                async with asyncio.timeout(DEADLINE):
+                    while not await asyncio.to_thread(service.database.query, waiting):
+                        await asyncio.sleep(0.2)  # the server keeps its answer for 0.1 s
+                await cursor.execute("UPDATE users SET is_admin = false WHERE username = 'ada'")
+                await other.commit()
+                return (await request).status_code
+
+    with accounts(service, **CHEAP) as server:
+        assert sign_up(server, "tom").status_code == 201
+        [(hashed,)] = service.database.query("SELECT hashed_password FROM users")
+        people = {f"u{number}": 0 for number in range(500)} | {"ada": 1, "eve": 1}
+        values = (f"('{name}', '{name}@x.com', '{hashed}', {n})" for name, n in people.items())
+        service.database.query(
+            "INSERT INTO users (username, email, hashed_password, is_admin)"
+            f" VALUES {', '.join(values)}"
+        )
+        service.database.query("ANALYZE TABLE users")  # which then is searched by its index
+        [(eve,)] = service.database.query("SELECT id FROM users WHERE username = 'eve'")
+        ada = token_of(log_in(server))
+        assert asyncio.run(demote_each_other(f"{server.url}/users/{eve}", ada)) == 409
+    left = service.database.query("SELECT username FROM users WHERE is_admin")
+    assert left == [("eve",)]
 
 
 def test_password_is_asked_for_twice_and_not_shown(make_service: MakeService) -> None:
