@@ -102,8 +102,8 @@ def test_every_module_imports_without_a_database(service: Service) -> None:
 
 
 def test_dependencies_are_declared_and_used(service: Service) -> None:
-    # uvicorn and FastAPI import these by themselves when they are there
-    ignored = "DEP002=httptools|python-multipart|uvloop"
+    # asyncmy, uvicorn and FastAPI import these by themselves when they are there
+    ignored = "DEP002=cryptography|httptools|python-multipart|uvloop"
     uv(
         service.folder,
         *("run", "--quiet", "--with", "deptry", "deptry", ".", "--no-ansi"),

@@ -10,6 +10,7 @@ import pytest
 
 from ..conftest import MakeService
 from ..support.migrating import FIRST, MIGRATE, applied, wait_until, words, write_migration
+from ..support.network import mysql_8
 from ..support.services import Service
 from ..test_aerich import TABLES
 
@@ -487,6 +488,15 @@ def test_server_that_never_answers(service: Service) -> None:
         process = service.run(*MIGRATE, "upgrade", "--timeout", "1", status=1, DATABASE_URL=url)
 
     assert process.stderr == "The database cannot be used: it does not answer\n"
+
+
+def test_password_of_mysql_8_is_sent(make_service: MakeService) -> None:
+    service = make_service("mysql")
+    with mysql_8() as port:
+        url = f"mysql://ada:secret@127.0.0.1:{port}/test"
+        process = service.run(*MIGRATE, "upgrade", status=1, DATABASE_URL=url)
+
+    assert re.fullmatch("The database cannot be used: .*Access denied.*\n", process.stderr)
 
 
 def test_help(make_service: MakeService) -> None:

@@ -32,6 +32,46 @@ def silent_server() -> Iterator[int]:
         yield int(listener.getsockname()[1])
 
 
+MYSQL_KEY = b"""-----BEGIN PUBLIC KEY-----
+MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEA6SSPJt46N8OPbY6s/hCo
+vKTzqQFO02zUxOztthTKFmpUKE+iEBmjKZLaN6JcEQ4zMQL3mH7ziwyiw3HS13v0
+4la8FUqv7TugCXkzfM80TFrPGOgDuNgN1jO12EkbvFpNed/jt9bdzysWToHuBDNw
+2s+ziGUQmW0zjnzqosTVrN63YvLKQY2J4QIpWlYBd+cufokhJeTzk62blJKKlda/
+AtET5lQVrefytxZJkawtuQeutWSa0mIqRapAhDcR5e77ZC9LU4kdd/oPfgUR7R9B
+odieujJyRVqJFfSULkL8DUbJae9qbomuc1KiXBfJ1ZvDQ06XbvmsV0kulTjxIwaj
+TwIDAQAB
+-----END PUBLIC KEY-----
+"""
+
+
+@contextmanager
+def mysql_8() -> Iterator[int]:
+    """Greet as MySQL 8 does, ask for a password of its default kind without TLS, and deny access.
+
+    What is said is in MySQL's "Client/Server Protocol", pages "Protocol::HandshakeV10" and "Caching
+    SHA-2 Authentication".
+    """
+    can = 0x002FA20D  # protocol 4.1, plugins for passwords, no TLS
+    greeting = (
+        b"\x0a8.4.0\0" + (1).to_bytes(4, "little") + b"8 chars.\0" + can.to_bytes(4, "little")[:2]
+        + b"\x2d\x02\x00" + can.to_bytes(4, "little")[2:] + b"\x15" + bytes(10)
+        + b"and 12 more.\0caching_sha2_password\0"
+    )  # fmt: skip
+    full_check, key = b"\x01\x04", b"\x01" + MYSQL_KEY
+    denied = b"\xff" + (1045).to_bytes(2, "little") + b"#28000Access denied"
+
+    def converse() -> None:
+        with suppress(OSError), listener.accept()[0] as client:
+            for number, answer in enumerate((greeting, full_check, key, denied)):
+                header = len(answer).to_bytes(3, "little") + bytes([2 * number])
+                client.sendall(header + answer)
+                client.recv(1024)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=converse, daemon=True).start()
+        yield int(listener.getsockname()[1])
+
+
 class Proxy:
     """Stands before a database server and can go away and come back on the same port."""
 
