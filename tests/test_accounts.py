@@ -11,12 +11,11 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
-import asyncmy
 import httpx2
 import pexpect
 import pytest
@@ -24,6 +23,8 @@ import pytest
 from tools.render import ENGINES, REPOSITORY, render
 
 from .conftest import MakeService
+from .support.databases import Database, session
+from .support.network import wait_for
 from .support.services import DEADLINE, Server, Service, free_port
 from .support.smtp import mailbox
 
@@ -547,37 +548,36 @@ def test_two_administrators_on_two_replicas_cannot_remove_each_other(service: Se
             assert statuses in ([200, 403], [200, 409])
 
 
-def test_demotions_that_wait_for_each_other_meet_no_deadlock(make_service: MakeService) -> None:
-    """MySQL locks the gaps between rows as well, into which the first one's row moves."""
-    service = make_service("mysql")
-    waiting = """
+WAITING = {
+    "postgresql": """
+        SELECT 1 FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock'
+    """,
+    "mysql": """
         SELECT 1 FROM information_schema.innodb_trx
         JOIN information_schema.processlist AS p ON p.id = trx_mysql_thread_id
         WHERE trx_state = 'LOCK WAIT' AND p.db = database()
-    """
+    """,
+}
 
-    async def demote_each_other(eve: str, ada: dict[str, str]) -> int:
-        parts = urlsplit(service.database.url)
-        other = await asyncmy.connect(
-            host=parts.hostname,
-            port=parts.port or 3306,
-            user=parts.username,
-            password=unquote(parts.password or ""),
-            database=parts.path[1:],
-        )
-        with closing(other):
-            async with httpx2.AsyncClient(timeout=DEADLINE) as client, other.cursor() as cursor:
-                await other.begin()
-                await cursor.execute("UPDATE users SET is_admin = true WHERE is_admin = true")
-                work = client.patch(eve, json={"is_admin": False}, headers=ada)
-                request = asyncio.create_task(work)
-                async with asyncio.timeout(DEADLINE):
-                    while not await asyncio.to_thread(service.database.query, waiting):
-                        await asyncio.sleep(0.2)  # the server keeps its answer for 0.1 s
-                await cursor.execute("UPDATE users SET is_admin = false WHERE username = 'ada'")
-                await other.commit()
-                return (await request).status_code
 
+async def meet(database: Database, before: str, request: httpx2.Request, after: str) -> int:
+    """Send a request that has to wait in the middle of another replica's transaction."""
+    async with session(database.url) as run, httpx2.AsyncClient(timeout=DEADLINE) as client:
+        await run("BEGIN")
+        await run(before)
+        sending = asyncio.create_task(client.send(request))
+        async with asyncio.timeout(DEADLINE), session(database.url) as look:
+            while not await look(WAITING[database.engine]):
+                await asyncio.sleep(0.2)  # MySQL keeps its answer for 0.1 s
+        await run(after)
+        await run("COMMIT")
+        return (await sending).status_code
+
+
+def test_demotions_that_wait_for_each_other_meet_no_deadlock(make_service: MakeService) -> None:
+    """MySQL locks the gaps between rows as well, into which the first one's row moves."""
+    service = make_service("mysql")
     with accounts(service, **CHEAP) as server:
         assert sign_up(server, "tom").status_code == 201
         [(hashed,)] = service.database.query("SELECT hashed_password FROM users")
@@ -590,9 +590,28 @@ def test_demotions_that_wait_for_each_other_meet_no_deadlock(make_service: MakeS
         service.database.query("ANALYZE TABLE users")  # which then is searched by its index
         [(eve,)] = service.database.query("SELECT id FROM users WHERE username = 'eve'")
         ada = token_of(log_in(server))
-        assert asyncio.run(demote_each_other(f"{server.url}/users/{eve}", ada)) == 409
-    left = service.database.query("SELECT username FROM users WHERE is_admin")
-    assert left == [("eve",)]
+        url = f"{server.url}/users/{eve}"
+        demotion = httpx2.Request("PATCH", url, json={"is_admin": False}, headers=ada)
+        lock = "UPDATE users SET is_admin = true WHERE is_admin = true"
+        demote_ada = "UPDATE users SET is_admin = false WHERE username = 'ada'"
+        assert asyncio.run(meet(service.database, lock, demotion, demote_ada)) == 409
+    assert service.database.query("SELECT username FROM users WHERE is_admin") == [("eve",)]
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "mysql"], indirect=True)
+def test_link_that_is_used_as_its_user_is_deactivated_meets_no_deadlock(service: Service) -> None:
+    with accounts(service, **CHEAP) as server:
+        sign_up(server)
+        wait_for(lambda: "token=" in server.output)
+        token = re.findall(r"#token=([\w-]+)", server.output)[-1]
+        url = f"{server.url}/auth/email-verification/confirm"
+        confirmation = httpx2.Request("POST", url, json={"token": token})
+        deactivate = "UPDATE users SET is_active = false"
+        spent = asyncio.run(
+            meet(service.database, deactivate, confirmation, "DELETE FROM link_tokens")
+        )
+        assert spent == 409
+    assert service.database.query("SELECT count(*) FROM users WHERE is_verified") == [(0,)]
 
 
 def test_password_is_asked_for_twice_and_not_shown(make_service: MakeService) -> None:

@@ -5,8 +5,8 @@ import os
 import re
 import secrets
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -65,7 +65,9 @@ class Database(NamedTuple):
         return [str(name) for (name,) in self.query(sql)]
 
 
-async def _on_server(url: str, sql: str) -> list[Row]:
+@asynccontextmanager
+async def session(url: str) -> AsyncIterator[Callable[[str], Awaitable[list[Row]]]]:
+    """Connect to a server, in autocommit, and give what runs one statement and returns its rows."""
     parts = urlsplit(url)
     login: dict[str, Any] = {
         "host": parts.hostname,
@@ -76,18 +78,30 @@ async def _on_server(url: str, sql: str) -> list[Row]:
     if parts.scheme == "postgresql":
         connection = await asyncpg.connect(port=parts.port or 5432, timeout=5, **login)
         try:
-            return [tuple(row) for row in await connection.fetch(sql)]
+            yield lambda sql: _fetch(connection, sql)
         finally:
             await connection.close()
-    connection = await asyncmy.connect(
+        return
+    other = await asyncmy.connect(
         port=parts.port or 3306, connect_timeout=5, autocommit=True, **login
     )
     try:
-        async with connection.cursor() as cursor:
-            await cursor.execute(sql)
-            return list(await cursor.fetchall())
+        yield lambda sql: _fetch(other, sql)
     finally:
-        connection.close()
+        other.close()
+
+
+async def _fetch(connection: Any, sql: str) -> list[Row]:
+    if isinstance(connection, asyncpg.Connection):
+        return [tuple(row) for row in await connection.fetch(sql)]
+    async with connection.cursor() as cursor:
+        await cursor.execute(sql)
+        return list(await cursor.fetchall())
+
+
+async def _on_server(url: str, sql: str) -> list[Row]:
+    async with session(url) as run:
+        return await run(sql)
 
 
 def _fault(engine: str) -> str:

@@ -43,7 +43,9 @@ async def _find_user(name: str) -> User | None:
     field, length = ("email", EMAIL_LENGTH) if "@" in name else ("username", USERNAME_LENGTH)
     if len(name) > length:  # Tortoise raises an error
         return None
-    return await User.filter(**{field: name}).get_or_none()
+    user = await User.filter(**{field: name}).get_or_none()
+    # MySQL takes a name with spaces behind it for the same, but its attempts count apart
+    return user if user and getattr(user, field) == name else None
 
 
 async def log_in(login: str, password: str, device: str) -> str | None:
@@ -200,12 +202,7 @@ async def reset_password(token: str, password: str) -> bool:
         return False
     check_password(password, link.user.username, link.user.email)
     hashed = await hash_password(password)
-    async with in_transaction():
-        if not await LinkToken.filter(id=link.id).delete():
-            return False
-        await User.filter(id=link.user.id).update(hashed_password=hashed, is_verified=True)
-        await Session.filter(user_id=link.user.id).delete()
-    return True
+    return await _spend(link, hashed_password=hashed)
 
 
 async def verify_email(token: str) -> bool:
@@ -217,8 +214,18 @@ async def verify_email(token: str) -> bool:
     link = await _find_link(Purpose.VERIFICATION, token)
     if link is None:
         return False
-    async with in_transaction():
-        if not await LinkToken.filter(id=link.id).delete():
+    return await _spend(link)
+
+
+async def _spend(link: LinkToken, **changes: str) -> bool:
+    """Change a link's user, whose address is thereby confirmed; a new password ends all sessions."""
+    async with in_transaction() as transaction:
+        # the user first, as everywhere: locks taken in another order wait for each other
+        user = User.filter(id=link.user.id, email=link.email)
+        await user.update(is_verified=True, **changes)
+        if not (await user.exists() and await LinkToken.filter(id=link.id).delete()):
+            await transaction.rollback()
             return False
-        await User.filter(id=link.user.id, email=link.email).update(is_verified=True)
+        if changes:
+            await Session.filter(user_id=link.user.id).delete()
     return True
