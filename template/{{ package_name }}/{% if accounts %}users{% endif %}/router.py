@@ -1,6 +1,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, BackgroundTasks, HTTPException, Query
+from pydantic import Secret
 
 from ..api import TEXT, Cursor, Id, Limit, Page, next_cursor
 from ..auth import service as auth
@@ -11,6 +12,7 @@ from ..auth.dependencies import (
     LoginThrottle,
     ResetThrottle,
     SignUpThrottle,
+    Throttle,
 )
 from ..auth.passwords import verify_password
 from ..database.models import User
@@ -43,17 +45,27 @@ async def read_me(user: CurrentUser) -> User:
     return user
 
 
-@router.patch("/me", response_model=UserRead, responses=problems(400, 401, 409, 413, 429))
+async def _confirm(user: User, password: Secret[str], throttle: Throttle) -> None:
+    await throttle(user.username)
+    matches, _ = await verify_password(password.get_secret_value(), user.hashed_password)
+    if not matches:
+        raise HTTPException(403, DENIED)
+
+
+@router.patch("/me", response_model=UserRead, responses=problems(400, 401, 403, 409, 413, 429))
 async def change_me(
     body: ProfileChange,
     user: CurrentUser,
-    throttle: ResetThrottle,
+    throttle: LoginThrottle,
+    mail_throttle: ResetThrottle,
     background: BackgroundTasks,
 ) -> User:
-    """Change the name or the e-mail address, which then has to be confirmed again."""
-    if body.email:  # to which a mail goes
-        await throttle(body.email)
-    if await service.change_profile(user, body.model_dump(exclude_unset=True)):
+    """Change the name or, with the password, the e-mail address, which is then to be confirmed."""
+    if body.email and body.email != user.email:  # whoever has it can reset the password
+        await _confirm(user, body.current_password, throttle)
+        await mail_throttle(body.email)
+    changes = body.model_dump(exclude_unset=True, exclude={"current_password"})
+    if await service.change_profile(user, changes):
         background.add_task(auth.send_link, auth.Purpose.VERIFICATION, user.email)
     return user
 
@@ -72,10 +84,7 @@ async def change_my_password(
 @router.delete("/me", status_code=204, responses=problems(400, 401, 403, 409, 413, 429))
 async def remove_me(body: Confirmation, user: CurrentUser, throttle: LoginThrottle) -> None:
     """Delete the own account, with everything that belongs to it."""
-    await throttle(user.username)
-    matches, _ = await verify_password(body.password.get_secret_value(), user.hashed_password)
-    if not matches:
-        raise HTTPException(403, DENIED)
+    await _confirm(user, body.password, throttle)
     await service.remove_user(user.id)
 
 

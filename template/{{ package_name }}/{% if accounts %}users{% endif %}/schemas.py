@@ -73,6 +73,9 @@ class ProfileChange(Schema):
 
     username: Username = Field(default_factory=str)
     email: Email = Field(default_factory=str)
+    current_password: Password = Field(
+        default_factory=lambda: Secret(""), description="Needed for another e-mail address"
+    )
 
 
 class PasswordChange(Schema):
