@@ -9,6 +9,7 @@ import socket
 import pytest
 
 from ..conftest import MakeService
+from ..support.clusters import own_postgresql
 from ..support.migrating import FIRST, MIGRATE, applied, wait_until, words, write_migration
 from ..support.network import mysql_8
 from ..support.services import Service
@@ -488,6 +489,28 @@ def test_server_that_never_answers(service: Service) -> None:
         process = service.run(*MIGRATE, "upgrade", "--timeout", "1", status=1, DATABASE_URL=url)
 
     assert process.stderr == "The database cannot be used: it does not answer\n"
+
+
+@pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
+def test_certificate_is_the_systems_matter(mode: str, make_service: MakeService) -> None:
+    service = make_service("postgresql")
+    with own_postgresql() as server:
+        certificate = str(server.encrypt())
+
+        def ask(status: int = 0, host: str = "127.0.0.1", **variables: str) -> str:
+            url = f"{server.url}?sslmode={mode}".replace("127.0.0.1", host)
+            variables |= {"DATABASE_URL": url, "HOME": str(service.folder)}
+            process = service.run(*MIGRATE, "status", status=status, **variables)
+            return process.stdout + process.stderr
+
+        refused = ask(1)
+        known = ask(SSL_CERT_FILE=certificate)
+        if mode == "verify-full":
+            other = ask(1, "localhost", SSL_CERT_FILE=certificate)
+            assert re.search("certificate verify failed.*mismatch", other)
+
+    assert re.search("The database cannot be used: .*certificate verify failed", refused)
+    assert known.startswith("pending")
 
 
 def test_password_of_mysql_8_is_sent(make_service: MakeService) -> None:

@@ -54,6 +54,27 @@ class PostgreSQL:
             timeout=DEADLINE,
         )
 
+    def encrypt(self) -> Path:
+        """Take TLS connections from now on.
+
+        Returns:
+            The server's certificate, which is its own authority.
+        """
+        certificate, key = self._folder / "server.crt", self._folder / "server.key"
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test"]
+            + ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
+            check=True,
+            capture_output=True,
+        )
+        if self._user:
+            shutil.chown(key, self._user)
+        key.chmod(0o600)
+        with (self._folder / "postgresql.conf").open("a") as configuration:
+            configuration.write("ssl = on\n")
+        self.restart()
+        return certificate
+
     def restart(self) -> None:
         """Restart it as administrators do: every connection is cut, no transaction waited for."""
         self.run("pg_ctl", "restart", "--wait", "--mode=fast")
