@@ -44,7 +44,7 @@ async def _find_user(name: str) -> User | None:
     if len(name) > length:  # Tortoise raises an error
         return None
     user = await User.filter(**{field: name}).get_or_none()
-    # MySQL takes a name with spaces behind it for the same, but its attempts count apart
+    # Some databases find a name without the spaces behind it, whose attempts count apart
     return user if user and getattr(user, field) == name else None
 
 
