@@ -12,6 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -20,7 +21,7 @@ import httpx2
 import pexpect
 import pytest
 
-from tools.render import ENGINES, REPOSITORY, render
+from tools.render import ENGINES, REPOSITORY, Answers, render
 
 from .conftest import MakeService
 from .support.databases import Database, session
@@ -84,11 +85,15 @@ def at_once(
     return Counter(answer.status_code for answer in asyncio.run(post_all()))
 
 
+@pytest.mark.parametrize("more", [False, True])
 @pytest.mark.parametrize("engine", ENGINES)
 def test_without_accounts_nothing_is_left_of_them(
-    engine: str, template: Path, tmp_path: Path
+    engine: str, *, more: bool, template: Path, tmp_path: Path
 ) -> None:
-    folder = render(template, tmp_path / "service", {"database": engine, "accounts": False})
+    deployment = "kubernetes" if more and engine != "sqlite" else "none"
+    kit: Answers = {"observability": more, "devcontainer": more, "deployment": deployment}
+    answers = {**kit, "database": engine, "accounts": False}
+    folder = render(template, tmp_path / "service", answers)
 
     files = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
     assert not {path for path in files if re.search(r"auth|users|api|people", path)}
@@ -99,6 +104,7 @@ def test_without_accounts_nothing_is_left_of_them(
         text = (folder / path).read_text(encoding="utf-8")
         found = {match[0] for match in re.finditer(words, text)}
         known = {"mail"} if re.search(r"author_email|email|e-mail", text) else set()
+        known |= {"limits"} if path.startswith("deploy/") else set()  # of a pod's memory
         assert found <= known, path
     models = (folder / "src/database/models.py").read_text(encoding="utf-8")
     assert models.count("fields.") == 4
@@ -390,6 +396,16 @@ def test_replicas_share_their_counts_in_redis(service: Service) -> None:
         assert statuses == [401, 401, 401, 429]
 
 
+def test_lost_redis_is_logged(make_service: MakeService) -> None:
+    url = f"redis://:redis-secret@127.0.0.1:{free_port()}/0"
+    with accounts(make_service("sqlite"), REDIS_URL=url, **CHEAP) as server:
+        answer = log_in(server)
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+    assert re.search(r"Attempts cannot be counted: .*connect", server.output)
+    assert "redis-secret" not in server.output
+    assert "Traceback" not in server.output
+
+
 def test_only_trusted_proxies_say_whose_address_it_is(service: Service) -> None:
     for trusted, last in (("", 429), ("192.0.2.0/24", 429), ("127.0.0.1, 192.0.2.0/24", 401)):
         environment = {**CHEAP, "THROTTLE_LOGIN": "1/hour", "TRUSTED_PROXIES": trusted}
@@ -409,6 +425,9 @@ def test_mail_goes_out_by_smtp(service: Service) -> None:
             mail = box.wait()
         assert mail["From"] == "desk@example.com"
         assert mail["To"] == "ada@example.com"
+        age = datetime.now(UTC) - mail["Date"].datetime
+        assert timedelta(0) <= age < timedelta(minutes=2)
+        assert re.fullmatch(r"<[^@<>]+@example\.com>", mail["Message-ID"])
         assert mail["Subject"] == "Confirm your e-mail address"
         assert "https://app.example.com/verify-email#token=" in mail.get_content()
         assert "token=" not in server.output
@@ -422,6 +441,17 @@ def test_lost_mail_server_is_logged_and_not_felt(service: Service) -> None:
     assert "A mail could not be sent" in server.output
     assert "smtp-secret" not in server.output
     assert "#token=" not in server.output
+
+
+def test_mail_server_gets_no_password_without_tls(make_service: MakeService) -> None:
+    with mailbox() as box:
+        url = box.url.replace("//", "//ada:smtp-secret@")
+        with accounts(make_service("sqlite"), SMTP_URL=url, **CHEAP) as server:
+            assert sign_up(server).status_code == 201
+        assert "A mail could not be sent" in server.output
+        assert "STARTTLS" in server.output
+        assert "AUTH" not in box.verbs
+        assert box.mails.empty()
 
 
 def test_refused_mail_is_logged_without_its_link(service: Service) -> None:
@@ -445,6 +475,7 @@ def test_refused_mail_is_logged_without_its_link(service: Service) -> None:
 def test_nothing_secret_is_logged(where: str, service: Service) -> None:
     """Not even at the level DEBUG, and not when something breaks."""
     environment = {"ENVIRONMENT": where, "LOG_LEVEL": "DEBUG", **CHEAP, **UNTHROTTLED}
+    environment |= {"FRONTEND_URL": "https://example.com", "MAIL_FROM": "desk@example.com"}
     with (
         mailbox() as box,
         accounts(service, SMTP_URL=box.url, **environment) as server,
@@ -612,6 +643,26 @@ def test_link_that_is_used_as_its_user_is_deactivated_meets_no_deadlock(service:
         )
         assert spent == 409
     assert service.database.query("SELECT count(*) FROM users WHERE is_verified") == [(0,)]
+
+
+def test_interrupted_password_ends_the_command(make_service: MakeService) -> None:
+    service = make_service("sqlite")
+    service.upgrade()
+    terminal = pexpect.spawn(
+        str(service.commands / "python"),
+        ["-m", "src.users.create_admin", "boss", "boss@example.com"],
+        cwd=str(service.folder),
+        env=cast("os._Environ[str]", service.variables()),
+        encoding="utf-8",
+        timeout=DEADLINE,
+    )
+    terminal.expect_exact("Password: ")
+    terminal.sendintr()
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert terminal.exitstatus == 130
+    assert "Traceback" not in str(terminal.before)
+    assert service.database.query("SELECT count(*) FROM users") == [(0,)]
 
 
 def test_password_is_asked_for_twice_and_not_shown(make_service: MakeService) -> None:

@@ -154,6 +154,53 @@ def test_guide_names_what_is_there(deploy: Path) -> None:
     }
 
 
+KUBECTL = """\
+#!/bin/sh
+echo "$1" >>calls
+case "$1" in
+get) if [ -e asked ]; then echo "$STATE"; fi; touch asked ;;
+logs) echo "what the migration said" ;;
+wait) [ "$STATE" = Complete ] ;;
+esac
+"""
+
+
+@pytest.mark.parametrize("state", ["Complete", "Failed"])
+def test_guide_stops_at_a_failed_migration(state: str, deploy: Path, tmp_path: Path) -> None:
+    """As a pipeline runs it, with a kubectl that knows how the job ended when it is asked again."""
+    command = tmp_path / "bin" / "kubectl"
+    command.parent.mkdir()
+    command.write_text(KUBECTL)
+    command.chmod(0o755)
+    release = (deploy / "README.md").read_text(encoding="utf-8").partition("## Each release")[2]
+    steps = re.findall(r"^\$ (kubectl.*|until.*)", release, re.MULTILINE)
+
+    process = subprocess.run(
+        ["/bin/sh", "-e", "-c", "\n".join(steps)],
+        cwd=tmp_path,
+        env={"PATH": f"{command.parent}:/usr/bin:/bin", "STATE": state},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "what the migration said" in process.stdout
+    assert (process.returncode == 0) == (state == "Complete")
+    calls = (tmp_path / "calls").read_text().split()
+    after = ["apply", "rollout"] if state == "Complete" else []
+    assert calls == ["delete", "apply", "get", "get", "logs", "wait", *after]
+
+
+def test_git_ignores_the_secrets(deploy: Path) -> None:
+    subprocess.run(["git", "init", "--quiet"], cwd=deploy.parent, check=True)
+    for place in (deploy.parent, deploy):
+        (place / "secrets.env").write_text("SMTP_URL=smtp://user:password@mail.example.com\n")
+    command = ["git", "status", "--porcelain", "--untracked-files=all"]
+    process = subprocess.run(command, cwd=deploy.parent, check=True, capture_output=True, text=True)
+    assert "deploy/README.md" in process.stdout
+    assert "secrets.env" not in process.stdout
+
+
 @pytest.mark.parametrize("slug", ["U", "x" * 100, "1st.Order_desk", "a" * 39 + "-b"])
 def test_names_are_what_kubernetes_allows(slug: str, template: Path, tmp_path: Path) -> None:
     answers: Answers = {**KUBERNETES, "database": "postgresql", "project_slug": slug}

@@ -20,14 +20,18 @@ class _Handler(socketserver.StreamRequestHandler):
         self.say("220 ready")
         for line in self.rfile:
             verb = line[:4].upper()
+            assert isinstance(self.server, Mailbox)
+            self.server.verbs.append(verb.decode())
             if verb == b"DATA":
                 self.say("354 go on")
                 lines = []
                 while (part := self.rfile.readline()) not in {b".\r\n", b""}:
                     lines.append(part.removeprefix(b"."))
-                assert isinstance(self.server, Mailbox)
                 self.server.mails.put(b"".join(lines))
                 self.say(self.server.verdict)
+            elif verb == b"EHLO":
+                self.say("250-welcome")
+                self.say("250 AUTH PLAIN")
             elif verb == b"QUIT":
                 self.say("221 bye")
                 return
@@ -46,6 +50,7 @@ class Mailbox(socketserver.ThreadingTCPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.mails: queue.Queue[bytes] = queue.Queue()
+        self.verbs: list[str] = []
         self.verdict = "250 kept"
         self.url = f"smtp://127.0.0.1:{self.server_address[1]}"
 

@@ -1,5 +1,6 @@
 """What a route asks for in its signature: who calls, and how often they may."""
 
+import logging
 import math
 import time
 from collections.abc import Awaitable, Callable
@@ -22,6 +23,8 @@ from . import service
 
 ADDRESS_FACTOR = 10  # one address may stand for many people
 REDIS_TIMEOUT = 2  # seconds
+
+logger = logging.getLogger(__name__)
 
 _token = OAuth2PasswordBearer("auth/token", auto_error=False)
 
@@ -92,7 +95,8 @@ async def _count(
     try:
         allowed = await limiter.hit(limit, action, key)
         window = None if allowed else await limiter.get_window_stats(limit, action, key)
-    except StorageError:
+    except StorageError as error:
+        logger.warning("Attempts cannot be counted: %s", error)
         raise BusyError("Attempts cannot be counted right now.") from None
     if window:
         seconds = max(1, math.ceil(window.reset_time - time.time()))

@@ -1,6 +1,8 @@
 """Mails: their texts are in `mails/`, the first line being the subject."""
 
+from datetime import UTC, datetime
 from email.message import EmailMessage
+from email.utils import make_msgid
 from pathlib import Path
 from string import Template
 from urllib.parse import unquote, urlsplit
@@ -40,6 +42,8 @@ async def send(to: str, template: str, *, username: str, token: str) -> None:
     if settings.smtp_url:
         message = EmailMessage()
         message["From"], message["To"], message["Subject"] = settings.mail_from, to, subject
+        message["Date"] = datetime.now(UTC)
+        message["Message-ID"] = make_msgid(domain=settings.mail_from.rpartition("@")[2])
         message.set_content(body)
         server = urlsplit(settings.smtp_url)
         await aiosmtplib.send(
@@ -49,6 +53,7 @@ async def send(to: str, template: str, *, username: str, token: str) -> None:
             username=unquote(server.username) if server.username else None,
             password=unquote(server.password) if server.password else None,
             use_tls=server.scheme == "smtps",
+            start_tls=True if server.username and server.scheme == "smtp" else None,
             timeout=SMTP_TIMEOUT,
         )
     elif settings.environment == "development":

@@ -5,6 +5,7 @@ The password is asked for, or read from standard input where that is no terminal
 
 import argparse
 import asyncio
+import signal
 import sys
 from getpass import getpass
 
@@ -24,6 +25,7 @@ from .schemas import SignUp
 def _read_password() -> str:
     if not sys.stdin.isatty():
         return sys.stdin.readline().removesuffix("\n")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # asyncio's waits for the prompt
     password = getpass("Password: ")
     if getpass("Again: ") != password:
         sys.exit("These are two different passwords.")
@@ -49,7 +51,7 @@ async def make_administrator(username: str, email: str) -> str:
     names = SignUp.model_validate({"username": username, "email": email, "password": placeholder})
     user = await User.get_or_none(username=names.username)
     if user is None:
-        password = await asyncio.to_thread(_read_password)
+        password = _read_password()
         new = SignUp.model_validate({"username": username, "email": email, "password": password})
         user = await service.sign_up(new.username, new.email, new.password.get_secret_value())
     elif user.email != names.email:
@@ -80,6 +82,8 @@ def main() -> None:
         sys.exit("\n".join(faults))
     except (ConflictError, UnacceptableError) as error:
         sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
     except Exception as error:
         if isinstance(error, OperationalError) and is_missing_table(error):
             sys.exit(f"The database has no tables yet. Type: {COMMAND} upgrade")
