@@ -255,6 +255,7 @@ def models(changing: Changing) -> dict[str, str]:
             after(NICK, "token = fields.CharField(max_length=9, default=lambda: 'x')"),
             "player.token",
         ),
+        ((CITY, "city = fields.CharField(max_length=40)"), "team.city"),
         ((NICK, "nick = fields.IntField()"), "player.nick"),
         ((TEAM_ID, TEAM_ID.replace("IntField", "UUIDField")), "team.id"),
     ],
@@ -273,6 +274,23 @@ def test_what_nobody_can_guess_is_left_to_write(
         assert column in process.stderr
         assert "Traceback" not in process.stderr
     assert "shirt" not in str(changing.files()[:-1])
+
+
+def test_rows_without_a_value_get_the_one_that_was_written(changing: Changing) -> None:
+    changing.service.run(*MIGRATE, "upgrade")
+    for row in ROWS:
+        changing.service.database.query(row)
+    changing.change((CITY, CITY.replace("null=True, ", "")))
+    changing.new(status=1)
+    file = changing.files()[-1]
+    text = re.sub(r"    raise NotImplementedError.*\n", "", file.read_text(encoding="utf-8"))
+    file.write_text(text.replace("<team.city>", "'Paris'"), encoding="utf-8")
+
+    changing.service.run(*MIGRATE, "verify")
+    changing.service.run(*MIGRATE, "upgrade")
+
+    cities = changing.service.database.query("SELECT city FROM team ORDER BY id")
+    assert cities == [("Rome",), ("Paris",)]
 
 
 LOCKER_TABLE = (

@@ -43,6 +43,8 @@ NUMBER = re.compile(r"(SMALL|BIG)?INT|DECIMAL|DOUBLE|REAL|NUMERIC", re.IGNORECAS
 INTEGER = re.compile(r"(SMALL|BIG)?INT", re.IGNORECASE)
 TEXT = re.compile(r"(VAR)?CHAR|(LONG)?TEXT", re.IGNORECASE)
 
+NO_VALUE = "may not be null, but existing rows have no value"
+
 
 @dataclass(frozen=True)
 class Column:
@@ -387,29 +389,29 @@ def _missing(old: Tables, new: Tables) -> dict[tuple[str, str], str]:
     for name in sorted(old.keys() & new.keys()):
         for column in new[name].columns.values():
             before = old[name].columns.get(column.name)
-            if before is None:
-                if column.primary:
-                    missing[name, column.name] = "is a new primary key"
-                elif not (column.null or column.default or column.fill):
-                    missing[name, column.name] = "may not be null, but existing rows have no value"
-            elif (before.auto, before.primary) != (column.auto, column.primary):
+            if before is None and column.primary:
+                missing[name, column.name] = "is a new primary key"
+            elif before and (before.auto, before.primary) != (column.auto, column.primary):
                 missing[name, column.name] = "changes how primary keys are made"
-            elif not _convertible(before.type, column.type):
+            elif before and not _convertible(before.type, column.type):
                 missing[name, column.name] = f"turns from {before.type} into {column.type}"
+            elif not (column.null or column.default or column.fill or (before and not before.null)):
+                missing[name, column.name] = NO_VALUE
     return missing
 
 
-def statements(old: Tables, new: Tables, values: Iterable[tuple[str, str]] = ()) -> list[str]:
+def statements(old: Tables, new: Tables, missing: dict[tuple[str, str], str]) -> list[str]:
     """Write the SQL that takes the old tables to the new ones.
 
     Args:
         old: the tables as they are.
         new: the tables as they shall be.
-        values: tables and columns whose values for existing rows are to be written by hand.
+        missing: tables and columns whose values for existing rows are to be written by hand.
     """
     new = dict(new)
-    for name, column in values:
-        by_hand = replace(new[name].columns[column], fill=f"<{name}.{column}>", converted=True)
+    for (name, column), words in missing.items():
+        fill, converted = f"<{name}.{column}>", words != NO_VALUE
+        by_hand = replace(new[name].columns[column], fill=fill, converted=converted)
         new[name] = replace(new[name], columns={**new[name].columns, column: by_hand})
     changed = [(old[name], new[name]) for name in old if name in new and old[name] != new[name]]
     sql = []
@@ -515,7 +517,7 @@ async def write(name: str, answers: list[str], ask: Callable[[str], bool] | None
         old = rename.apply(old)
     missing = _missing(old, new)
     there = [rename.sql() for rename in renames] + statements(old, new, missing)
-    back = statements(new, old) + [rename.back().sql() for rename in reversed(renames)]
+    back = statements(new, old, {}) + [rename.back().sql() for rename in reversed(renames)]
     there, back = schema.frame(there), schema.frame(back)
     wanted = [f"{'.'.join(place)} {words}" for place, words in missing.items()]
     text = Migrate.build_migration_file_text(_joined(there), state, _joined(back))
