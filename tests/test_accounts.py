@@ -27,7 +27,7 @@ from .conftest import MakeService
 from .support.databases import Database, session
 from .support.network import wait_for
 from .support.services import DEADLINE, Server, Service, free_port
-from .support.smtp import mailbox
+from .support.smtp import mailbox, make_certificate
 
 PASSWORD = "correct horse"
 CHEAP = {"PASSWORD_MEMORY": "32", "PASSWORD_ITERATIONS": "1", "PASSWORD_LANES": "1"}
@@ -384,26 +384,53 @@ def require_redis() -> None:
         )
 
 
+SHARED = {"REDIS_URL": REDIS, "TRUSTED_PROXIES": "127.0.0.1"}
+
+
+def somebody_new() -> tuple[str, dict[str, str]]:
+    """Make up a name and an address, of which Redis holds no attempts from an earlier run."""
+    address = f"2001:db8:{secrets.token_hex(2)}:{secrets.token_hex(2)}::1"
+    return f"ada{secrets.token_hex(4)}", {"X-Forwarded-For": address}
+
+
 def test_replicas_share_their_counts_in_redis(service: Service) -> None:
     require_redis()
-    name = f"ada{secrets.token_hex(4)}"
-    environment = {**CHEAP, "REDIS_URL": REDIS, "THROTTLE_LOGIN": "3/hour"}
+    name, headers = somebody_new()
+    environment = {**CHEAP, **SHARED, "THROTTLE_LOGIN": "3/hour"}
     with accounts(service, **environment) as one, service.serve(**environment) as two:
-        headers = {"X-Forwarded-For": "192.0.2.1"}
         statuses = [
             log_in(server, name, "wrong", headers).status_code for server in (one, two, one, two)
         ]
         assert statuses == [401, 401, 401, 429]
 
 
-def test_lost_redis_is_logged(make_service: MakeService) -> None:
-    url = f"redis://:redis-secret@127.0.0.1:{free_port()}/0"
-    with accounts(make_service("sqlite"), REDIS_URL=url, **CHEAP) as server:
-        answer = log_in(server)
-        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
-    assert re.search(r"Attempts cannot be counted: .*connect", server.output)
-    assert "redis-secret" not in server.output
-    assert "Traceback" not in server.output
+def test_services_do_not_share_their_counts_in_redis(make_service: MakeService) -> None:
+    require_redis()
+    name, headers = somebody_new()
+    environment = {**CHEAP, **SHARED, "THROTTLE_LOGIN": "1/hour"}
+    for slug in ("one", "two"):
+        service = make_service("sqlite", slug, {"project_slug": slug})
+        with accounts(service, **environment) as server:
+            statuses = [log_in(server, name, "wrong", headers).status_code for _ in range(2)]
+        assert statuses == [401, 429]
+
+
+def test_redis_that_fails_is_named_in_the_log(make_service: MakeService) -> None:
+    require_redis()
+    service = make_service("sqlite")
+    plain = REDIS.partition("//")[2]
+    for url, cause in (
+        (f"redis://:redis-secret@127.0.0.1:{free_port()}/0", "connecting to 127.0.0.1"),
+        (f"redis://nobody:redis-secret@{plain}", "invalid username-password"),
+        (f"rediss://:redis-secret@{plain}", "connect"),
+    ):
+        with accounts(service, REDIS_URL=url, **CHEAP) as server:
+            assert log_in(server).status_code == 503
+        [line] = [line for line in server.output.splitlines() if "cannot be counted" in line]
+        assert "warning" in line
+        assert cause in line
+        assert "Traceback" not in server.output
+        assert "redis-secret" not in server.output
 
 
 def test_only_trusted_proxies_say_whose_address_it_is(service: Service) -> None:
@@ -439,19 +466,35 @@ def test_lost_mail_server_is_logged_and_not_felt(service: Service) -> None:
         assert sign_up(server).status_code == 201
         assert log_in(server).status_code == 200
     assert "A mail could not be sent" in server.output
+    assert "Traceback" not in server.output
     assert "smtp-secret" not in server.output
     assert "#token=" not in server.output
 
 
-def test_mail_server_gets_no_password_without_tls(make_service: MakeService) -> None:
-    with mailbox() as box:
-        url = box.url.replace("//", "//ada:smtp-secret@")
-        with accounts(make_service("sqlite"), SMTP_URL=url, **CHEAP) as server:
-            assert sign_up(server).status_code == 201
-        assert "A mail could not be sent" in server.output
-        assert "STARTTLS" in server.output
-        assert "AUTH" not in box.verbs
+def test_mail_server_gets_the_password_by_tls_only(
+    make_service: MakeService, tmp_path: Path
+) -> None:
+    service = make_service("sqlite")
+    certificate = make_certificate(tmp_path)
+    environment = {"SSL_CERT_FILE": str(certificate), **CHEAP}
+
+    with mailbox(certificate) as box:
+        url = box.url.replace("//", "//user:smtp-secret@")
+        with accounts(service, SMTP_URL=url, **environment) as server:
+            sign_up(server)
+            assert box.wait()["To"] == "ada@example.com"
+        assert box.logins == ["\0user\0smtp-secret"]
+
+    with mailbox() as box:  # as if someone on the way had taken STARTTLS out of its answer
+        url = box.url.replace("//", "//user:smtp-secret@")
+        with accounts(service, SMTP_URL=url, **environment) as server:
+            assert sign_up(server, "eve").status_code == 201
+        assert not box.logins
         assert box.mails.empty()
+    [line] = [line for line in server.output.splitlines() if "could not be sent" in line]
+    assert "STARTTLS" in line
+    assert "Traceback" not in server.output
+    assert "smtp-secret" not in server.output
 
 
 def test_refused_mail_is_logged_without_its_link(service: Service) -> None:
@@ -645,24 +688,33 @@ def test_link_that_is_used_as_its_user_is_deactivated_meets_no_deadlock(service:
     assert service.database.query("SELECT count(*) FROM users WHERE is_verified") == [(0,)]
 
 
-def test_interrupted_password_ends_the_command(make_service: MakeService) -> None:
-    service = make_service("sqlite")
-    service.upgrade()
-    terminal = pexpect.spawn(
+def in_terminal(service: Service, command: list[str]) -> "pexpect.spawn[str]":
+    return pexpect.spawn(
         str(service.commands / "python"),
-        ["-m", "src.users.create_admin", "boss", "boss@example.com"],
+        command,
         cwd=str(service.folder),
         env=cast("os._Environ[str]", service.variables()),
         encoding="utf-8",
         timeout=DEADLINE,
     )
+
+
+@pytest.mark.parametrize("prompt", ["Password: ", "Again: "])
+@pytest.mark.parametrize("key", ["c", "d"])
+def test_prompt_ends_with_control(key: str, prompt: str, service: Service) -> None:
+    service.upgrade()
+    terminal = in_terminal(service, ["-m", "src.users.create_admin", "boss", "boss@example.com"])
     terminal.expect_exact("Password: ")
-    terminal.sendintr()
+    if prompt != "Password: ":
+        terminal.sendline(PASSWORD)
+        terminal.expect_exact(prompt)
+    terminal.sendcontrol(key)
     terminal.expect(pexpect.EOF)
     terminal.close()
-    assert terminal.exitstatus == 130
-    assert "Traceback" not in str(terminal.before)
-    assert service.database.query("SELECT count(*) FROM users") == [(0,)]
+
+    assert (terminal.exitstatus, terminal.signalstatus) == (1, None)
+    assert str(terminal.before).strip() == "Interrupted."
+    assert service.database.query("SELECT * FROM users") == []
 
 
 def test_password_is_asked_for_twice_and_not_shown(make_service: MakeService) -> None:
@@ -670,14 +722,7 @@ def test_password_is_asked_for_twice_and_not_shown(make_service: MakeService) ->
     service.upgrade()
     command = ["-m", "src.users.create_admin", "boss", "boss@example.com"]
     for again, message in (("another one", "two different passwords"), (PASSWORD, "now.")):
-        terminal = pexpect.spawn(
-            str(service.commands / "python"),
-            command,
-            cwd=str(service.folder),
-            env=cast("os._Environ[str]", service.variables()),
-            encoding="utf-8",
-            timeout=DEADLINE,
-        )
+        terminal = in_terminal(service, command)
         output = ""
         for prompt, password in (("Password: ", PASSWORD), ("Again: ", again)):
             terminal.expect_exact(prompt)

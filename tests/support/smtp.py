@@ -4,11 +4,15 @@ import email
 import queue
 import re
 import socketserver
+import ssl
+import subprocess
 import threading
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email import policy
 from email.message import EmailMessage
+from pathlib import Path
 
 DEADLINE = 60.0  # seconds
 
@@ -18,10 +22,12 @@ class _Handler(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         self.say("220 ready")
+        self.obey()
+
+    def obey(self) -> None:
+        assert isinstance(self.server, Mailbox)
         for line in self.rfile:
             verb = line[:4].upper()
-            assert isinstance(self.server, Mailbox)
-            self.server.verbs.append(verb.decode())
             if verb == b"DATA":
                 self.say("354 go on")
                 lines = []
@@ -30,8 +36,17 @@ class _Handler(socketserver.StreamRequestHandler):
                 self.server.mails.put(b"".join(lines))
                 self.say(self.server.verdict)
             elif verb == b"EHLO":
-                self.say("250-welcome")
+                self.say(f"250-here\r\n{'250-STARTTLS' if self.server.tls else '250-8BITMIME'}")
                 self.say("250 AUTH PLAIN")
+            elif verb == b"STAR" and self.server.tls:
+                self.say("220 go on")
+                with self.server.tls.wrap_socket(self.request, server_side=True) as self.request:
+                    self.setup()
+                    self.obey()
+                return
+            elif verb == b"AUTH":
+                self.server.logins.append(b64decode(line.split()[2]).decode())
+                self.say("235 welcome")
             elif verb == b"QUIT":
                 self.say("221 bye")
                 return
@@ -43,14 +58,20 @@ class _Handler(socketserver.StreamRequestHandler):
 
 
 class Mailbox(socketserver.ThreadingTCPServer):
-    """The server; `url` is its address, and `verdict` what it answers to a mail."""
+    """The server; `url` is its address, and `verdict` what it answers to a mail.
+
+    With a certificate, it offers STARTTLS.
+    """
 
     daemon_threads = True
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: Path | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.mails: queue.Queue[bytes] = queue.Queue()
-        self.verbs: list[str] = []
+        self.logins: list[str] = []
+        self.tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) if certificate else None
+        if self.tls and certificate:
+            self.tls.load_cert_chain(certificate)
         self.verdict = "250 kept"
         self.url = f"smtp://127.0.0.1:{self.server_address[1]}"
 
@@ -64,9 +85,25 @@ class Mailbox(socketserver.ThreadingTCPServer):
         return str(found[0])
 
 
+def make_certificate(folder: Path) -> Path:
+    """Make a certificate for 127.0.0.1, with its key in the same file."""
+    files = [folder / name for name in ("certificate.pem", "key.pem")]
+    certificate, key = files
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-noenc", "-subj", "/CN=mail"),
+            *("-addext", "subjectAltName=IP:127.0.0.1", "-out", certificate, "-keyout", key),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    certificate.write_text("".join(file.read_text() for file in files))
+    return certificate
+
+
 @contextmanager
-def mailbox() -> Iterator[Mailbox]:
-    with Mailbox() as server:
+def mailbox(certificate: Path | None = None) -> Iterator[Mailbox]:
+    with Mailbox(certificate) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:

@@ -6,6 +6,7 @@ from enum import StrEnum
 from hashlib import sha256
 
 import structlog
+from aiosmtplib import SMTPException
 from tortoise.queryset import QuerySet
 from tortoise.transactions import in_transaction
 
@@ -171,6 +172,8 @@ async def send_link(purpose: Purpose, email: str) -> None:
         )
         await mail.send(email, purpose, username=user.username, token=token)
         await LinkToken.filter(user_id=user.id, purpose=purpose, id__lt=link.id).delete()
+    except (OSError, SMTPException) as error:  # the server's fault, and so without a traceback
+        logger.warning("A mail could not be sent", purpose=purpose, cause=str(error))
     except Exception:
         logger.exception("A mail could not be sent", purpose=purpose)
 

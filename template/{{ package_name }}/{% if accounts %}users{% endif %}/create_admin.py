@@ -82,8 +82,8 @@ def main() -> None:
         sys.exit("\n".join(faults))
     except (ConflictError, UnacceptableError) as error:
         sys.exit(str(error))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except (EOFError, KeyboardInterrupt):
+        sys.exit("\nInterrupted.")
     except Exception as error:
         if isinstance(error, OperationalError) and is_missing_table(error):
             sys.exit(f"The database has no tables yet. Type: {COMMAND} upgrade")
