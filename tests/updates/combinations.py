@@ -59,13 +59,15 @@ def condition(text: str) -> Template:
     return Environment(autoescape=True).from_string(text)
 
 
+@cache
 def matrix(release: Release) -> list[Answers]:
     """Choose combinations of a release's answers where each two that can be given together meet."""
     questions, choices = asked(release), options(release)
-    chance = random.Random(release.version)  # the same in each process
+    chance = random.Random(0)  # the same for each release that asks the same
     rows: list[Answers] = []
     met: set[frozenset[tuple[str, str | bool]]] = set()
-    for (one, ones), (other, others) in combinations(choices.items(), 2):
+    widest = sorted(choices.items(), key=lambda choice: -len(choice[1]))
+    for (one, ones), (other, others) in combinations(widest, 2):
         for pair in ({one: a, other: b} for a in ones for b in others):
             if frozenset(pair.items()) in met:
                 continue

@@ -7,6 +7,7 @@ from types import CodeType
 from typing import Any
 
 import pytest
+from copier._main import Worker
 from copier._template import load_template_config
 from copier._vcs import clone
 from jinja2 import Environment
@@ -78,6 +79,18 @@ def _read_questions_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("copier._template.load_template_config", remember)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _trust_modes() -> Iterator[None]:
+    """Ask git for none of the files whether it ignores modes, where Copier asks for each.
+
+    Only where it does, as on Windows, has Copier something to do then.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if os.name == "posix":
+            patch.setattr(Worker, "_sync_git_index_executable_bit", lambda *_: None)
         yield
 
 
