@@ -112,6 +112,45 @@ def test_nobody_waits_without_end_for_a_connection(faulty: Service) -> None:
         assert {answer.status_code for answer in at_once(server, "/read", 20)} == {200}
 
 
+QUEUE = """
+import asyncio
+from tortoise import Tortoise
+from tortoise.connection import get_connection
+from src.database.config import TORTOISE_ORM
+
+async def main():
+    await Tortoise.init(TORTOISE_ORM)
+    client = get_connection("default")
+    await client.execute_query("SELECT 1")
+
+    async def ask(worker):
+        for _ in range(20):
+            print("asks", worker)
+            async with client.acquire_connection():
+                print("has", worker)
+                await asyncio.sleep(0)
+            for _ in range(worker):
+                await asyncio.sleep(0)
+
+    await asyncio.gather(*map(ask, range(5)))
+    await Tortoise.close_connections()
+
+asyncio.run(main())
+"""
+
+
+def test_connections_are_had_in_turn(service: Service) -> None:
+    """Who asks later waits longer: else a busy service keeps some requests waiting to the end."""
+    service.upgrade()
+    if service.database.engine != "sqlite":
+        service.environment["DATABASE_POOL_MAX"] = "1"
+    lines = service.run("python", "-c", QUEUE).stdout.splitlines()
+    asked = [line.partition(" ")[2] for line in lines if line.startswith("asks")]
+    had = [line.partition(" ")[2] for line in lines if line.startswith("has")]
+    assert len(asked) == 100
+    assert had == asked
+
+
 @pytest.mark.parametrize("engine", ["postgresql", "mysql"], indirect=True)
 def test_database_that_drops_its_connections_is_used_again(faulty: Service) -> None:
     name = faulty.database.url.rpartition("/")[2]
