@@ -1,6 +1,7 @@
 """One shape for every error that a client sees: problem details, RFC 9457."""
 
 import logging
+import re
 from collections.abc import Mapping
 from http.client import responses
 from typing import Any
@@ -54,9 +55,12 @@ def problem(
     return Response(body.model_dump_json(exclude_none=True), status, headers, MEDIA_TYPE)
 
 
+PROBLEM = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+
+
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Declare the errors that a route answers with, for its `responses`."""
-    return {status: {"model": Problem} for status in statuses}
+    return {status: {"description": responses[status], "content": PROBLEM} for status in statuses}
 
 
 class DocumentedAPI(FastAPI):
@@ -69,18 +73,14 @@ class DocumentedAPI(FastAPI):
         for path in document["paths"].values():
             for operation in path.values():
                 for response in operation["responses"].values():
-                    _describe(response)
-        schemas = document.get("components", {}).get("schemas", {})
+                    if re.search("/(HTTPValidationError|Problem)'", str(response.get("content"))):
+                        response["content"] = PROBLEM
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
         for replaced in ("HTTPValidationError", "ValidationError"):
             schemas.pop(replaced, None)
+        schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= {**schema.pop("$defs"), "Problem": schema}
         return document
-
-
-def _describe(response: dict[str, Any]) -> None:
-    schema = response.get("content", {}).get("application/json", {}).get("schema", {})
-    if schema.get("$ref", "").endswith(("/Problem", "/HTTPValidationError")):
-        reference = {"$ref": "#/components/schemas/Problem"}
-        response["content"] = {MEDIA_TYPE: {"schema": reference}}
 
 
 def _allowed_methods(request: Request) -> str:
