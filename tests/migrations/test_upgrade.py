@@ -1,5 +1,6 @@
 """One process upgrades, takes back, marks and lists migrations."""
 
+import asyncio
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import pytest
 
 from ..conftest import MakeService
 from ..support.clusters import own_postgresql
+from ..support.databases import session
 from ..support.migrating import FIRST, MIGRATE, applied, wait_until, words, write_migration
 from ..support.network import mysql_8
 from ..support.services import Service
@@ -353,6 +355,33 @@ def test_mysql_first_statement_fails(make_service: MakeService) -> None:
 
     assert "the first statement failed, and nothing of the migration is kept" in output
     assert service.database.tables() == TABLES
+
+
+def test_mysql_statement_that_waits_in_vain_for_a_lock_has_failed(
+    make_service: MakeService,
+) -> None:
+    service = make_service("mysql")
+    upgrade(service)
+    service.database.query(
+        "INSERT INTO users (username, email, hashed_password) VALUES ('a', 'a', '')"
+    )
+    write_migration(
+        service,
+        "1_2026_waits",
+        "SET SESSION innodb_lock_wait_timeout = 1",
+        "UPDATE users SET email = 'b'",
+        "CREATE TABLE rest (id INT)",
+    )
+
+    async def upgrade_beside_a_transaction() -> str:
+        async with session(service.database.url) as query:
+            await query("BEGIN")
+            await query("SELECT id FROM users FOR UPDATE")
+            return await asyncio.to_thread(upgrade, service, status=1)
+
+    output = words(asyncio.run(upgrade_beside_a_transaction()))
+
+    assert "failed UPDATE users SET email = 'b'; not run CREATE TABLE rest (id INT)" in output
 
 
 def kill_within(service: Service, slow: str) -> None:
