@@ -112,6 +112,39 @@ def test_nobody_waits_without_end_for_a_connection(faulty: Service) -> None:
         assert {answer.status_code for answer in at_once(server, "/read", 20)} == {200}
 
 
+DEADLOCK = """
+    from asyncio import Barrier, gather
+
+    from tortoise.transactions import in_transaction
+
+    from .database.models import User
+
+    @app.get("/deadlock")
+    async def deadlock() -> None:
+        for name in ("ada", "bob"):
+            await User.create(username=name, email=name, hashed_password=name)
+        both = Barrier(2)
+
+        async def touch(first: str, second: str) -> None:
+            async with in_transaction():
+                await User.filter(username=first).update(is_active=False)
+                await both.wait()
+                await User.filter(username=second).update(is_active=False)
+
+        await gather(touch("ada", "bob"), touch("bob", "ada"))
+
+    return app
+"""
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "mysql"], indirect=True)
+def test_transaction_that_ends_a_deadlock_is_503(service: Service) -> None:
+    service.edit("src/main.py", "\n    return app\n", DEADLOCK)
+    service.upgrade()
+    with service.serve() as server:
+        assert is_busy(server.get("/deadlock"))
+
+
 QUEUE = """
 import asyncio
 from tortoise import Tortoise
@@ -312,6 +345,7 @@ def test_oversized_requests_are_refused_by_workers_too(make_service: MakeService
     with service.serve(WEB_CONCURRENCY="2") as server, connect(server) as client:
         client.sendall(b"GET /livez HTTP/1.1\r\nX: %s\r\n\r\n" % (b"x" * 66_000))
         assert rest(client).startswith(b"HTTP/1.1 400")
+    assert server.process.returncode == 0
 
 
 def test_requests_without_end_are_cut_off(served: Server) -> None:

@@ -94,6 +94,7 @@ def test_each_request_is_one_line(logging_service: Service) -> None:
     assert {"some.library", "src.access", "src.errors"} == {line["logger"] for line in found}
     assert not [line for line in lines(server) if line["logger"] == "uvicorn.access"]
     assert "secret" not in server.output
+    assert " object at 0x" not in server.output
 
 
 def test_failure_is_logged_once_and_answered_with_its_id(logging_service: Service) -> None:

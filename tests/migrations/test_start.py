@@ -44,6 +44,15 @@ def test_newer_migrations_stop_it(service: Service, command: tuple[str, ...]) ->
     assert f"The database has a newer release's migrations: {name}." in refuse(service, *command)
 
 
+def test_pending_migrations_stop_all_workers(make_service: MakeService) -> None:
+    """uvicorn by itself exits with 0 then, and whoever watches it takes that for a stop."""
+    variables = {"PORT": str(free_port()), "ENVIRONMENT": "production", "WEB_CONCURRENCY": "2"}
+    process = make_service("sqlite").run("python", "-m", "src", status=3, **variables)
+
+    lines = [json.loads(line) for line in (process.stdout + process.stderr).splitlines()]
+    assert any(f"Migrations are pending: {FIRST}." in line["event"] for line in lines)
+
+
 @pytest.mark.parametrize("engine", ["postgresql", "mysql"], indirect=True)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_unreachable_database_stops_it(service: Service, command: tuple[str, ...]) -> None:
