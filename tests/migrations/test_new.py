@@ -293,9 +293,15 @@ def test_rows_without_a_value_get_the_one_that_was_written(changing: Changing) -
     assert cities == [("Rome",), ("Paris",)]
 
 
-LOCKER_TABLE = (
+META = "class Locker(Model):\n    class Meta:\n        "
+SCHEMA = ("class Locker(Model):\n", f"{META}schema = 'other'\n\n")
+CONSTRAINTS = (
     "class Locker(Model):\n",
-    "class Locker(Model):\n    class Meta:\n        schema = 'other'\n\n",
+    f"{META}constraints = (UniqueConstraint(('number',)),)\n\n",
+)
+IMPORT = (
+    "from tortoise.models",
+    "from tortoise.migrations.constraints import UniqueConstraint\nfrom tortoise.models",
 )
 BY_NAME = after(NUMBER, 'team = fields.ForeignKeyField("models.Team", null=True, to_field="name")')
 CYCLE = (
@@ -307,7 +313,8 @@ CYCLE = (
 @pytest.mark.parametrize(
     ("edits", "words"),
     [
-        ([LOCKER_TABLE], r"Locker: migrations know no Meta\.schema"),
+        ([SCHEMA], r"Locker: migrations know no Meta\.schema"),
+        ([IMPORT, CONSTRAINTS], r"Locker: migrations know no Meta\.constraints"),
         (
             [BY_NAME],
             r"statement|incorrectly formed|locker: foreign key \(team_id\) is references team \(id\)",
@@ -324,7 +331,7 @@ def test_what_it_cannot_write_is_not_proven(
 
     assert re.search(words, process.stderr), process.stderr
     assert "Proven" not in process.stdout
-    if edits == [LOCKER_TABLE]:
+    if "Meta" in words:
         for command, output in (("check", "stdout"), ("verify", "stderr")):
             faults = getattr(changing.service.run(*MIGRATE, command, status=1), output)
             assert re.fullmatch(words + ".*\n", faults)

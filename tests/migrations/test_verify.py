@@ -3,9 +3,12 @@
 import re
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from ..support.migrating import write_migration
+from ..support.services import Service
 from .support import MIGRATE, Changing
 from .test_new import CHANGES, CITY, MOTTO, NICK, Change, after
 
@@ -142,20 +145,81 @@ def test_finds_what_hand_written_sql_leaves_out(changing: Changing) -> None:
         assert any(re.match(r"team: column city is varchar\(30\)", fault) for fault in faults)
 
 
-def test_trigger_is_not_lost_silently(make_changing: Callable[..., Changing]) -> None:
+# What models cannot say, and in `verify`'s words: its SQL, and the SQL that takes it back
+BY_HAND = {
+    "sqlite": (
+        "CREATE UNIQUE INDEX once ON users (lower(username))",
+        "DROP INDEX once",
+        "users: unique (an expression) is made by the migrations only",
+    ),
+    "postgresql": (
+        "ALTER TABLE users ADD CONSTRAINT named CHECK (length(username) > 1)",
+        "ALTER TABLE users DROP CONSTRAINT named",
+        "users: CHECK ((length((username)::text) > 1)) is made by the migrations only",
+    ),
+    "mysql": (
+        "CREATE INDEX short ON users (email(3))",
+        "DROP INDEX short ON users",
+        "users: index (email(3)) BTREE is made by the migrations only",
+    ),
+}
+
+
+def test_what_models_cannot_say_is_accepted_as_long_as_it_is_there(service: Service) -> None:
+    there, back, line = BY_HAND[service.database.engine]
+    readme = (service.folder / "README.md").read_text(encoding="utf-8")
+    service.run(*re.findall("`uv run (aerich migrate --empty [^`]*)`", readme)[0].split())
+    (file,) = (service.folder / "migrations" / "models").glob("1_*_backfill.py")
+    head, _, between, _, tail = file.read_text(encoding="utf-8").split('"""')
+    file.write_text(f'{head}"""{there}"""{between}"""{back}"""{tail}', encoding="utf-8")
+    found = service.run(*MIGRATE, "verify", status=1).stderr.splitlines()
+    accepted = Path(found[-1].partition(" its line in ")[2])
+
+    accepted.write_text(f"# Names are long.\n{line}\n", encoding="utf-8")
+    proven = service.run(*MIGRATE, "verify").stdout
+    file.unlink()
+    lost = service.run(*MIGRATE, "verify", status=1).stderr.splitlines()
+
+    assert found[:-1] == [line]
+    assert proven.startswith("Proven")
+    assert lost == [f"accepted.txt: make it again, or delete its line: {line}"]
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "mysql"], indirect=True)
+def test_made_up_rows_stand_in_no_checks_way(service: Service) -> None:
+    add = "ALTER TABLE users ADD CONSTRAINT named CHECK (length(username) > 1)"
+    back = ("ALTER TABLE users DROP CONSTRAINT named", "DROP TABLE notes")
+    write_migration(service, "1_2026_check", "CREATE TABLE notes (id INT)", add, down=back)
+
+    output = service.run(*MIGRATE, "verify", status=1).stderr
+
+    assert "table notes is made by the migrations only" in output
+    assert "failed" not in output
+
+
+@pytest.mark.parametrize(
+    ("column", "trigger", "lost"),
+    [
+        ("INT CHECK (age > 0)", "", "checks 1"),
+        ("INT", "CREATE TRIGGER older AFTER UPDATE ON team BEGIN SELECT 1; END;", "trigger older"),
+    ],
+)
+def test_rebuild_loses_nothing_silently(
+    column: str, trigger: str, lost: str, make_changing: Callable[..., Changing]
+) -> None:
     changing = make_changing("sqlite")
     changing.change(after(MOTTO, "age = fields.IntField(null=True)"))
     changing.new()
     file = changing.files()[-1]
-    trigger = "CREATE TRIGGER older AFTER UPDATE ON team BEGIN UPDATE team SET age = 1; END;"
-    text = file.read_text(encoding="utf-8").replace("ALTER", f"{trigger}\n ALTER", 1)
-    text = text.replace(
-        'return """\n        ALTER TABLE "team" DROP',
-        'return """DROP TRIGGER older; ALTER TABLE "team" DROP',
-    )
-    file.write_text(text, encoding="utf-8")
+    text = file.read_text(encoding="utf-8").replace('"age" INT;', f'"age" {column};{trigger}', 1)
+    drop = "DROP TRIGGER older; ALTER" if trigger else "ALTER"
+    head, _, tail = text.partition("async def downgrade")
+    file.write_text(f"{head}async def downgrade{tail.replace('ALTER', drop, 1)}", encoding="utf-8")
+    line = f"team: {lost} is made by the migrations only"
+    accepted = changing.service.folder / "migrations" / "accepted.txt"
+    accepted.write_text(line, encoding="utf-8")
     changing.service.run(*MIGRATE, "verify")
 
     changing.change((CITY, CITY.replace("30", "31")))
 
-    assert "team loses its trigger older" in changing.new(status=1).stderr
+    assert f"make it again, or delete its line: {line}" in changing.new(status=1).stderr

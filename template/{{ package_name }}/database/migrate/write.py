@@ -10,13 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from aerich import utils as aerich
 from aerich.migrate import Migrate
-from aerich.utils import (
-    compress_dict,
-    decompress_dict,
-    get_formatted_compressed_data,
-    get_models_describe,
-)
 from tortoise import Tortoise
 from tortoise.backends.base.schema_generator import BaseSchemaGenerator
 from tortoise.connection import get_connection
@@ -469,17 +464,19 @@ async def changed_tables(newest: Migration) -> list[str]:
     return sorted(t for t in before.keys() | after if before.get(t) != after.get(t))
 
 
-def refuse_schemas() -> None:
-    """Raise MigrationError if a model has Meta.schema, of which Aerich's files say nothing."""
+def refuse_unknown() -> None:
+    """Raise MigrationError if a model's Meta has what Aerich's files say nothing of."""
     for model in Tortoise.apps[APP].values():
-        if model._meta.schema:
-            raise MigrationError(f"{model.__name__}: migrations know no Meta.schema; remove it")
+        for name, instead in (("schema", ""), ("constraints", ", and write their SQL by hand")):
+            if getattr(model._meta, name):
+                fault = f"migrations know no Meta.{name}; remove it{instead}"
+                raise MigrationError(f"{model.__name__}: {fault}")
 
 
 async def _compared(newest: Migration) -> tuple[Tables, Tables, State]:
     async with connected():
-        refuse_schemas()
-        state = decompress_dict(compress_dict(get_models_describe(APP)))
+        refuse_unknown()
+        state = aerich.decompress_dict(aerich.compress_dict(aerich.get_models_describe(APP)))
         return tables(newest.models_state), tables(state), state
 
 
@@ -565,7 +562,7 @@ async def baseline(*, force: bool) -> tuple[Path, Path | None]:
             "needed. If it is applied nowhere, add --yes"
         )
     async with connected() as client:
-        sql, state = get_schema_sql(client, safe=True), get_models_describe(APP)
+        sql, state = get_schema_sql(client, safe=True), aerich.get_models_describe(APP)
     replaced = FOLDER.parent / f"replaced_{datetime.now(UTC):%Y%m%d%H%M%S}"
     if files:
         replaced.mkdir()
@@ -590,7 +587,7 @@ async def renumber(names: list[str], applied: list[str]) -> list[Path]:
     if [migration.number for migration in kept] != list(range(len(kept))):
         raise MigrationError("The others' numbers would have a gap: name all files of your branch")
     async with connected():
-        state = get_formatted_compressed_data(get_models_describe(APP))
+        state = aerich.get_formatted_compressed_data(aerich.get_models_describe(APP))
     made = []
     for number, migration in enumerate(moved, len(kept)):
         path = FOLDER / f"{number}_{migration.name.partition('_')[2]}"
