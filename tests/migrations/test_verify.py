@@ -185,6 +185,19 @@ def test_what_models_cannot_say_is_accepted_as_long_as_it_is_there(service: Serv
     assert lost == [f"accepted.txt: make it again, or delete its line: {line}"]
 
 
+def test_models_may_need_what_a_migration_makes(make_changing: Callable[..., Changing]) -> None:
+    changing = make_changing("postgresql")
+    of_any_case = "class AnyCase(fields.TextField):\n    SQL_TYPE = 'CITEXT'\n\n\nclass Team("
+    changing.change(("class Team(", of_any_case), after(MOTTO, "slogan = AnyCase(null=True)"))
+    assert 'type "citext" does not exist' in changing.new(status=1).stderr
+    file = changing.files()[-1]
+    text = file.read_text(encoding="utf-8")
+    extension = 'return """CREATE EXTENSION IF NOT EXISTS citext;'
+    file.write_text(text.replace('return """', extension, 1), encoding="utf-8")
+
+    assert changing.service.run(*MIGRATE, "verify").stdout.startswith("Proven")
+
+
 @pytest.mark.parametrize("engine", ["postgresql", "mysql"], indirect=True)
 def test_made_up_rows_stand_in_no_checks_way(service: Service) -> None:
     add = "ALTER TABLE users ADD CONSTRAINT named CHECK (length(username) > 1)"

@@ -100,7 +100,7 @@ def verify(
 ) -> None:
     """Prove that the migrations make what the models want, and that the new ones go both ways.
 
-    They run in databases of their own beside the configured one, which are dropped afterwards.
+    They run in a database of their own beside the configured one, which is dropped afterwards.
     """
     from .verify import verify as prove
 
