@@ -175,7 +175,7 @@ def test_what_models_cannot_say_is_accepted_as_long_as_it_is_there(service: Serv
     found = service.run(*MIGRATE, "verify", status=1).stderr.splitlines()
     accepted = Path(found[-1].partition(" its line in ")[2])
 
-    accepted.write_text(f"# Names are long.\n{line}\n", encoding="utf-8")
+    accepted.write_text(f"# Names are long.\n\n{line} \n", encoding="utf-8")
     proven = service.run(*MIGRATE, "verify").stdout
     file.unlink()
     lost = service.run(*MIGRATE, "verify", status=1).stderr.splitlines()
