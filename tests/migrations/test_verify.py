@@ -185,6 +185,46 @@ def test_what_models_cannot_say_is_accepted_as_long_as_it_is_there(service: Serv
     assert lost == [f"accepted.txt: make it again, or delete its line: {line}"]
 
 
+# Tables that go with others, and views
+TABLES_BY_HAND = {
+    "sqlite": (
+        (
+            "CREATE VIRTUAL TABLE found USING fts5(body)",
+            "CREATE VIEW names AS SELECT id FROM users",
+        ),
+        ("DROP VIEW names", "DROP TABLE found"),
+    ),
+    "postgresql": (
+        (
+            "CREATE TABLE events (id INT, day DATE) PARTITION BY RANGE (day)",
+            "CREATE TABLE events_now PARTITION OF events DEFAULT",
+            "CREATE VIEW names AS SELECT id FROM users",
+        ),
+        ("DROP VIEW names", "DROP TABLE events"),
+    ),
+    "mysql": (
+        (
+            "CREATE TABLE one (id INT PRIMARY KEY)",
+            "CREATE TABLE two (one INT, FOREIGN KEY (one) REFERENCES one (id))",
+            "CREATE VIEW names AS SELECT id FROM users",
+        ),
+        ("DROP VIEW names", "DROP TABLE two", "DROP TABLE one"),
+    ),
+}
+
+
+def test_tables_without_models_are_accepted(service: Service) -> None:
+    there, back = TABLES_BY_HAND[service.database.engine]
+    write_migration(service, "1_2026_by_hand", *there, down=back)
+    *found, _ = service.run(*MIGRATE, "verify", status=1).stderr.splitlines()
+
+    accepted = service.folder / "migrations" / "accepted.txt"
+    accepted.write_text("\n".join(found), encoding="utf-8")
+
+    assert all(re.fullmatch("table .* is made by the migrations only", line) for line in found)
+    assert service.run(*MIGRATE, "verify").stdout.startswith("Proven")
+
+
 def test_models_may_need_what_a_migration_makes(make_changing: Callable[..., Changing]) -> None:
     changing = make_changing("postgresql")
     of_any_case = "class AnyCase(fields.TextField):\n    SQL_TYPE = 'CITEXT'\n\n\nclass Team("
