@@ -12,6 +12,7 @@ import pytest
 from tools.first_migrations import FOLDER, NAMES, first_migration
 
 from .conftest import MakeService
+from .support.migrating import MIGRATE
 from .support.network import Proxy, silent_server, wait_for
 from .support.services import DEADLINE, ENVIRONMENTS, Server, Service, uv
 from .test_aerich import TABLES
@@ -52,6 +53,45 @@ def test_own_suite_leaves_the_development_database_alone(service: Service) -> No
         assert not [there for there in databases_on_server(service) if there.startswith(name)]
 
     assert service.database.query("SELECT username FROM users") == [("ada",)]
+
+
+TAGS = """
+
+class Tag(Model):
+    id = fields.BigIntField(primary_key=True)
+    name = fields.CharField(max_length=20)
+    users: fields.ManyToManyRelation[User] = fields.ManyToManyField("models.User", through="tagged")
+
+    class Meta:
+        table = "tags"
+"""
+TEST_TAGS = """
+import pytest
+from fastapi import FastAPI
+from tortoise.connection import get_connection
+
+from src.database.models import Tag, User
+
+
+@pytest.mark.parametrize("time", [1, 2])
+async def test_tag(time: int, app: FastAPI) -> None:
+    assert await get_connection("default").execute_query_dict("SELECT * FROM tagged") == []
+    user = await User.create(username="ada", email="ada@example.com", hashed_password="-")
+    tag = await Tag.create(name="new")
+    await tag.users.add(user)
+    assert await tag.users.all().count() == 1
+"""
+
+
+def test_own_suite_deletes_many_to_many_rows_too(service: Service) -> None:
+    with (service.folder / "src" / "database" / "models.py").open("a", encoding="utf-8") as models:
+        models.write(TAGS)
+    service.run(*MIGRATE, "new", "tags")
+    (service.folder / "tests" / "test_tags.py").write_text(TEST_TAGS, encoding="utf-8")
+
+    output = service.run("pytest", "-q", "-p", "no:cacheprovider", "tests/test_tags.py").stdout
+
+    assert "2 passed" in output
 
 
 def test_own_suite_refuses_a_service_configured_before_it(service: Service) -> None:
