@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator
 from functools import cache
 from itertools import combinations, pairwise
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 from jinja2 import Environment, Template
 
@@ -14,10 +14,30 @@ from tools.tables import parse_questions
 
 RELEASES = releases()
 WORKING_TREE = Release(NEXT.removeprefix("v"), "")
-PEOPLE: list[Answers] = [
-    {"author_name": "Ada"},
-    {"project_name": "Küche & Keller", "author_email": "ada@example.com"},
-]
+# what services are rendered at: the working tree stands for the next release
+STARTS = [*RELEASES, WORKING_TREE]
+NAMES: dict[str | bool, Answers] = {
+    "src": {"author_name": "Ada"},
+    "app": {"project_name": "Küche & Keller", "author_email": "ada@example.com"},
+}
+
+
+class Kind(NamedTuple):
+    """The answers that decide which code a service has."""
+
+    database: str
+    accounts: bool
+    observability: bool
+
+    def __str__(self) -> str:
+        offers = (name for name in self._fields[1:] if getattr(self, name))
+        return "-".join((self.database, *offers))
+
+    @classmethod
+    def of(cls, answers: Answers) -> Self:
+        """Find the kind of a service; what its release does not ask it does not have."""
+        offers = (bool(answers.get(name, False)) for name in cls._fields[1:])
+        return cls(str(answers["database"]), *offers)
 
 
 def asked(release: Release) -> dict[str, Any]:
@@ -35,7 +55,7 @@ def asked(release: Release) -> dict[str, Any]:
 
 def options(release: Release) -> dict[str, list[str | bool]]:
     """List the answers to choose from, by question."""
-    found: dict[str, list[str | bool]] = {"package_name": ["src", "app"]}
+    found: dict[str, list[str | bool]] = {"package_name": [*NAMES]}
     for name, question in asked(release).items():
         if "choices" in question:
             found[name] = [*question["choices"].values()]
@@ -72,15 +92,35 @@ def matrix(release: Release) -> list[Answers]:
             if frozenset(pair.items()) in met:
                 continue
             tried = (
-                {name: chance.choice(values) for name, values in choices.items()} | pair
+                given(
+                    named({name: chance.choice(values) for name, values in choices.items()} | pair),
+                    questions,
+                )
                 for _ in range(200)
             )
-            rest = [row for row in (given(row, questions) for row in tried) if {*pair} <= {*row}]
+            rest = [row for row in tried if pair.items() <= row.items()]
             if rest:  # else nobody can give both
                 best = max(rest, key=lambda row: len(pairs(row) - met))
                 met |= pairs(best)
-                rows.append({**best, **PEOPLE[len(rows) % len(PEOPLE)]})
+                rows.append({**best, **NAMES[best["package_name"]]})
     return rows
+
+
+def kinds() -> list[Kind]:
+    """List the kinds of services that the matrices of all releases hold, the largest first."""
+    found = {Kind.of(answers) for release in STARTS for answers in matrix(release)}
+    return sorted(found, key=lambda kind: (-sum(kind[1:]), kind))
+
+
+def named(answers: Answers) -> Answers:
+    """Let what a service offers decide its names, so that there are fewer suites to run.
+
+    Each name still meets each other answer.
+    """
+    if {"accounts", "observability"} <= answers.keys():
+        alike = answers["accounts"] is answers["observability"]
+        return {**answers, "package_name": "src" if alike else "app"}
+    return answers
 
 
 def pairs(answers: Answers) -> set[frozenset[tuple[str, str | bool]]]:

@@ -187,7 +187,9 @@ EDITS = {
     ),
     "readme": Edit(change_readme, {"README.md": "The order team."}),
     "deleted test": Edit(delete_test, {}, gone="tests/test_main.py"),
-    "greeting": Edit(rename_greeting, {"src/main.py": "Welcome to"}),
+    "greeting": Edit(
+        rename_greeting, {"src/main.py": "Welcome to", "tests/test_main.py": "Welcome to"}
+    ),
     "lint rule": Edit(change_lint_rule, {"pyproject.toml": '"ERA001"'}),
     "dev tool": Edit(add_dev_tool, {"pyproject.toml": '"vulture>=2.14",'}),
     "workflow": Edit(

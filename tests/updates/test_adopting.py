@@ -18,7 +18,7 @@ from ..support import databases
 from ..support.migrating import applied
 from ..support.services import install
 from .edits import replace
-from .test_updates import commit, conflicts
+from .folders import commit, conflicts
 
 # Everything below is as those versions wrote it, from these models.
 MODELS = """\

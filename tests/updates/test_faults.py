@@ -17,7 +17,7 @@ from tools.render import REPOSITORY, git
 from .combinations import RELEASES
 from .conftest import Rendered
 from .edits import append, replace
-from .test_updates import commit, files, take
+from .folders import commit, files, take
 
 ANSWERS = ".copier-answers.yml"
 LAST = RELEASES[-1].tag

@@ -10,7 +10,7 @@ from ..support.migrating import MIGRATE, applied
 from ..support.services import Service
 from .combinations import RELEASES
 from .conftest import MODELS, Rendered
-from .test_updates import commit, conflicts, take
+from .folders import commit, conflicts, take
 
 # what differs for MySQL is the order of rows, which nobody asked for
 USERS = "SELECT username, email, hashed_password FROM users ORDER BY id"

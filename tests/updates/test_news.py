@@ -13,7 +13,7 @@ from tools.releases import NEXT
 from tools.render import git
 
 from .conftest import MODELS, Rendered
-from .test_updates import files, take
+from .folders import files, take
 
 
 def steps(folder: Path) -> list[str]:

@@ -11,7 +11,7 @@ from tools.releases import NEXT, history
 from tools.render import Answers, git, render, update
 from tools.tables import owned_by
 
-from .test_updates import commit, conflicts, files, start
+from .folders import commit, conflicts, files, take
 
 FIX = "# the template's fix\n"
 EDIT = "# the team's edit\n"
@@ -41,7 +41,8 @@ def repository() -> Iterator[Path]:
 def test_an_update_keeps_edits_and_brings_fixes(
     answers: Answers, repository: Path, tmp_path: Path
 ) -> None:
-    service = start(repository, tmp_path / "service", answers, NEXT)
+    rendered = render(repository, tmp_path / "rendered", answers, NEXT)
+    service = take(rendered, tmp_path / "service")
     for path in files(service):
         file = service / path
         if path != ".copier-answers.yml" and file.stat().st_size:
@@ -65,7 +66,7 @@ def test_an_update_keeps_edits_and_brings_fixes(
 @pytest.mark.parametrize("operation", ["update", "recopy"])
 def test_the_teams_files_stay_deleted(operation: str, repository: Path, tmp_path: Path) -> None:
     """As a README in another form, or migrations that `baseline` has replaced."""
-    service = start(repository, tmp_path / "service", {}, NEXT)
+    service = take(render(repository, tmp_path / "rendered", {}, NEXT), tmp_path / "service")
     team = [path for path in files(service) if any(fnmatch(path, p) for p in owned_by("team"))]
     assert len(team) == 2
     for path in team:

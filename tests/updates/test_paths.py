@@ -9,8 +9,8 @@ from tools.releases import NEXT, releases
 from tools.render import REPOSITORY, Answers
 
 from .conftest import Rendered
+from .folders import files
 from .test_ownership import SERVICES
-from .test_updates import files
 
 
 def section(changelog: str, version: str) -> str:
