@@ -14,7 +14,7 @@ from tools.render import Answers, git, update
 
 from ..conftest import MakeService
 from ..support.services import Service
-from .combinations import RELEASES, STARTS, WORKING_TREE, asked, switches
+from .combinations import RELEASES, STARTS, WORKING_TREE, asked, options, switches
 from .conftest import FIXED, Rendered
 from .edits import EDITS, FIX, Edit, replace
 from .edits import FIXED as FIXED_FILES
@@ -201,6 +201,32 @@ def test_edits_survive_a_changed_answer(
         if path == "README.md" or path.startswith("migrations/"):
             assert after[path] == before[path], path
     assert {*after} - {*fresh} <= {MINE, "src/orders.py"}
+    check_fixes(service, fresh, edits)
+
+
+@pytest.mark.parametrize("release", STARTS, ids=lambda release: release.version)
+def test_edits_survive_all_options_at_once(
+    release: Release, rendered: Rendered, tmp_path: Path
+) -> None:
+    """As those of a team that takes everything that came since its release, in one update."""
+    service = take(rendered({"database": "postgresql"}, release.tag), tmp_path / "service")
+    edits = applicable(service)
+    make(service, edits)
+    offers: Answers = {
+        name: True if True in values else str(values[-1])
+        for name, values in options(WORKING_TREE).items()
+        if name not in {"package_name", "database", "license", "ci"}
+    }
+
+    update(service, {**offers, "ci": "github"}, ref=FIXED)
+
+    has = "accounts" in asked(release)
+    assert {*conflicts(service)} == (set() if has else LISTED["accounts"])
+    assert recorded(service).items() >= offers.items()
+    for name, edit in edits.items():
+        assert edit.kept(service), name
+    fresh = files(rendered(recorded(service), FIXED))
+    assert {*files(service)} - {*fresh} == {MINE, "src/orders.py"}
     check_fixes(service, fresh, edits)
 
 
