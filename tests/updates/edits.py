@@ -47,15 +47,20 @@ def add_model(folder: Path) -> None:
     )
 
 
+ORDERS = """\
+from fastapi import APIRouter
+
+router = APIRouter(prefix="/orders")
+
+
+@router.get("")
+async def list_orders() -> list[str]:
+    return []
+"""
+
+
 def add_router(folder: Path) -> None:
-    (folder / "src" / "orders.py").write_text(
-        "from fastapi import APIRouter\n\n"
-        'router = APIRouter(prefix="/orders")\n\n\n'
-        '@router.get("")\n'
-        "async def list_orders() -> list[str]:\n"
-        "    return []\n",
-        encoding="utf-8",
-    )
+    (folder / "src" / "orders.py").write_text(ORDERS, encoding="utf-8")
     main = folder / "src" / "main.py"
     replace(main, r"^from \. import (.*)$", r"from . import \1, orders")
     insert_after(
@@ -90,6 +95,34 @@ def add_setting(folder: Path) -> None:
         folder / "README.md",
         r"^\|---\|---\|---\|$",
         r"\g<0>\n| `GREETING` | How to greet | `Hello` |",
+    )
+
+
+def add_last_setting(folder: Path) -> None:
+    """Add a setting where most people would: behind the others."""
+    replace(
+        folder / "src/settings.py",
+        r"^    max_body_size: int = Field\(\n(?:     .*\n)*    \)\n",
+        r'\g<0>    opening_hour: int = Field(default=9, description="When we open")\n',
+    )
+    append(folder / ".env.example", "# OPENING_HOUR=9\n")
+
+
+def add_last_router(folder: Path) -> None:
+    (folder / "src" / "orders.py").write_text(ORDERS, encoding="utf-8")
+    main = folder / "src" / "main.py"
+    replace(
+        main,
+        r"^from \.settings import .*\n|^from \.start import",
+        r"from .orders import router as orders\n\g<0>",
+    )
+    replace(main, r"^    return app\n", r"    app.include_router(orders)\n\g<0>")
+
+
+def add_last_fixture(folder: Path) -> None:
+    append(
+        folder / "tests/conftest.py",
+        '\n\n@pytest.fixture\ndef order() -> str:\n    return "soup"\n',
     )
 
 
@@ -203,6 +236,23 @@ EDITS = {
     ),
 }
 
+# Those at the ends of what the template has, where it adds nothing itself. Before the release that
+# is named it did, which leaves markers to resolve.
+LAST = {
+    "setting": Edit(
+        add_last_setting,
+        {"src/settings.py": "opening_hour: int", ".env.example": "OPENING_HOUR=9"},
+    ),
+    "router": Edit(
+        add_last_router,
+        {"src/orders.py": "list_orders", "src/main.py": "app.include_router(orders)"},
+    ),
+    "fixture": Edit(add_last_fixture, {"tests/conftest.py": "def order()"}),
+    "model": EDITS["new model"],
+    "dependency": EDITS["dependency appended"],
+}
+LAST_SINCE = "0.4.0"
+
 # What a release might mend next to those edits: each a file of the template, what to replace in it,
 # and by what. They mean nothing, so that the service goes on working.
 FIX = "the template's fix"
@@ -216,7 +266,19 @@ FIXES = [
     ("{{ package_name }}/main.py.jinja", r"^    app = ", rf"    # {FIX}\n\g<0>"),
     ("{{ package_name }}/main.py.jinja", r"^    app\.get\(.*\n", rf"    # {FIX}\n\g<0>"),
     ("{{ package_name }}/settings.py.jinja", r'default="development",$', rf"\g<0>  # {FIX}"),
+    (
+        "{{ package_name }}/settings.py.jinja",
+        r"^    max_body_size",
+        r'    pause: int = Field(default=0, description="Seconds")\n\g<0>',
+    ),
     (".env.example.jinja", r"^# PORT=", rf"# {FIX}\n\g<0>"),
+    (".env.example.jinja", r"^# MAX_BODY_SIZE=", r"# PAUSE=0\n\g<0>"),
+    (
+        "{{ package_name }}/main.py.jinja",
+        r"^    app\.include_router\(health",
+        rf"    # {FIX}\n\g<0>",
+    ),
+    ("tests/conftest.py.jinja", r"^@pytest.fixture\nasync def client", rf"# {FIX}\n\g<0>"),
     ("pyproject.toml.jinja", r"its migrations change form.*$", FIX),
     ("pyproject.toml.jinja", r'"uvicorn>=[^"]*', r"\g<0>.0"),
     ("pyproject.toml.jinja", r'"pytest>=[^"]*', r"\g<0>.0"),
@@ -230,7 +292,13 @@ FIXES = [
 ]
 FIXED = [
     *("src/database/models.py", "src/main.py", "src/settings.py", ".env.example", "pyproject.toml"),
-    *("tests/test_main.py", ".github/workflows/ci.yml", ".gitlab-ci.yml", "Dockerfile"),
+    *(
+        "tests/conftest.py",
+        "tests/test_main.py",
+        ".github/workflows/ci.yml",
+        ".gitlab-ci.yml",
+        "Dockerfile",
+    ),
 ]
 
 

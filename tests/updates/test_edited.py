@@ -16,7 +16,7 @@ from ..conftest import MakeService
 from ..support.services import Service
 from .combinations import RELEASES, STARTS, WORKING_TREE, asked, options, switches
 from .conftest import FIXED, Rendered
-from .edits import EDITS, FIX, Edit, replace
+from .edits import EDITS, FIX, LAST, LAST_SINCE, Edit, replace
 from .edits import FIXED as FIXED_FILES
 from .folders import commit, conflicts, files, migrations, recorded, take
 from .suites import Found, found, run_suite
@@ -121,6 +121,17 @@ def test_all_edits_survive_together(
     edits = applicable(service)
     make(service, edits)
     check_update(service, edits, rendered)
+
+
+@pytest.mark.parametrize(
+    "release",
+    STARTS[[release.version for release in STARTS].index(LAST_SINCE) :],
+    ids=lambda release: release.version,
+)
+def test_edits_at_the_ends_survive(release: Release, rendered: Rendered, tmp_path: Path) -> None:
+    service = take(rendered({}, release.tag), tmp_path / "service")
+    make(service, LAST)
+    check_update(service, LAST, rendered)
 
 
 def test_lines_that_both_change_are_marked(rendered: Rendered, tmp_path: Path) -> None:
