@@ -92,6 +92,7 @@ def resident(server: Server) -> int:
 def is_busy(answer: httpx2.Response) -> bool:
     return (
         answer.status_code == 503
+        and "reachable" not in answer.text
         and answer.headers["content-type"] == "application/problem+json"
         and int(answer.headers["retry-after"]) > 0
     )

@@ -19,7 +19,6 @@ from tortoise.exceptions import DoesNotExist, IntegrityError, ObjectDoesNotExist
 from .database.engine import is_unavailable
 
 MEDIA_TYPE = "application/problem+json"
-UNREACHABLE = "The database is not reachable."
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 logger = logging.getLogger(__name__)
@@ -148,8 +147,9 @@ class AnswerFailures:
             pass  # who would read an answer is gone
         except Exception as error:
             if is_unavailable(error):
-                logger.warning("%s %s", UNREACHABLE, error or type(error).__name__)
-                answer = problem(503, UNREACHABLE, headers={"Retry-After": "5"})
+                logger.warning("The database cannot serve: %s", error or type(error).__name__)
+                detail = "The database cannot serve this request now. Try again."
+                answer = problem(503, detail, headers={"Retry-After": "5"})
             else:
                 logger.exception("The request failed")
                 answer = problem(500, request_id=get_contextvars().get("request_id"))

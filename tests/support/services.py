@@ -193,12 +193,18 @@ class Server:
         return httpx2.get(self.url + path, timeout=DEADLINE)
 
     def stop(self) -> int:
-        """Stop the process with SIGTERM and return its exit status."""
+        """Stop the process with SIGTERM and return its exit status.
+
+        Raises:
+            subprocess.TimeoutExpired: it did not end, and was killed.
+        """
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        status = self.process.wait(DEADLINE)
-        self._reader.join(DEADLINE)
-        return status
+        try:
+            return self.process.wait(DEADLINE)
+        finally:
+            self.process.kill()  # which does nothing to one that has ended
+            self._reader.join(DEADLINE)
 
 
 def wait_until_answering(server: Server) -> None:
