@@ -98,11 +98,15 @@ def is_busy(answer: httpx2.Response) -> bool:
     )
 
 
+def one_connection(service: Service) -> dict[str, str]:
+    """Give the settings of a service that has one connection, which is awaited for a second."""
+    if service.database.engine == "sqlite":
+        return {"DATABASE_BUSY_TIMEOUT": "1"}
+    return {"DATABASE_POOL_MAX": "1", "DATABASE_CONNECT_TIMEOUT": "1"}
+
+
 def test_nobody_waits_without_end_for_a_connection(faulty: Service) -> None:
-    limits = {"DATABASE_POOL_MAX": "1", "DATABASE_CONNECT_TIMEOUT": "1"}
-    if faulty.database.engine == "sqlite":
-        limits = {"DATABASE_BUSY_TIMEOUT": "1"}
-    with faulty.serve(**limits) as server, ThreadPoolExecutor(1) as thread:
+    with faulty.serve(**one_connection(faulty)) as server, ThreadPoolExecutor(1) as thread:
         held = thread.submit(server.get, "/hold")
         wait_for(lambda: server.get("/read").status_code == 503)
         assert all(map(is_busy, at_once(server, "/read", 20)))
@@ -111,6 +115,16 @@ def test_nobody_waits_without_end_for_a_connection(faulty: Service) -> None:
         server.get("/release")
         assert held.result().status_code == 200
         assert {answer.status_code for answer in at_once(server, "/read", 20)} == {200}
+
+
+def test_request_that_does_not_end_does_not_keep_it_from_stopping(faulty: Service) -> None:
+    faulty.edit("src/__main__.py", "STOP = 30 ", "STOP = 1 ")
+    with faulty.serve(**one_connection(faulty)) as server, ThreadPoolExecutor(1) as thread:
+        held = thread.submit(server.get, "/hold")
+        wait_for(lambda: server.get("/read").status_code == 503)
+        assert server.stop() == 0
+        assert is_busy(held.result())
+    assert "Traceback" not in server.output
 
 
 DEADLOCK = """

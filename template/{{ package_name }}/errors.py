@@ -2,6 +2,7 @@
 
 import logging
 import re
+from asyncio import CancelledError
 from collections.abc import Mapping
 from http.client import responses
 from typing import Any
@@ -19,6 +20,7 @@ from tortoise.exceptions import DoesNotExist, IntegrityError, ObjectDoesNotExist
 from .database.engine import is_unavailable
 
 MEDIA_TYPE = "application/problem+json"
+RETRY = {"Retry-After": "5"}  # seconds
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 logger = logging.getLogger(__name__)
@@ -144,14 +146,18 @@ class AnswerFailures:
         try:
             await self.app(scope, receive, noted)
         except ClientDisconnect:
-            pass  # who would read an answer is gone
+            return  # who would read an answer is gone
+        except CancelledError:  # by the server, which stops and has waited
+            logger.warning("The request took longer than the service waits when it stops")
+            answer = problem(503, "The service is stopping. Try again.", headers=RETRY)
         except Exception as error:
             if is_unavailable(error):
                 logger.warning("The database cannot serve: %s", error or type(error).__name__)
-                detail = "The database cannot serve this request now. Try again."
-                answer = problem(503, detail, headers={"Retry-After": "5"})
+                answer = problem(503, "The database cannot serve this. Try again.", headers=RETRY)
             else:
                 logger.exception("The request failed")
                 answer = problem(500, request_id=get_contextvars().get("request_id"))
-            if not started:  # else the server cuts the connection
-                await answer(scope, receive, send)
+        else:
+            return
+        if not started:  # else the server cuts the connection
+            await answer(scope, receive, send)
