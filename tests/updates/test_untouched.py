@@ -1,8 +1,5 @@
 """Services that nobody has edited become, by an update, what a fresh render is."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -27,6 +24,7 @@ from .combinations import (
 from .conftest import FIXED, Rendered
 from .folders import commit, conflicts, files, recorded, take
 from .suites import Found, found, run_suite
+from .test_faults import copier
 
 
 def test_there_are_releases() -> None:
@@ -96,15 +94,7 @@ def test_update_asks_nothing(release: Release, rendered: Rendered, tmp_path: Pat
     service = take(rendered({}, release.tag), tmp_path / "service")
     before = files(service)
 
-    process = subprocess.run(
-        [sys.executable, "-m", "copier", "update", "--defaults", "--vcs-ref", NEXT],
-        cwd=service,
-        env={**os.environ, "NO_COLOR": "1"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    process = copier("update", "--defaults", "--vcs-ref", NEXT, cwd=service)
 
     assert process.returncode == 0, process.stderr
     check_fresh(service, before, files(rendered(recorded(service), NEXT)))
