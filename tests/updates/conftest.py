@@ -18,7 +18,7 @@ from tools.render import Answers, git, render
 
 from . import edits
 
-ROOM = 2**28  # bytes, of which all folders at once take a tenth
+ROOM = 2**25  # bytes, of which all folders at once take a tenth
 FIXED = "v999.1.0"  # a release after the working tree, which mends what stands beside edits
 
 MODELS = "v999.2.0"  # one that changes a model

@@ -111,11 +111,7 @@ def add_last_setting(folder: Path) -> None:
 def add_last_router(folder: Path) -> None:
     (folder / "src" / "orders.py").write_text(ORDERS, encoding="utf-8")
     main = folder / "src" / "main.py"
-    replace(
-        main,
-        r"^from \.settings import .*\n|^from \.start import",
-        r"from .orders import router as orders\n\g<0>",
-    )
+    replace(main, r"^from \.start import", r"from .orders import router as orders\n\g<0>")
     replace(main, r"^    return app\n", r"    app.include_router(orders)\n\g<0>")
 
 
