@@ -3,7 +3,7 @@ import shutil
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -62,10 +62,11 @@ def engine(request: pytest.FixtureRequest) -> str:
 MakeService = Callable[..., Service]
 
 
+Renders = Callable[[str], tuple[Path, Path]]
+
+
 @pytest.fixture(scope="session")
-def _renders(
-    template: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], tuple[Path, Path]]:
+def _renders(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Renders:
     """Render and install each engine's default service once for the session."""
     renders: dict[str, tuple[Path, Path]] = {}
 
@@ -80,25 +81,31 @@ def _renders(
     return rendered
 
 
-@pytest.fixture
-def make_service(
-    _renders: Callable[[str], tuple[Path, Path]], template: Path, tmp_path: Path
-) -> Iterator[MakeService]:
-    """Make services, each in a folder of its own with an empty database of its own."""
+@contextmanager
+def new_services(renders: Renders, template: Path, tmp_path: Path) -> Iterator[MakeService]:
+    """Create services, and end what they still run and drop their databases afterwards."""
     with ExitStack() as stack:
 
         def make(engine: str, name: str = "service", answers: Answers | None = None) -> Service:
-            rendered, commands = _renders(engine)
+            rendered, commands = renders(engine)
             folder = tmp_path / name
             if answers:
                 render(template, folder, {"database": engine, **answers})
             else:
                 shutil.copytree(rendered, folder, ignore=shutil.ignore_patterns(".venv"))
             database = stack.enter_context(databases.new_database(engine, tmp_path))
-            return Service(
-                folder, commands, database, str((answers or {}).get("package_name", "src"))
-            )
+            package = str((answers or {}).get("package_name", "src"))
+            service = Service(folder, commands, database, package)
+            stack.callback(service.kill)  # before the database is dropped
+            return service
 
+        yield make
+
+
+@pytest.fixture
+def make_service(_renders: Renders, template: Path, tmp_path: Path) -> Iterator[MakeService]:
+    """Create services, each in a separate folder with a separate, empty database."""
+    with new_services(_renders, template, tmp_path) as make:
         yield make
 
 

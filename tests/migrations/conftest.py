@@ -47,6 +47,7 @@ def make_changing(
             shutil.copytree(folder, tmp_path / name)
             database = stack.enter_context(new_database(engine, tmp_path))
             service = Service(tmp_path / name, commands, database, environment=NO_BYTECODE)
+            stack.callback(service.kill)
             return Changing(service)
 
         yield make

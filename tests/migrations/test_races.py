@@ -2,9 +2,11 @@
 
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
+from ..conftest import Renders, new_services
 from ..support.migrating import (
     FIRST,
     MIGRATE,
@@ -81,6 +83,21 @@ def test_holder_is_killed(service: Service) -> None:
     assert applied(service) == [FIRST, name]
     assert {"half", "whole"} <= service.database.tables()
     finish([holder])
+
+
+def test_failing_test_leaves_no_process(
+    engine: str, _renders: Renders, template: Path, tmp_path: Path
+) -> None:
+    with (
+        pytest.raises(AssertionError, match="^fails$"),
+        new_services(_renders, template, tmp_path) as make,
+    ):
+        service = make(engine)
+        write_holding_migration(service, "1_2026_hold")
+        processes = [start_holder(service), *start(service, 2)]
+        raise AssertionError("fails")
+
+    assert [process.returncode for process in processes] == [-signal.SIGKILL] * 3
 
 
 def test_killed_process_leaves_nothing(service: Service) -> None:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import asyncmy
 import asyncpg
@@ -71,9 +71,9 @@ async def session(url: str) -> AsyncIterator[Callable[[str], Awaitable[list[Row]
     parts = urlsplit(url)
     login: dict[str, Any] = {
         "host": parts.hostname,
-        "user": parts.username,
+        "user": unquote(parts.username or ""),
         "password": unquote(parts.password or ""),
-        "database": parts.path[1:],
+        "database": unquote(parts.path[1:]),
     }
     if parts.scheme == "postgresql":
         connection = await asyncpg.connect(port=parts.port or 5432, timeout=5, **login)
@@ -82,6 +82,7 @@ async def session(url: str) -> AsyncIterator[Callable[[str], Awaitable[list[Row]
         finally:
             await connection.close()
         return
+    login["password"] = login["password"].encode()  # asyncmy would encode it as Latin-1
     other = await asyncmy.connect(
         port=parts.port or 3306, connect_timeout=5, autocommit=True, **login
     )
@@ -148,3 +149,38 @@ def new_database(engine: str, folder: Path) -> Iterator[Database]:
     finally:
         force = " WITH (FORCE)" if engine == "postgresql" else ""
         asyncio.run(_on_server(server, f"DROP DATABASE IF EXISTS {name}{force}"))
+
+
+@contextmanager
+def new_user(database: Database, password: str, name: str = "") -> Iterator[str]:
+    """Create a MySQL user who may do everything in a database, and drop it afterwards.
+
+    Yields:
+        The database's URL with the user's name and password.
+    """
+    name = f"{name}_{secrets.token_hex(4)}"
+    place = database.url.rpartition("@")[2]
+    schema = unquote(place.rpartition("/")[2])
+    url = f"mysql://{quote(name)}:{quote(password, safe='')}@{place}"
+    user = account(url)
+    database.query(f"CREATE USER {user} IDENTIFIED BY '{password}'")
+    try:
+        database.query(f"GRANT ALL ON `{schema}`.* TO {user}")
+        yield url
+    finally:
+        database.query(f"DROP USER {user}")
+
+
+def account(url: str) -> str:
+    """Return a MySQL URL's user as SQL writes it."""
+    return f"'{unquote(urlsplit(url).username or '')}'@'%'"
+
+
+def is_mariadb(database: Database) -> bool:
+    return "MariaDB" in database.query("SELECT VERSION()")[0][0]
+
+
+def offers_tls(database: Database) -> bool:
+    """Tell whether a MySQL server takes TLS connections. MySQL always does, MariaDB may."""
+    variable = database.query("SHOW GLOBAL VARIABLES LIKE 'have_ssl'")
+    return not variable or variable[0][1] == "YES"

@@ -86,6 +86,7 @@ class Service:
     database: Database
     package: str = "src"
     environment: dict[str, str] = field(default_factory=dict)
+    _processes: "list[subprocess.Popen[str]]" = field(default_factory=list)
 
     def variables(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         variables = {
@@ -131,7 +132,7 @@ class Service:
 
     def popen(self, *command: str, **environment: str) -> "subprocess.Popen[str]":
         """Start a command of the service's environment in its folder."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [self.commands / command[0], *command[1:]],
             cwd=self.folder,
             env=self.variables(environment),
@@ -140,6 +141,15 @@ class Service:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
+        self._processes.append(process)
+        return process
+
+    def kill(self) -> None:
+        """Kill what a test has started and not awaited, such as one that failed."""
+        for process in self._processes:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
 
     def edit(self, path: str, old: str, new: str) -> None:
         """Replace a text that stands exactly once in a file."""
