@@ -15,6 +15,7 @@ import httpx2
 import pytest
 
 from .conftest import MakeService
+from .support.databases import account, new_user
 from .support.network import Proxy, wait_for
 from .support.services import DEADLINE, Server, Service
 
@@ -158,6 +159,68 @@ def test_transaction_that_ends_a_deadlock_is_503(service: Service) -> None:
     service.upgrade()
     with service.serve() as server:
         assert is_busy(server.get("/deadlock"))
+
+
+NUMBERS = """
+    from tortoise.connection import get_connection
+
+    @app.get("/signal/{number}")
+    async def signal(number: int) -> None:
+        statement = f"SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = {number}"
+        await get_connection("default").execute_query(statement)
+
+    return app
+"""
+
+
+def test_error_of_mysql_that_passes_is_503(make_service: MakeService) -> None:
+    """The numbers are in the "Server Error Message Reference" of MySQL, and MariaDB's list."""
+    service = make_service("mysql")
+    service.edit("src/main.py", "\n    return app\n", NUMBERS)
+    service.upgrade()
+    passing = [1020, 1040, 1041, 1047, 1129, 1135, 1203, 1205, 1213, 1226, 1290, 1317, 1412]
+    passing += [1836, 1927, 1969, 3024, 3032, 3101, 3118, 3168, 3169, 4031, 4151]
+    with service.serve() as server:
+        statuses = {number: server.get(f"/signal/{number}").status_code for number in passing}
+        other = server.get("/signal/1064").status_code
+
+    assert statuses == dict.fromkeys(passing, 503)
+    assert other == 500
+
+
+def test_limit_of_a_mysql_users_connections_is_503(make_service: MakeService) -> None:
+    service = make_service("mysql")
+    service.edit("src/main.py", "\n    return app\n", ROUTES)
+    service.upgrade()
+    with new_user(service.database, "secret") as url, ThreadPoolExecutor(1) as thread:
+        service.database.query(f"ALTER USER {account(url)} WITH MAX_USER_CONNECTIONS 1")
+        with service.serve(DATABASE_URL=url) as server:
+            assert server.get("/read").status_code == 200
+            held = thread.submit(server.get, "/hold")
+            wait_for(lambda: server.get("/read").status_code != 200)
+            assert is_busy(server.get("/read"))
+            server.get("/release")
+            assert held.result().status_code == 200
+            assert server.get("/read").status_code == 200
+
+
+@pytest.mark.parametrize("change", ["ACCOUNT LOCK", "IDENTIFIED BY 'other'"])
+def test_mysql_login_that_changed_is_503(make_service: MakeService, change: str) -> None:
+    service = make_service("mysql")
+    service.edit("src/main.py", "\n    return app\n", ROUTES)
+    service.upgrade()
+    with (
+        new_user(service.database, "secret") as url,
+        service.serve(DATABASE_URL=url) as server,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        assert server.get("/read").status_code == 200
+        service.database.query(f"ALTER USER {account(url)} {change}")
+        held = thread.submit(server.get, "/hold")
+        wait_for(lambda: server.get("/read").status_code != 200)
+        assert is_busy(server.get("/read"))
+        server.get("/release")
+        assert held.result().status_code == 200
 
 
 QUEUE = """
