@@ -551,6 +551,18 @@ def test_password_of_mysql_8_is_sent(make_service: MakeService) -> None:
     assert re.fullmatch("The database cannot be used: .*Access denied.*\n", process.stderr)
 
 
+def test_password_too_long_for_mysql_8_without_tls(make_service: MakeService) -> None:
+    service = make_service("mysql")
+    with mysql_8() as port:
+        url = f"mysql://ada:{'x' * 240}@127.0.0.1:{port}/test"
+        process = service.run(*MIGRATE, "upgrade", status=1, DATABASE_URL=url)
+
+    assert process.stderr.startswith("The database cannot be used: ")
+    assert "add ?ssl-mode=required to DATABASE_URL" in process.stderr
+    assert process.stderr.count("\n") == 1
+    assert "xxx" not in process.stderr
+
+
 def test_help(make_service: MakeService) -> None:
     service = make_service("sqlite")
     commands = service.run(*MIGRATE, "--help").stdout

@@ -1,0 +1,106 @@
+"""What is particular to MySQL and MariaDB: the lock's name, logins, and warnings."""
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import quote
+
+import pytest
+
+from ..conftest import MakeService
+from ..support.databases import Database, is_mariadb, new_user, offers_tls, session
+from ..support.migrating import FIRST, MIGRATE, applied
+from ..support.services import Service
+
+# What releases before 0.6.2 called the lock
+OLD_NAME = "CONCAT('migrate-', SHA1(LOWER(DATABASE())))"
+
+
+@pytest.fixture
+def service(make_service: MakeService) -> Service:
+    return make_service("mysql")
+
+
+@contextmanager
+def named_database(service: Service, name: str) -> Iterator[Database]:
+    """Create a database with a name, and drop it afterwards."""
+    server = service.database
+    server.query(f"CREATE DATABASE `{name}`")
+    try:
+        yield Database("mysql", server.url.rpartition("/")[0] + "/" + quote(name))
+    finally:
+        server.query(f"DROP DATABASE `{name}`")
+
+
+@pytest.mark.parametrize("name", ["plain", "UPPER", "Straße-ΟΔΟΣ", "İstanbul", "x" * 50])
+def test_lock_is_that_of_older_releases(service: Service, name: str) -> None:
+    name = f"{name}_{secrets.token_hex(4)}"
+    with named_database(service, name) as database:
+        if is_mariadb(database):
+            lock = OLD_NAME  # which MySQL 9.6 and later cannot compute
+        else:
+            ((lower,),) = database.query("SELECT LOWER(DATABASE())")
+            lock = "'migrate-" + hashlib.sha1(lower.encode()).hexdigest() + "'"
+
+        async def upgrade_beside_an_older_release() -> tuple[str, str]:
+            async with session(database.url) as run:
+                ((taken, holder),) = await run(f"SELECT GET_LOCK({lock}, 0), CONNECTION_ID()")
+                assert taken == 1
+                process = await asyncio.to_thread(
+                    service.run,
+                    *MIGRATE,
+                    *("upgrade", "--timeout", "0"),
+                    status=1,
+                    DATABASE_URL=database.url,
+                )
+            return f"connection {holder} of the server has it", process.stderr
+
+        expected, said = asyncio.run(upgrade_beside_an_older_release())
+
+        assert expected in said
+        assert applied(Service(service.folder, service.commands, database)) == []
+        service.upgrade(database.url)
+        assert applied(Service(service.folder, service.commands, database)) == [FIRST]
+
+
+def test_commands_print_no_warning(service: Service) -> None:
+    for command in (
+        ["upgrade"],
+        ["status"],
+        ["verify"],
+        ["upgrade", "--dry-run"],
+        ["downgrade", "0", "--yes"],
+    ):
+        status = 1 if command[0] == "downgrade" else 0  # nothing is above the first migration
+        process = service.run(*MIGRATE, *command, status=status)
+        assert process.stderr == "" or status
+        assert "Warning" not in process.stderr
+
+
+@pytest.mark.parametrize(
+    "password", ["pass wörd €", "пароль", "密码🔑", "%25:/@?#", "x" * 200, "я" * 60]
+)
+@pytest.mark.parametrize("mode", ["disabled", "required"])
+def test_login_of_any_characters(service: Service, password: str, mode: str) -> None:
+    if mode == "required" and not offers_tls(service.database):
+        mode = "disabled"  # MariaDB before 11.4 has no certificate by default
+    name = f"Данные-{secrets.token_hex(4)}"
+    with (
+        named_database(service, name) as database,
+        new_user(database, password, "жанна") as url,
+    ):
+        service.upgrade(f"{url}?ssl-mode={mode}")
+        assert applied(Service(service.folder, service.commands, database)) == [FIRST]
+
+
+def test_long_password_needs_tls_in_mysql(service: Service) -> None:
+    with new_user(service.database, "x" * 240) as url:
+        if not is_mariadb(service.database):
+            process = service.run(*MIGRATE, "upgrade", status=1, DATABASE_URL=url)
+            assert "add ?ssl-mode=required to DATABASE_URL" in process.stderr
+            assert process.stderr.count("\n") == 1
+            url += "?ssl-mode=required"
+        service.upgrade(url)
+    assert applied(service) == [FIRST]
