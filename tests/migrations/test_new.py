@@ -424,11 +424,25 @@ def test_is_written_without_a_server(changing: Changing) -> None:
 
     process = changing.new(DATABASE_URL=nowhere)
 
-    assert "not proven" in process.stdout
+    assert "Not verified: no database server answers" in process.stdout
     assert "verify" in process.stdout
     assert "secret" not in process.stdout + process.stderr
     assert len(changing.files()) == 3
     changing.service.run(*MIGRATE, "verify")
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "mysql"], indirect=True)
+@pytest.mark.parametrize("login", ["nobody:secret", "nobody"])
+def test_server_that_refuses_the_login_is_an_error(changing: Changing, login: str) -> None:
+    changing.change((NICK, NICK.replace("20", "30")))
+    url = re.sub("//.*@", f"//{login}@", changing.service.database.url)
+
+    process = changing.new(status=1, DATABASE_URL=url)
+
+    assert "Not verified: the database cannot be used" in process.stderr
+    assert "Traceback" not in process.stderr
+    assert "secret" not in process.stdout + process.stderr
+    assert len(changing.files()) == 3
 
 
 def test_plain_aerich_runs_what_was_written(changing: Changing) -> None:

@@ -18,6 +18,7 @@ from .files import (
     MigrationError,
     content_faults,
     folder_faults,
+    is_unreachable,
     migrations,
     models_fault,
     reason,
@@ -180,8 +181,11 @@ def _finish(since: int) -> None:
     except MigrationError as error:
         faults = [str(error)]
     except ERRORS as error:
-        typer.echo(f"It is not proven ({reason(error)}). With a server: `{COMMAND} verify`")
-        return
+        later = f"When it can be used, run `{COMMAND} verify`"
+        if is_unreachable(error):
+            typer.echo(f"Not verified: no database server answers ({reason(error)}). {later}")
+            return
+        faults = [f"Not verified: the database cannot be used: {reason(error)}. {later}"]
     _tell(faults)
 
 

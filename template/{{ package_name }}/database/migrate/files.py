@@ -2,6 +2,7 @@
 
 import os
 import re
+import ssl
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -38,6 +39,16 @@ def reason(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "it does not answer"
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def is_unreachable(error: BaseException) -> bool:
+    """Tell whether no database server answered."""
+    if isinstance(error, DBConnectionError) and error.__context__:
+        error = error.__context__
+    cause = error.__cause__ or error
+    # A file that cannot be used and a refused certificate are OSErrors as well
+    is_local = isinstance(cause, ssl.SSLError) or getattr(cause, "filename", None) is not None
+    return isinstance(cause, OSError) and not is_local
 
 
 @dataclass(frozen=True)
