@@ -153,6 +153,7 @@ DEADLOCK = """
 """
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("engine", ["postgresql", "mysql"], indirect=True)
 def test_transaction_that_ends_a_deadlock_is_503(service: Service) -> None:
     service.edit("src/main.py", "\n    return app\n", DEADLOCK)
@@ -173,6 +174,7 @@ NUMBERS = """
 """
 
 
+@pytest.mark.server
 def test_error_of_mysql_that_passes_is_503(make_service: MakeService) -> None:
     """The numbers are in the "Server Error Message Reference" of MySQL, and MariaDB's list."""
     service = make_service("mysql")
@@ -188,6 +190,7 @@ def test_error_of_mysql_that_passes_is_503(make_service: MakeService) -> None:
     assert other == 500
 
 
+@pytest.mark.server
 def test_limit_of_a_mysql_users_connections_is_503(make_service: MakeService) -> None:
     service = make_service("mysql")
     service.edit("src/main.py", "\n    return app\n", ROUTES)
@@ -204,6 +207,7 @@ def test_limit_of_a_mysql_users_connections_is_503(make_service: MakeService) ->
             assert server.get("/read").status_code == 200
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("change", ["ACCOUNT LOCK", "IDENTIFIED BY 'other'"])
 def test_mysql_login_that_changed_is_503(make_service: MakeService, change: str) -> None:
     service = make_service("mysql")
@@ -262,6 +266,7 @@ def test_connections_are_had_in_turn(service: Service) -> None:
     assert had == asked
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("engine", ["postgresql", "mysql"], indirect=True)
 def test_database_that_drops_its_connections_is_used_again(faulty: Service) -> None:
     name = faulty.database.url.rpartition("/")[2]

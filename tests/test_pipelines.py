@@ -262,8 +262,9 @@ def test_bots_leave_the_templates_pins(template: Path, tmp_path: Path) -> None:
 def test_own_workflows_are_clean() -> None:
     files = workflows(REPOSITORY)
 
-    assert [file.stem for file in files] == ["ci", "release", "weekly"]
+    assert [file.stem for file in files] == ["ci", "release", "versions", "weekly"]
     tool("zizmor", "--offline", "--quiet", *files)
+    tool("check-jsonschema", "--builtin-schema", "vendor.gitlab-ci", REPOSITORY / ".gitlab-ci.yml")
     tool("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *files)
     assert actionlint(files) == ""
 

@@ -87,6 +87,7 @@ def serving(command: str, folder: Path, environment: dict[str, str], url: str) -
             process.wait(60)
 
 
+@pytest.mark.python
 def test_first_command_works_on_a_new_machine(
     template: Path, tmp_path: Path, fresh: dict[str, str]
 ) -> None:
@@ -127,6 +128,22 @@ def test_first_command_works_on_a_new_machine(
     assert process.wait(60) == 0
     assert not answers(url), "the service outlived the command that started it"
     assert git(clone, "status", "--porcelain") == ""
+
+
+@pytest.mark.python
+@pytest.mark.parametrize("engine", ["postgresql", "mysql"], indirect=True)
+def test_quickstart_serves_a_service_on_a_server(
+    engine: str, template: Path, tmp_path: Path, fresh: dict[str, str]
+) -> None:
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "--quiet", str(template), str(clone))
+    render(template, tmp_path / "service", {"database": engine})
+    port = free_port()
+    command = f"python3 quickstart.py ../service --port {port}"
+    with new_database(engine, tmp_path) as database:
+        environment = {**fresh, "DATABASE_URL": database.url}
+        with serving(command, clone, environment, f"http://127.0.0.1:{port}/readyz"):
+            assert "users" in database.tables()
 
 
 @pytest.mark.parametrize("content", ["file", "folder"])

@@ -27,6 +27,8 @@ def databases_on_server(service: Service) -> set[str]:
     return {str(name) for (name,) in service.database.query(sql)}
 
 
+@pytest.mark.python
+@pytest.mark.server
 def test_own_suite_passes(service: Service) -> None:
     output = service.run("pytest", "-p", "no:cacheprovider").stdout
 
@@ -118,11 +120,13 @@ def test_own_suite_names_the_server_it_misses(service: Service) -> None:
     assert "no server answers" in process.stdout + process.stderr
 
 
+@pytest.mark.python
 @pytest.mark.parametrize("names", OTHER_NAMES[:2], ids=["default", "renamed"])
 def test_types_are_strict(engine: str, names: dict[str, str], make_service: MakeService) -> None:
     service = make_service(engine, answers=names)
 
     assert "Success" in service.run("mypy", "--cache-dir", os.devnull).stdout
+    service.run("ruff", "check", "--no-cache")
 
 
 def test_suite_passes_under_other_names(engine: str, make_service: MakeService) -> None:

@@ -282,7 +282,14 @@ def _await(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
 
 def inside(command: list[str], environment: Mapping[str, str]) -> list[str]:
     """Return the command that runs another in the root that has the newest Python."""
-    folders = [str(Path.home()), str(Path.cwd()), str(REPOSITORY)]
+    history = subprocess.run(  # a worktree's is in another folder
+        ["git", "rev-parse", "--path-format=absolute", "--git-common-dir"],
+        cwd=REPOSITORY,
+        check=True,
+        text=True,
+        stdout=subprocess.PIPE,
+    ).stdout.strip()
+    folders = [str(Path.home()), str(Path.cwd()), str(REPOSITORY), history]
     shared = [*SHARED, *(folder.lstrip("/") for folder in dict.fromkeys(folders))]
     variables = {**environment, "PATH": "/usr/local/bin:/usr/bin:/usr/sbin:/bin"}
     return _in_root(
@@ -311,7 +318,8 @@ def main() -> None:
     with ExitStack() as stack:
         try:
             variables = dict(stack.enter_context(serve(name)) for name in arguments.servers)
-            environment = {**os.environ, **variables}
+            newest = [*arguments.servers, *(["python", "sqlite"] if arguments.inside else [])]
+            environment = {**os.environ, **variables, "TEST_NEWEST": " ".join(newest)}
             if arguments.inside:
                 command = inside(command, environment)
         except UnavailableError as error:

@@ -1,5 +1,6 @@
-"""Write the tables in README.md: of questions, from copier.yml, and of ownership, from ownership/."""
+"""Write the tables in README.md: questions, ownership and supported versions."""
 
+import json
 import re
 from typing import Any
 
@@ -86,9 +87,39 @@ def questions_table() -> str:
     return "\n".join(rows)
 
 
+PRODUCTS = {
+    "python": "Python",
+    "sqlite": "SQLite",
+    "postgresql": "PostgreSQL",
+    "mysql": "MySQL",
+    "mariadb": "MariaDB",
+}
+
+
+def load_versions() -> dict[str, Any]:
+    """Read the versions that services run on, and those of the images that services name."""
+    text = (REPOSITORY / "includes" / "versions.json").read_text(encoding="utf-8")
+    versions: dict[str, Any] = json.loads(text)
+    return versions
+
+
+def versions_table() -> str:
+    """Return a Markdown table of the oldest and the newest versions that are tested."""
+    rows = ["| Product | Oldest | Newest |", "|---|---|---|"]
+    versions = load_versions()
+    for key, product in PRODUCTS.items():
+        supported = versions[key]["supported"]
+        rows.append(f"| {product} | {supported[0]} | {supported[-1]} |")
+    return "\n".join(rows)
+
+
 def with_table(readme: str) -> str:
     """Put the tables between the comments that mark their places."""
-    for name, table in (("questions", questions_table()), ("ownership", ownership_table())):
+    for name, table in (
+        ("questions", questions_table()),
+        ("ownership", ownership_table()),
+        ("versions", versions_table()),
+    ):
         start, end = (
             re.search(mark, readme) for mark in (rf"<!-- {name}: .* -->\n", f"<!-- /{name} -->")
         )

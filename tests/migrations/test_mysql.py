@@ -14,6 +14,8 @@ from ..support.databases import Database, is_mariadb, new_user, offers_tls, sess
 from ..support.migrating import FIRST, MIGRATE, applied
 from ..support.services import Service
 
+pytestmark = pytest.mark.server
+
 # What releases before 0.6.2 called the lock
 OLD_NAME = "CONCAT('migrate-', SHA1(LOWER(DATABASE())))"
 

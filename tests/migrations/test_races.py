@@ -18,6 +18,8 @@ from ..support.migrating import (
 )
 from ..support.services import DEADLINE, Service
 
+pytestmark = pytest.mark.server
+
 Popen = subprocess.Popen[str]
 
 

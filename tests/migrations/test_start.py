@@ -9,6 +9,8 @@ from ..conftest import MakeService
 from ..support.migrating import FIRST, MIGRATE, applied, write_migration
 from ..support.services import Service, free_port
 
+pytestmark = pytest.mark.server
+
 COMMANDS = (
     ("python", "-m", "src"),
     ("uvicorn", "src.main:app", "--port", "0", "--log-level", "warning"),

@@ -124,6 +124,7 @@ TRIGGERS = {
 }
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("in_transaction", [True, False])
 def test_strings_comments_and_triggers(service: Service, in_transaction: bool) -> None:
     write_migration(
@@ -142,6 +143,7 @@ def test_strings_comments_and_triggers(service: Service, in_transaction: bool) -
     assert service.database.query("SELECT note FROM one") == [("x;y",), ("--;/*",)]
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("engine", ["sqlite", "postgresql"], indirect=True)
 def test_failure_leaves_nothing(service: Service) -> None:
     upgrade(service)
@@ -218,6 +220,7 @@ def test_sqlite_rebuild(make_service: MakeService, where: str) -> None:
         assert "child (rowid 2) to parent" in output
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
 def test_index_concurrently(service: Service) -> None:
     name = write_migration(
@@ -279,6 +282,7 @@ REPORT = (
 )
 
 
+@pytest.mark.server
 def test_mysql_reports_until_it_is_repaired(broken: Service) -> None:
     write_migration(broken, "2_2026_next", "CREATE TABLE next (id INT)")
     broken.database.query("DROP TABLE obstacle")
@@ -292,6 +296,7 @@ def test_mysql_reports_until_it_is_repaired(broken: Service) -> None:
     assert not {"rest", "next"} & broken.database.tables()
 
 
+@pytest.mark.server
 def test_mysql_finished_by_hand(broken: Service) -> None:
     broken.database.query("CREATE TABLE rest (id INT)")
 
@@ -302,6 +307,7 @@ def test_mysql_finished_by_hand(broken: Service) -> None:
     assert broken.database.tables() == TABLES | {"half", "rest", "obstacle"}
 
 
+@pytest.mark.server
 def test_mysql_undone_by_hand(broken: Service) -> None:
     broken.database.query("DROP TABLE half")
     broken.database.query("DROP TABLE obstacle")
@@ -347,6 +353,7 @@ def test_failing_function_is_named(service: Service) -> None:
     assert "1_2026_bug.py: upgrade() failed: ZeroDivisionError" in upgrade(service, status=1)
 
 
+@pytest.mark.server
 def test_mysql_first_statement_fails(make_service: MakeService) -> None:
     service = make_service("mysql")
     write_migration(service, "1_2026_fails", "CREATE TABLE users (id INT)", "SELECT 1")
@@ -357,6 +364,7 @@ def test_mysql_first_statement_fails(make_service: MakeService) -> None:
     assert service.database.tables() == TABLES
 
 
+@pytest.mark.server
 def test_mysql_statement_that_waits_in_vain_for_a_lock_has_failed(
     make_service: MakeService,
 ) -> None:
@@ -408,6 +416,7 @@ def kill_within(service: Service, slow: str) -> None:
     process.communicate()
 
 
+@pytest.mark.server
 def test_mysql_killed_within_a_statement(make_service: MakeService) -> None:
     service = make_service("mysql")
     kill_within(service, "INSERT INTO slow SELECT SLEEP(2)")
@@ -421,6 +430,7 @@ def test_mysql_killed_within_a_statement(make_service: MakeService) -> None:
     assert service.database.query("SELECT count(*) FROM slow") == [(1,)]
 
 
+@pytest.mark.server
 def test_mysql_killed_within_a_statement_that_may_run_again(make_service: MakeService) -> None:
     service = make_service("mysql")
     kill_within(service, "SELECT SLEEP(2)")

@@ -68,6 +68,7 @@ WRONG = {
 }
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("name", dict.fromkeys(name for name, _ in WRONG))
 def test_finds_what_aerich_writes_wrong(changing: Changing, name: str) -> None:
     expected = WRONG.get((name, changing.service.database.engine))

@@ -18,7 +18,8 @@ from tools.render import REPOSITORY
 
 from .databases import SERVERS, Database
 
-ENVIRONMENTS = REPOSITORY / "build" / "environments"
+PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
+ENVIRONMENTS = REPOSITORY / "build" / "environments" / PYTHON
 # what a service inherits: nothing of the user's that could configure it
 INHERITED = ("HOME", "LANG", "PATH", "TMPDIR", "SYSTEMROOT")
 DEADLINE = 60.0  # seconds
