@@ -317,7 +317,7 @@ CYCLE = (
         ([IMPORT, CONSTRAINTS], r"Locker: migrations know no Meta\.constraints"),
         (
             [BY_NAME],
-            r"statement|incorrectly formed|locker: foreign key \(team_id\) is references team \(id\)",
+            r"statement|incorrectly formed|are incompatible|are incompatible|locker: foreign key \(team_id\) is references team \(id\)",
         ),
         (CYCLE, "Tortoise cannot make the models' tables: .*cyclic"),
     ],

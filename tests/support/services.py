@@ -30,7 +30,8 @@ Process = subprocess.CompletedProcess[str]
 def bare_environment() -> dict[str, str]:
     """The environment of a process that shall know nothing of the one running the tests."""
     names = [*INHERITED, *(name for name in os.environ if name.startswith(("PIP_", "UV_", "SSL_")))]
-    return {name: os.environ[name] for name in names if name in os.environ}
+    own = {"UV_PROJECT_ENVIRONMENT", "UV_PYTHON"}  # those of the tests
+    return {name: os.environ[name] for name in names if name in os.environ and name not in own}
 
 
 def uv(folder: Path, *arguments: str, **environment: str) -> Process:
