@@ -12,6 +12,7 @@ import fcntl
 import os
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -149,7 +150,7 @@ def _as_root(*command: str, **variables: str) -> list[str]:
 
 
 def _in_root(root: Path, script: str, *arguments: str, **variables: str) -> list[str]:
-    """Return the command that runs a script in a root's folder, in a namespace of its own."""
+    """Return the command that runs a script in a root's folder, in a separate namespace."""
     namespace = ["unshare", "--mount", "--pid", "--fork", "--kill-child", f"--wd={root}"]
     return _as_root(*namespace, "sh", "-euc", script, "sh", *arguments, **variables)
 
@@ -315,6 +316,8 @@ def main() -> None:
     end = options.index("--") if "--" in options else len(options)
     arguments = parser.parse_args(options[:end])
     command = options[end + 1 :]
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs ignore the first
+        signal.signal(number, signal.default_int_handler)
     with ExitStack() as stack:
         try:
             variables = dict(stack.enter_context(serve(name)) for name in arguments.servers)
