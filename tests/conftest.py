@@ -14,6 +14,16 @@ from .support import databases
 from .support.services import Service, install
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("random changes of models")
+    group.addoption(
+        "--long", action="store_true", help="run for a long time, and go on after failures"
+    )
+    group.addoption("--minutes", type=float, default=60, help="how long, on each engine")
+    group.addoption("--random-seed", type=int, help="begin with the sequence of this seed")
+    group.addoption("--shrink", action="store_true", help="look for a smaller sequence that fails")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say once, not once a test, why tests were skipped."""
     reports: list[pytest.TestReport] = terminalreporter.stats.get("skipped", [])

@@ -8,7 +8,7 @@ from fastapi import APIRouter, FastAPI, HTTPException, Request
 from pydantic import BaseModel
 
 from .database.engine import is_unavailable
-from .database.migrate.files import State, read_state
+from .database.migrate.recorder import State, read_state
 from .errors import problems
 
 READY_TIMEOUT = 2.0  # seconds

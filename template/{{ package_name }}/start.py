@@ -8,7 +8,8 @@ from collections.abc import Awaitable
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .database.migrate.files import COMMAND, read_state, reason
+from .database.migrate.context import COMMAND, reason
+from .database.migrate.recorder import read_state
 from .health import migrations_fault
 from .settings import settings
 
@@ -35,7 +36,7 @@ async def check_database(app: FastAPI) -> None:
     else:
         fault = migrations_fault(database, settled=False) or ""
         if fault:
-            upgrade = f"Type: {COMMAND} upgrade"
+            upgrade = f"Run `{COMMAND} upgrade`."
             fault += f" {upgrade if database.pending else 'Start the newer release instead'}"
     app.state.settled = not fault
     if fault and not settings.start_unready:

@@ -23,13 +23,13 @@ def test_engine_is_changed(make_changing: Callable[..., Changing], old: str, eng
 
     output = changing.service.run(*MIGRATE, "baseline").stdout
 
-    assert "Proven" in output
+    assert "Verified" in output
     (first,) = changing.files()
     assert first.name.startswith("0_")
     (replaced,) = folder.parent.glob("replaced_*")
     assert str(replaced) in output
     assert sorted(path.name for path in replaced.glob("*.py")) == sorted(names)
-    assert "agree" in changing.service.run(*MIGRATE, "check").stdout
+    assert "match the migrations" in changing.service.run(*MIGRATE, "check").stdout
     changing.service.run(*MIGRATE, "upgrade")
     assert {"team", "player", "team_badge"} < changing.service.database.tables()
 
@@ -43,3 +43,20 @@ def test_own_migrations_are_not_replaced_silently(changing: Changing) -> None:
     changing.service.run(*MIGRATE, "baseline", "--yes")
     assert len(changing.files()) == 1
     assert (changing.service.folder / MODELS).exists()
+
+
+def test_sample_rows_are_moved_aside_with_their_migrations(
+    make_changing: Callable[..., Changing],
+) -> None:
+    changing = make_changing("sqlite")
+    samples = changing.service.folder / "migrations" / "samples"
+    samples.mkdir()
+    rows = samples / f"{changing.files()[-1].stem}.sql"
+    rows.write_text("INSERT INTO users (username) VALUES ('ada');\n")
+
+    output = changing.service.run(*MIGRATE, "baseline", "--yes").stdout
+
+    assert "Verified" in output
+    (folder,) = (changing.service.folder / "migrations").glob("replaced_*")
+    assert (folder / rows.name).exists()
+    assert list(samples.iterdir()) == []

@@ -114,7 +114,7 @@ def newer_release(service: Service) -> None:
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (file_gone, ("1_2026_one.py is applied, but its file is not here", "version control")),
+        (file_gone, ("1_2026_one.py is applied, but its file is missing", "version control")),
         (twice, ("1_2026_one.py is recorded 2 times", "delete all its rows but one")),
         (older_one, (f"{FIRST} is not applied, but the newer 1_2026_one.py is", "renumber")),
         (newer_release, ("1_2026_one.py is applied", "a newer release", "run that release")),
@@ -163,7 +163,7 @@ def test_database_of_another_engine(make_service: MakeService) -> None:
 
 def test_check_needs_no_database(service: Service) -> None:
     unset = replace(service, database=service.database._replace(url=""))
-    assert unset.run(*MIGRATE, "check").stdout == "The models and the migrations agree\n"
+    assert unset.run(*MIGRATE, "check").stdout == "The models match the migrations\n"
     service.edit(
         "src/database/models.py",
         '        table = "users"\n',
@@ -172,7 +172,9 @@ def test_check_needs_no_database(service: Service) -> None:
 
     process = unset.run(*MIGRATE, "check", status=1)
 
-    assert process.stdout.startswith(f"The models changed since {FIRST} (users): `python -m")
+    assert process.stdout == (
+        f"Run `python -m src.database.migrate new NAME`: the models changed since {FIRST} (users)\n"
+    )
     assert len(process.stdout.splitlines()) == 1
 
 

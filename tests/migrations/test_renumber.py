@@ -6,8 +6,8 @@ import pytest
 
 from tools.render import git
 
+from ..support.model_changes import CITY, NICK, NUMBER, SCORE, after
 from .support import MIGRATE, Changing
-from .test_new import CITY, NICK, NUMBER, SCORE, after
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_branches_are_merged(merged: Changing, *, named: bool) -> None:
     assert names(merged) == ["0_init", "1_models", "2_main", "3_side"]
     moved = merged.files()[-1].read_text(encoding="utf-8")
     assert moved.partition("MODELS_STATE")[0] == text.partition("MODELS_STATE")[0]
-    assert "agree" in service.run(*MIGRATE, "check").stdout
+    assert "match the migrations" in service.run(*MIGRATE, "check").stdout
     assert "Nothing changed" in merged.new().stdout
     assert "side" in service.run(*MIGRATE, "upgrade").stdout
     assert {"size"} < set(service.database.columns("team"))
@@ -84,7 +84,7 @@ def test_applied_migration_stays(merged: Changing) -> None:
 
 def test_says_what_it_cannot_know(make_changing: Callable[[str], Changing]) -> None:
     changing = make_changing("sqlite")
-    assert "nothing to do" in changing.service.run(*MIGRATE, "renumber", status=1).stderr
+    assert "Nothing to do" in changing.service.run(*MIGRATE, "renumber", status=1).stderr
     assert (
         "no migration 7_x.py"
         in changing.service.run(*MIGRATE, "renumber", "7_x.py", status=1).stderr
@@ -127,3 +127,19 @@ def test_several_files_of_a_branch_keep_their_order(
     changing.service.run(*MIGRATE, "renumber", *reversed(mine))
 
     assert names(changing) == ["0_init", "1_models", "2_one", "3_two", "4_first", "5_second"]
+
+
+def test_sample_rows_move_with_their_migration(make_changing: Callable[[str], Changing]) -> None:
+    changing = make_changing("sqlite")
+    changing.change(after(CITY, "size = fields.IntField(null=True)"))
+    changing.service.run(*MIGRATE, "new", "first")
+    mine = changing.files()[-1]
+    samples = changing.service.folder / "migrations" / "samples"
+    samples.mkdir()
+    (samples / f"{mine.stem}.sql").write_text("INSERT INTO team (name) VALUES ('reds');\n")
+    mine.with_name("2_20260101000000_other.py").write_bytes(changing.files()[1].read_bytes())
+
+    changing.service.run(*MIGRATE, "renumber", mine.name, status=1)  # 'other' creates all again
+
+    assert [path.stem for path in samples.iterdir()] == [changing.files()[-1].stem]
+    assert changing.files()[-1].name == f"3_{mine.name.partition('_')[2]}"

@@ -33,7 +33,7 @@ def refuse(service: Service, *command: str, **environment: str) -> str:
 def test_pending_migrations_stop_it(service: Service, command: tuple[str, ...]) -> None:
     line = refuse(service, *command)
 
-    assert f"Migrations are pending: {FIRST}. Type: python -m src.database.migrate upgrade" in line
+    assert f"Migrations are pending: {FIRST}. Run `python -m src.database.migrate upgrade`." in line
     assert applied(service) == []
 
 

@@ -1,4 +1,4 @@
-"""One process upgrades, takes back, marks and lists migrations."""
+"""One process applies, reverts, stamps and lists migrations."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ def test_says_what_it_did(service: Service) -> None:
         r"Applied 2 migrations\n",
         output,
     )
-    assert again == "Nothing to do: none is pending\n"
+    assert again == "Nothing to do: no migration is pending\n"
 
 
 def test_aerich_goes_on_with_the_same_files_and_table(service: Service) -> None:
@@ -88,7 +88,7 @@ def test_dry_run_changes_nothing(service: Service) -> None:
     assert service.database.tables() == set()
 
 
-def test_dry_run_cannot_write(service: Service) -> None:
+def test_dry_run_calls_no_python_migration(service: Service) -> None:
     upgrade(service)
     write_migration(
         service,
@@ -97,8 +97,9 @@ def test_dry_run_cannot_write(service: Service) -> None:
         body="    await db.execute_query('CREATE TABLE sneaky (id INT)')\n",
     )
 
-    upgrade(service, "--dry-run", status=1)
+    output = upgrade(service, "--dry-run")
 
+    assert "1_2026_writes.py\n-- It works in Python: only a run can show its SQL" in output
     assert "sneaky" not in service.database.tables()
 
 
@@ -244,7 +245,7 @@ def test_index_concurrently(service: Service) -> None:
     assert applied(service) == [FIRST]
     service.database.query("DROP INDEX one, two")
     service.database.query("DELETE FROM users WHERE username = 'Ada'")
-    service.run(*MIGRATE, "mark", name, "--pending", "--yes")
+    service.run(*MIGRATE, "stamp", name, "--pending", "--yes")
     upgrade(service)
     assert applied(service) == [FIRST, name]
     assert service.database.query("SELECT count(*) FROM pg_index WHERE NOT indisvalid") == [(0,)]
@@ -274,11 +275,11 @@ REPORT = (
     "The upgrade of 1_2026_fails.py is unfinished: "
     "committed CREATE TABLE half (id INT); committed INSERT INTO half VALUES (1); "
     "failed CREATE TABLE obstacle (id INT); not run CREATE TABLE rest (id INT) "
-    "Look into the database for what is unknown. Then either "
-    "- run by hand what is not committed, and type "
-    "`python -m src.database.migrate mark 1_2026_fails.py --applied`, or "
-    "- undo by hand what is committed, and type "
-    "`python -m src.database.migrate mark 1_2026_fails.py --pending`"
+    "Look into the database for what is unknown. Then do one of these: "
+    "- run what is not committed by hand, then "
+    "`python -m src.database.migrate stamp 1_2026_fails.py --applied` "
+    "- undo what is committed by hand, then "
+    "`python -m src.database.migrate stamp 1_2026_fails.py --pending`"
 )
 
 
@@ -300,9 +301,9 @@ def test_mysql_reports_until_it_is_repaired(broken: Service) -> None:
 def test_mysql_finished_by_hand(broken: Service) -> None:
     broken.database.query("CREATE TABLE rest (id INT)")
 
-    broken.run(*MIGRATE, "mark", "1_2026_fails.py", "--applied", "--yes")
+    broken.run(*MIGRATE, "stamp", "1_2026_fails.py", "--applied", "--yes")
 
-    assert upgrade(broken) == "Nothing to do: none is pending\n"
+    assert upgrade(broken) == "Nothing to do: no migration is pending\n"
     assert applied(broken) == [FIRST, "1_2026_fails.py"]
     assert broken.database.tables() == TABLES | {"half", "rest", "obstacle"}
 
@@ -312,38 +313,38 @@ def test_mysql_undone_by_hand(broken: Service) -> None:
     broken.database.query("DROP TABLE half")
     broken.database.query("DROP TABLE obstacle")
 
-    broken.run(*MIGRATE, "mark", "1_2026_fails.py", "--pending", "--yes")
+    broken.run(*MIGRATE, "stamp", "1_2026_fails.py", "--pending", "--yes")
 
     assert "Applied 1 migration" in upgrade(broken)
     assert broken.database.query("SELECT id FROM half") == [(1,)]
     assert broken.database.tables() == TABLES | {"half", "rest", "obstacle"}
 
 
-def test_mysql_marks_nothing_beside_what_is_unfinished(broken: Service) -> None:
+def test_mysql_stamps_nothing_beside_what_is_unfinished(broken: Service) -> None:
     write_migration(broken, "2_2026_next", "CREATE TABLE next (id INT)")
 
     for name, state in ((FIRST, "--applied"), ("2_2026_next.py", "--pending")):
-        assert REPORT in words(broken.run(*MIGRATE, "mark", name, state, "--yes", status=1).stderr)
+        assert REPORT in words(broken.run(*MIGRATE, "stamp", name, state, "--yes", status=1).stderr)
 
     assert REPORT in words(upgrade(broken, status=1))
 
 
-def test_mark_keeps_the_order(service: Service) -> None:
+def test_stamp_keeps_the_order(service: Service) -> None:
     for n in (1, 2):
         write_migration(service, f"{n}_2026_t", f"CREATE TABLE t{n} (id INT)")
     upgrade(service, "--to", "1")
 
-    def mark(*arguments: str) -> str:
-        process = service.run(*MIGRATE, "mark", *arguments, status=None)
+    def stamp(*arguments: str) -> str:
+        process = service.run(*MIGRATE, "stamp", *arguments, status=None)
         return process.stdout + process.stderr
 
-    assert "There is no file 3_2026_t.py" in mark("3_2026_t.py", "--applied", "--yes")
-    assert "add --yes" in mark("2_2026_t.py", "--applied")
-    assert f"1_2026_t.py comes after {FIRST}" in mark(FIRST, "--pending", "--yes")
-    assert "is marked as applied" in mark("2_2026_t.py", "--applied", "--yes")
-    assert "is marked as applied" in mark("2_2026_t.py", "--applied", "--yes")
+    assert "There is no file 3_2026_t.py" in stamp("3_2026_t.py", "--applied", "--yes")
+    assert "add --yes" in stamp("2_2026_t.py", "--applied")
+    assert f"1_2026_t.py comes after {FIRST}" in stamp(FIRST, "--pending", "--yes")
+    assert "is recorded as applied" in stamp("2_2026_t.py", "--applied", "--yes")
+    assert "is recorded as applied" in stamp("2_2026_t.py", "--applied", "--yes")
     assert applied(service) == [FIRST, "1_2026_t.py", "2_2026_t.py"]
-    assert "is marked as pending" in mark("2_2026_t.py", "--pending", "--yes")
+    assert "is recorded as pending" in stamp("2_2026_t.py", "--pending", "--yes")
     assert applied(service) == [FIRST, "1_2026_t.py"]
 
 
@@ -404,7 +405,12 @@ def kill_within(service: Service, slow: str) -> None:
         slow,
         "CREATE TABLE rest (id INT)",
     )
-    process = service.popen(*MIGRATE, "upgrade")
+    kill_while(service, slow, "upgrade")
+
+
+def kill_while(service: Service, slow: str, *command: str) -> None:
+    """Kill a command while the server runs a statement."""
+    process = service.popen(*MIGRATE, *command)
     wait_until(
         lambda: service.database.query(
             "SELECT 1 FROM information_schema.processlist"
@@ -439,6 +445,44 @@ def test_mysql_killed_within_a_statement_that_may_run_again(make_service: MakeSe
 
     assert service.database.query("SELECT id FROM once") == [(1,)]
     assert service.database.tables() == TABLES | {"slow", "once", "rest"}
+
+
+@pytest.mark.server
+def test_mysql_killed_within_a_downgrade(make_service: MakeService) -> None:
+    service = make_service("mysql")
+    name = write_migration(
+        service,
+        "1_2026_t",
+        "CREATE TABLE one (id INT)",
+        "CREATE TABLE two (id INT)",
+        down=("DROP TABLE one", "SELECT SLEEP(2)", "DROP TABLE two"),
+    )
+    upgrade(service)
+    kill_while(service, "SELECT SLEEP(2)", "downgrade", "0", "--yes")
+
+    output = words(upgrade(service, status=1))
+    assert f"The downgrade of {name} is unfinished: committed DROP TABLE one" in output
+    assert "two" in service.database.tables()
+    service.run(*MIGRATE, "downgrade", "0", "--yes")
+
+    assert applied(service) == [FIRST]
+    assert service.database.tables() == TABLES
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"], indirect=True)
+def test_commit_within_a_migration_keeps_nothing_of_a_failure(service: Service) -> None:
+    upgrade(service)
+    write_migration(
+        service,
+        "1_2026_fails",
+        "CREATE TABLE half (id INT)",
+        "-- all is well\n/* so far */ COMMIT",
+        "CREATE TABLE users (id INT)",
+    )
+
+    assert "nothing of the migration is kept" in upgrade(service, status=1)
+
+    assert service.database.tables() == TABLES
 
 
 def test_status(service: Service) -> None:
@@ -482,9 +526,10 @@ def test_downgrade(service: Service) -> None:
     nothing = service.run(*MIGRATE, "downgrade", "1", "--yes", status=1).stderr
 
     assert "add --yes" in refused
-    assert "1_2026_t.py has no downgrade, nothing was changed" in empty
-    assert re.search(r"3_2026_t\.py: taken .*\n2_2026_t\.py: taken .*\nTook back 2", done)
-    assert "Nothing to take back" in nothing
+    assert "1_2026_t.py cannot be reverted: its downgrade() is empty" in empty
+    assert "Nothing was changed" in empty
+    assert re.search(r"3_2026_t\.py: reverted .*\n2_2026_t\.py: reverted .*\nReverted 2", done)
+    assert "Nothing to revert" in nothing
     assert applied(service) == [FIRST, "1_2026_t.py"]
     assert service.database.tables() == TABLES | {"t1"}
 
@@ -575,9 +620,14 @@ def test_password_too_long_for_mysql_8_without_tls(make_service: MakeService) ->
 
 def test_help(make_service: MakeService) -> None:
     service = make_service("sqlite")
-    commands = service.run(*MIGRATE, "--help").stdout
+    commands = service.run(*MIGRATE, "--help", COLUMNS="200").stdout
+    listed = dict(re.findall(r"^  (\w+) +(.*)$", commands.partition("Commands:")[2], re.MULTILINE))
 
-    for command in ("upgrade", "downgrade", "mark", "status", "check"):
-        assert command in commands
+    assert set(listed) == {
+        *("upgrade", "downgrade", "stamp", "status", "verify", "check"),
+        *("new", "renumber", "squash", "baseline"),
+    }
+    assert all(len(summary) <= 60 for summary in listed.values())
+    for command in (*listed, "mark"):
         assert service.run(*MIGRATE, command, "--help").stdout.startswith("Usage:")
     assert service.run(*MIGRATE, "upgrade", "--no-such-option", status=2).stderr

@@ -4,8 +4,9 @@ import asyncio
 import os
 import re
 import secrets
+import shutil
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,6 +44,10 @@ class Database(NamedTuple):
     def path(self) -> Path:
         return Path(self.url.removeprefix("sqlite://"))
 
+    @property
+    def name(self) -> str:
+        return self.url.rpartition("/")[2]
+
     def tables(self) -> set[str]:
         sql = {
             "sqlite": "SELECT name FROM sqlite_master WHERE type = 'table'",
@@ -65,9 +70,31 @@ class Database(NamedTuple):
         return [str(name) for (name,) in self.query(sql)]
 
 
+class Session:
+    """A connection to a server, in autocommit; a call runs one statement and returns its rows."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    async def __call__(self, sql: str) -> list[Row]:
+        if isinstance(self._connection, asyncpg.Connection):
+            return [tuple(row) for row in await self._connection.fetch(sql)]
+        async with self._connection.cursor() as cursor:
+            await cursor.execute(sql)
+            return list(await cursor.fetchall())
+
+    async def script(self, sql: str) -> None:
+        """Run several statements in one call."""
+        if isinstance(self._connection, asyncpg.Connection):
+            await self._connection.execute(sql)
+            return
+        async with self._connection.cursor() as cursor:
+            await cursor.execute(sql)
+
+
 @asynccontextmanager
-async def session(url: str) -> AsyncIterator[Callable[[str], Awaitable[list[Row]]]]:
-    """Connect to a server, in autocommit, and give what runs one statement and returns its rows."""
+async def session(url: str) -> AsyncIterator[Session]:
+    """Connect to a server, in autocommit."""
     parts = urlsplit(url)
     login: dict[str, Any] = {
         "host": parts.hostname,
@@ -78,7 +105,7 @@ async def session(url: str) -> AsyncIterator[Callable[[str], Awaitable[list[Row]
     if parts.scheme == "postgresql":
         connection = await asyncpg.connect(port=parts.port or 5432, timeout=5, **login)
         try:
-            yield lambda sql: _fetch(connection, sql)
+            yield Session(connection)
         finally:
             await connection.close()
         return
@@ -87,17 +114,9 @@ async def session(url: str) -> AsyncIterator[Callable[[str], Awaitable[list[Row]
         port=parts.port or 3306, connect_timeout=5, autocommit=True, **login
     )
     try:
-        yield lambda sql: _fetch(other, sql)
+        yield Session(other)
     finally:
         other.close()
-
-
-async def _fetch(connection: Any, sql: str) -> list[Row]:
-    if isinstance(connection, asyncpg.Connection):
-        return [tuple(row) for row in await connection.fetch(sql)]
-    async with connection.cursor() as cursor:
-        await cursor.execute(sql)
-        return list(await cursor.fetchall())
 
 
 async def _on_server(url: str, sql: str) -> list[Row]:
@@ -129,23 +148,41 @@ def require(engine: str) -> None:
         (pytest.fail if REQUIRED else pytest.skip)(FAULTS[engine])
 
 
+async def _copy_tables(names: set[str], source: Database, target: Database) -> None:
+    """Copy tables of a MySQL database to another one, with their rows."""
+    async with session(target.url) as run:
+        await run("SET FOREIGN_KEY_CHECKS = 0")
+        for table in sorted(names):
+            ((_, statement),) = await run(f"SHOW CREATE TABLE {source.name}.{table}")
+            await run(statement)
+            await run(f"INSERT INTO {table} SELECT * FROM {source.name}.{table}")
+
+
 @contextmanager
-def new_database(engine: str, folder: Path) -> Iterator[Database]:
-    """Make a database and drop it afterwards, whoever is still connected.
+def new_database(engine: str, folder: Path, template: Database | None = None) -> Iterator[Database]:
+    """Create a database and drop it afterwards, whoever is still connected.
 
     Args:
         engine: `sqlite`, `postgresql` or `mysql`.
         folder: where a SQLite database goes.
+        template: a database of the engine that nobody uses now, to copy with its rows.
     """
     require(engine)
     name = f"test_{secrets.token_hex(6)}"
     if engine == "sqlite":
-        yield Database(engine, f"sqlite://{folder / name}.sqlite3")
+        database = Database(engine, f"sqlite://{folder / name}.sqlite3")
+        if template:
+            shutil.copy(template.path, database.path)
+        yield database
         return
     server = SERVERS[engine]
-    asyncio.run(_on_server(server, f"CREATE DATABASE {name}"))
+    database = Database(engine, server.rpartition("/")[0] + f"/{name}")
+    copied = f" TEMPLATE {template.name}" if template and engine == "postgresql" else ""
+    asyncio.run(_on_server(server, f"CREATE DATABASE {name}{copied}"))
     try:
-        yield Database(engine, server.rpartition("/")[0] + f"/{name}")
+        if template and engine == "mysql":
+            asyncio.run(_copy_tables(template.tables(), template, database))
+        yield database
     finally:
         force = " WITH (FORCE)" if engine == "postgresql" else ""
         asyncio.run(_on_server(server, f"DROP DATABASE IF EXISTS {name}{force}"))

@@ -17,6 +17,8 @@ def write_migration(
     down: tuple[str, ...] = (),
     in_transaction: bool = True,
     body: str = "",
+    down_body: str = "",
+    head: str = "",
     state: bool = True,
 ) -> str:
     """Write a migration file whose models are those of the first migration.
@@ -28,6 +30,8 @@ def write_migration(
         down: the statements of its downgrade.
         in_transaction: its RUN_IN_TRANSACTION.
         body: what its function `upgrade(db)` does first.
+        down_body: what its function `downgrade(db)` does first.
+        head: a constant of the file, such as `UNVERIFIED`.
         state: whether it has a MODELS_STATE.
 
     Returns:
@@ -38,9 +42,9 @@ def write_migration(
     models_state = first[first.index("MODELS_STATE") :] if state else ""
     (folder / f"{name}.py").write_text(
         f"import asyncio\nfrom pathlib import Path\n\n"
-        f"RUN_IN_TRANSACTION = {in_transaction}\n\n\n"
+        f"RUN_IN_TRANSACTION = {in_transaction}\n{head}\n\n"
         f"async def upgrade(db):\n{body}    return {'; '.join(up)!r}\n\n\n"
-        f"async def downgrade(db):\n    return {'; '.join(down)!r}\n\n\n{models_state}",
+        f"async def downgrade(db):\n{down_body}    return {'; '.join(down)!r}\n\n\n{models_state}",
         encoding="utf-8",
     )
     return f"{name}.py"

@@ -28,8 +28,8 @@ def migrate(service: Service) -> None:
     """Do what the message after the update says, and see that it is said by `check` first."""
     before = applied(service)
     assert "new" in service.run(*MIGRATE, "check", status=1).stdout
-    assert "Proven" in service.run(*MIGRATE, "new", "from_the_template").stdout
-    assert "agree" in service.run(*MIGRATE, "check").stdout
+    assert "Verified" in service.run(*MIGRATE, "new", "from_the_template").stdout
+    assert "match the migrations" in service.run(*MIGRATE, "check").stdout
     service.upgrade()
     assert len(applied(service)) == len(before) + 1
     assert applied(service)[-1].endswith("_from_the_template.py")

@@ -1,15 +1,20 @@
-"""The database configuration, the one source for the service, Aerich and the tests."""
+"""The database configuration of the service, Aerich and the tests."""
 
 from typing import Any
 
 from ..settings import settings
 from .engine import connection
 
+# The modules with your models: add others here, such as "my_package.orders.models"
+MODELS = [
+    f"{__package__}.models",
+]
+
 TORTOISE_ORM: dict[str, Any] = {
     "connections": {"default": connection(settings)},
     "apps": {
         "models": {
-            "models": [f"{__package__}.models", "aerich.models"],
+            "models": [*MODELS, "aerich.models"],
             "default_connection": "default",
         },
     },

@@ -16,7 +16,7 @@ from tortoise.exceptions import OperationalError
 from ..api import ConflictError, UnacceptableError
 from ..database.config import TORTOISE_ORM
 from ..database.engine import is_missing_table, is_unavailable
-from ..database.migrate.files import COMMAND
+from ..database.migrate.context import COMMAND
 from ..database.models import User
 from . import service
 from .schemas import SignUp

@@ -1,32 +1,33 @@
 """Migrate the database: `python -m` and this package's name.
 
-It exits with 0 when all is done, with 1 when something is wrong or refused, and with 2 when it is
-called wrongly or a setting is wrong.
+Exit codes: 0 when all is done, 1 when something is wrong or refused, 2 when a command or a setting
+is wrong.
 """
 
 import asyncio
 import json
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from .files import (
-    COMMAND,
-    MigrationError,
-    content_faults,
-    folder_faults,
-    is_unreachable,
-    migrations,
-    models_fault,
-    reason,
+from .checks import (
+    content_problems,
+    folder_problems,
+    models_problems,
+    unfinished_problems,
 )
+from .context import COMMAND, is_unreachable, reason
+from .errors import MigrationError
+from .files import Migration, migrations
+
+if TYPE_CHECKING:
+    from .losses import Loss
+    from .verification.verifier import Verification
 
 T = TypeVar("T")
-
-PROVEN = "Proven: the migrations make what the models want, and can be taken back"
 
 app = typer.Typer(
     add_completion=False,
@@ -36,9 +37,10 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Number = Annotated[int, typer.Argument(min=0, help="The migration that stays as the newest.")]
+Name = Annotated[str, typer.Argument(help="The migration's file name.")]
 Timeout = Annotated[float, typer.Option(min=0, help="Seconds to wait for the lock.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+Applied = Annotated[bool, typer.Option("--applied/--pending", help="Its state in the database.")]
 
 
 @app.command()
@@ -46,44 +48,56 @@ def upgrade(
     timeout: Timeout = 60,
     to: Annotated[int | None, typer.Option(min=0, help="The last migration to apply.")] = None,
     *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the SQL.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the SQL only.")] = False,
 ) -> None:
-    """Apply the pending migrations, one process at a time."""
-    from . import apply
+    """Apply the pending migrations."""
+    from . import executor
 
-    _run(apply.print_sql(to) if dry_run else apply.upgrade(timeout, to))
-
-
-@app.command()
-def downgrade(number: Number, timeout: Timeout = 60, *, yes: Yes = False) -> None:
-    """Take back the migrations after a number, the newest first."""
-    from . import apply
-
-    _confirm(f"Take back every migration after number {number}?", yes=yes)
-    _run(apply.downgrade(number, timeout))
+    if dry_run:
+        _print_sql(_run(executor.pending_sql(to)))
+        return
+    count = _run(executor.upgrade(timeout, to, _report))
+    typer.echo(f"Applied {_count(count)}" if count else "Nothing to do: no migration is pending")
 
 
 @app.command()
-def mark(
-    name: Annotated[str, typer.Argument(help="The migration's file name.")],
+def downgrade(
+    number: Annotated[int, typer.Argument(min=0, help="The newest migration to keep.")],
     timeout: Timeout = 60,
     *,
-    applied: Annotated[bool, typer.Option("--applied/--pending", help="What it is now.")],
     yes: Yes = False,
 ) -> None:
-    """Record that a migration was carried out, or taken back, by hand."""
-    from . import apply
+    """Revert every migration after a number, newest first."""
+    from . import executor
+    from .reverting import losses_of
 
-    _confirm(f"Is {name} {'complete' if applied else 'undone'} in the database?", yes=yes)
-    _run(apply.mark(name, applied=applied, lock_timeout=timeout))
+    planned = _run(executor.planned_downgrade(number))
+    losses = _run(losses_of(planned))
+    for loss, rows in zip(losses, _affected(losses), strict=True):
+        typer.echo(loss.describe(rows), err=True)
+    _confirm(f"Revert {', '.join(migration.name for migration in planned)}?", yes=yes)
+    typer.echo(f"Reverted {_count(_run(executor.downgrade(number, timeout, _report)))}")
+
+
+@app.command()
+def stamp(name: Name, timeout: Timeout = 60, *, applied: Applied, yes: Yes = False) -> None:
+    """Record that a migration was applied or reverted by hand."""
+    from . import executor
+
+    _confirm(f"Is {name} completely {'applied' if applied else 'reverted'}?", yes=yes)
+    _run(executor.stamp(name, applied=applied, lock_timeout=timeout, progress=_report))
+    typer.echo(f"{name} is recorded as {'applied' if applied else 'pending'}")
+
+
+app.command("mark", hidden=True)(stamp)  # its name until 0.6
 
 
 @app.command()
 def status(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """List the migrations: applied, pending, or applied but unknown to this release."""
-    from . import apply
+    """List all migrations: applied, pending or unknown."""
+    from . import executor
 
-    state = _run(apply.read())
+    state = _run(executor.read())
     states = {migration.name: "applied" for migration in migrations()}
     states |= {migration.name: "pending" for migration in state.pending}
     states |= dict.fromkeys(state.unknown, "unknown")
@@ -99,13 +113,17 @@ def status(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON."
 def verify(
     since: Annotated[int, typer.Option(min=-1, help="The newest released migration.")] = 0,
 ) -> None:
-    """Prove that the migrations make what the models want, and that the new ones go both ways.
+    """Try the migrations in a scratch database.
 
-    They run in a database of their own beside the configured one, which is dropped afterwards.
+    They have to create what the models declare, and those after the newest released one have to be
+    reversible.
     """
-    from .verify import verify as prove
+    from .verification.verifier import verify as run_verification
 
-    _tell(_run(prove(since)))
+    _tell(_run(run_verification(since)))
+    for migration in migrations():
+        if migration.unverified:
+            typer.echo(f"Delete the line UNVERIFIED in {migration.name}: it is verified now")
 
 
 @app.command()
@@ -114,99 +132,247 @@ def new(
     rename: Annotated[
         list[str] | None, typer.Option(help="What was renamed: old=new, or table.old=new.")
     ] = None,
+    drop: Annotated[
+        list[str] | None, typer.Option(help="What may be lost: table, or table.column.")
+    ] = None,
     *,
-    no_rename: Annotated[bool, typer.Option("--no-rename", help="Nothing else was.")] = False,
+    no_rename: Annotated[
+        bool, typer.Option("--no-rename", help="Nothing else was renamed.")
+    ] = False,
+    empty: Annotated[bool, typer.Option("--empty", help="Write a migration to fill in.")] = False,
 ) -> None:
-    """Write the next migration from what changed in the models, without a server, and prove it."""
-    from .write import write
+    """Write the next migration from the changes of the models."""
+    if empty:
+        if rename or drop or no_rename:
+            raise typer.BadParameter("leave out the other options", param_hint="--empty")
+        _write_empty(name)
+        return
+
+    from .writer import plan, write_plan
 
     ask = typer.confirm if sys.stdin.isatty() else None
-    written = _run(write(name, rename or [], (lambda _: False) if no_rename else ask))
-    if written is None:
-        typer.echo("Nothing changed: the models want what the migrations make")
+    newest = _sound(name)
+    planned = _run(plan(newest, rename or [], (lambda _: False) if no_rename else ask))
+    if planned is None:
+        typer.echo("Nothing changed: the models match the migrations")
         return
-    typer.echo(f"Wrote {written.path}: read it")
-    if written.missing:
-        _tell([f"Write by hand: {line}" for line in written.missing])
-    _finish(written.number - 1)
+    _accept(planned.losses, drop or [])
+    path = write_plan(newest.number + 1, name, planned)
+    typer.echo(f"Wrote {path}: read it")
+    for place, why in planned.downgrade.missing.items():
+        typer.echo(f"It cannot be reverted until you fill in downgrade(): {place} {why}")
+    if planned.upgrade.missing:
+        _finish(
+            f"Replace <{place}> in upgrade() of the file: {place} {why}"
+            for place, why in planned.upgrade.missing.items()
+        )
+    _verify(newest.number, path)
+
+
+def _write_empty(name: str) -> None:
+    from .empty import write_empty
+
+    try:
+        path = write_empty(name)
+    except MigrationError as error:
+        _finish([str(error)])
+    else:
+        typer.echo(f"Wrote {path}: fill in upgrade() and downgrade()")
+
+
+def _sound(name: str) -> Migration:
+    """Return the newest migration, if another one can be written after it."""
+    from .empty import check_name
+
+    files = migrations()
+    try:
+        check_name(name)
+    except MigrationError as error:
+        _finish([str(error)])
+    if problems := folder_problems() or content_problems(files):
+        _finish([*problems, "Nothing was written."])
+    return files[-1]
+
+
+def _accept(losses: "list[Loss]", named: list[str]) -> None:
+    """Ask about losses that were not named, or refuse them where nobody can be asked."""
+    if unknown := sorted(set(named) - {loss.place for loss in losses}):
+        _finish([f"--drop {unknown[0]} does not fit: the migration does not destroy that"])
+    open_ = [loss for loss in losses if loss.place not in named]
+    described = [loss.describe(rows) for loss, rows in zip(open_, _affected(open_), strict=True)]
+    if sys.stdin.isatty():
+        for line in described:
+            typer.confirm(f"{line}. Continue?", abort=True)
+    elif open_:
+        lines = zip(open_, described, strict=True)
+        _finish(
+            [
+                *(f"{line}. To accept that: --drop {loss.place}" for loss, line in lines),
+                "Nothing was written.",
+            ]
+        )
+
+
+def _affected(losses: "list[Loss]") -> list[int | None]:
+    """Count the rows that losses affect, if the database answers."""
+    from .executor import count_rows, sessions
+
+    try:
+        return asyncio.run(count_rows([loss.count for loss in losses])) if losses else []
+    except MigrationError:
+        return [None] * len(losses)
+    except sessions.errors:
+        return [None] * len(losses)
 
 
 @app.command()
 def renumber(
     names: Annotated[list[str] | None, typer.Argument(help="The files, or their names.")] = None,
 ) -> None:
-    """Make migrations the last ones, after a merge of branches that used the same numbers."""
-    from . import apply
-    from .dialect import ERRORS
-    from .write import renumber as move
+    """Put a branch's migrations last, after a merge."""
+    from . import executor
+    from .renumber import renumber as move
 
     try:
-        applied = asyncio.run(apply.read()).applied
-    except ERRORS:
+        applied = asyncio.run(executor.read()).applied
+    except MigrationError as error:
+        _finish([str(error)])
+        raise
+    except executor.sessions.errors:
         applied = []
     moved = _run(move([Path(name).name for name in names or []], applied))
     for path in moved:
         typer.echo(f"Moved to {path}")
-    _finish(int(moved[0].name.partition("_")[0]) - 1)
+    _verify(int(moved[0].name.partition("_")[0]) - 1)
+
+
+@app.command()
+def squash(*, yes: Yes = False) -> None:
+    """Replace all migrations by one, after a release.
+
+    A database that has all of them only records the new one at its next upgrade. The replaced
+    files are moved into a folder beside the migrations.
+    """
+    from .squash import squash as replace
+
+    _confirm("Is every migration applied in production?", yes=yes)
+    path, replaced, differences = _run(replace())
+    typer.echo(f"Wrote {path}: read it")
+    typer.echo(f"Moved the replaced migrations to {replaced}: delete them when all is well")
+    _finish([f"Write by hand: {line}" for line in differences])
 
 
 @app.command()
 def baseline(*, yes: Yes = False) -> None:
-    """Begin the migrations anew, after the service has moved to another database engine."""
-    from .write import baseline as begin
+    """Start again after a change of the database engine."""
+    from .baseline import baseline as begin
 
     path, replaced = _run(begin(force=yes))
     typer.echo(f"Wrote {path}: read it")
     if replaced:
         typer.echo(f"Moved the migrations before it to {replaced}: delete them when all is well")
-    _finish(0)
+    _verify(0)
 
 
 @app.command()
 def check() -> None:
-    """Check the files and the models against each other, without a database."""
-    faults = folder_faults() + content_faults(migrations())
-    if not faults and (fault := asyncio.run(models_fault())):
-        faults.append(fault)
-    _tell(faults, "The models and the migrations agree", err=False)
+    """Compare the files and the models, without a database."""
+    files = migrations()
+    problems = folder_problems() + content_problems(files) or unfinished_problems(files)
+    problems = problems or asyncio.run(models_problems())
+    if not problems and (changed := _changed(files[-1])):
+        problems = [changed]
+    _finish(problems, "The models match the migrations", err=False)
 
 
-def _finish(since: int) -> None:
-    """Prove what was written, if a server answers."""
-    from .dialect import ERRORS
-    from .verify import verify as prove
+def _changed(newest: Migration) -> str | None:
+    """Say which tables changed in the models since the newest migration."""
+    from .writer import changed_tables
+
+    changed = ", ".join(_run(changed_tables(newest)))
+    message = f"Run `{COMMAND} new NAME`: the models changed since {newest.name} ({changed})"
+    return message if changed else None
+
+
+def _report(event: object) -> None:
+    """Print what the executor does."""
+    from .executor import Done, Waiting
+
+    if isinstance(event, Waiting):
+        times = f"{event.waited:.0f} of {event.timeout:g} s"
+        typer.echo(f"Waiting for the migration lock of {event.holder} ({times})", err=True)
+    if isinstance(event, Done):
+        if event.result == "recorded":
+            typer.echo(f"{event.migration.name}: recorded, since all that it replaces is applied")
+        else:
+            typer.echo(f"{event.migration.name}: {event.result} in {event.seconds:.2f} s")
+
+
+def _print_sql(pending: list[tuple[Migration, list[str] | None]]) -> None:
+    for migration, statements in pending:
+        typer.echo(f"-- {migration.name}")
+        if statements is None:
+            typer.echo("-- It works in Python: only a run can show its SQL")
+        for statement in statements or []:
+            typer.echo(f"{statement.rstrip(';')};")
+    typer.echo(f"-- {_count(len(pending))} pending, nothing was changed")
+
+
+def _verify(since: int, path: Path | None = None) -> None:
+    """Verify what was written, if a server answers.
+
+    Args:
+        since: the number of the newest migration before it.
+        path: the file to mark if it is wrong.
+    """
+    from .executor import sessions
+    from .verification.verifier import Verification
+    from .verification.verifier import verify as run_verification
+    from .writer import set_unverified
 
     try:
-        faults = asyncio.run(prove(since))
+        found = asyncio.run(run_verification(since))
     except MigrationError as error:
-        faults = [str(error)]
-    except ERRORS as error:
+        found = Verification([str(error)], [], "")
+    except sessions.errors as error:
         later = f"When it can be used, run `{COMMAND} verify`"
         if is_unreachable(error):
             typer.echo(f"Not verified: no database server answers ({reason(error)}). {later}")
             return
-        faults = [f"Not verified: the database cannot be used: {reason(error)}. {later}"]
-    _tell(faults)
+        _finish([f"Not verified: the database cannot be used: {reason(error)}. {later}"])
+        raise
+    if found.problems and path:
+        set_unverified(path, "; ".join(" ".join(problem.split()) for problem in found.problems))
+        found.problems.append(f"{path.name} is marked UNVERIFIED: `upgrade` refuses it")
+    _tell(found)
 
 
-def _tell(faults: list[str], otherwise: str = PROVEN, *, err: bool = True) -> None:
-    for fault in faults:
-        typer.echo(fault, err=err)
-    if faults:
+def _tell(found: "Verification") -> None:
+    for note in found.notes:
+        typer.echo(note, err=True)
+    _finish(found.problems, found.summary)
+
+
+def _finish(problems: Iterable[str], success: str = "", *, err: bool = True) -> None:
+    problems = list(problems)
+    for problem in problems:
+        typer.echo(problem, err=err)
+    if problems:
         raise typer.Exit(1)
-    typer.echo(otherwise)
+    if success:
+        typer.echo(success)
 
 
 def _run(work: Coroutine[object, object, T]) -> T:
-    from .dialect import ERRORS
+    from .executor import sessions
 
     try:
         return asyncio.run(work)
     except MigrationError as error:
         typer.echo(str(error), err=True)
-    except BrokenPipeError:  # typer's: nobody reads the output any more
+    except BrokenPipeError:  # nobody reads typer's output any more
         raise
-    except ERRORS as error:
+    except sessions.errors as error:
         typer.echo(f"The database cannot be used: {reason(error)}", err=True)
     raise typer.Exit(1)
 
@@ -217,6 +383,10 @@ def _confirm(question: str, *, yes: bool) -> None:
         raise typer.Exit(1)
     if not yes:
         typer.confirm(question, abort=True)
+
+
+def _count(number: int) -> str:
+    return f"{number} migration{'' if number == 1 else 's'}"
 
 
 if __name__ == "__main__":

@@ -1,63 +1,85 @@
-"""The migration files, and what of them a database has."""
+"""Load the migration files."""
 
-import os
+import ast
 import re
-import ssl
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
-from aerich.models import Aerich
 from aerich.utils import decompress_dict
 from tortoise import BaseDBAsyncClient
-from tortoise.exceptions import DBConnectionError, OperationalError
 
-from ..engine import DATABASE_URL_EXAMPLE, OTHER_ENGINES, is_missing_table
+from .context import FOLDER
+from .errors import MigrationError
 
-COMMAND = f"python -m {__package__}"
-APP = "models"
-FOLDER = Path(__file__).parent.parent.parent.parent / "migrations" / APP
-
-# Aerich passes over every other name without a word
+# Aerich silently ignores every other name
 NAME = re.compile(r"([0-9]+)_[^.]+\.py")
 
+# The team's: INSERT statements, in a file for each migration that needs some
+SAMPLES = FOLDER.parent / "samples"
 
 Direction = Literal["upgrade", "downgrade"]
 
-
-class MigrationError(Exception):
-    """What is wrong, and the way out, in words for the person who migrates."""
-
-
-def reason(error: BaseException) -> str:
-    """Say in one line why the database cannot be used."""
-    if isinstance(error, DBConnectionError) and error.__context__:
-        error = error.__context__  # Tortoise's own message is a dump of its configuration
-    if isinstance(error, TimeoutError):
-        return "it does not answer"
-    return " ".join(str(error).split()) or type(error).__name__
+# What is left of SQL that does nothing
+NOTHING = re.compile(r"(\s|;|(--|#)[^\n]*|/\*(?!!).*?\*/)*", re.DOTALL)
 
 
-def is_unreachable(error: BaseException) -> bool:
-    """Tell whether no database server answered."""
-    if isinstance(error, DBConnectionError) and error.__context__:
-        error = error.__context__
-    cause = error.__cause__ or error
-    # A file that cannot be used and a refused certificate are OSErrors as well
-    is_local = isinstance(cause, ssl.SSLError) or getattr(cause, "filename", None) is not None
-    return isinstance(cause, OSError) and not is_local
+@dataclass(frozen=True)
+class Function:
+    """What the syntax of a migration's function tells, without a call.
+
+    Attributes:
+        raises: what it says if it does nothing but raise an error, else None.
+        works: whether it works in Python, so that it may change rows when it is called.
+        empty: whether it does nothing at all.
+        text: the texts in it, above all its SQL.
+    """
+
+    raises: str | None = None
+    works: bool = False
+    empty: bool = False
+    text: str = ""
 
 
 @dataclass(frozen=True)
 class Migration:
-    """A migration file: its place in the order, and its name, which is its version for Aerich."""
+    """A migration file.
+
+    Attributes:
+        number: its place in the order.
+        name: the file's name, which is its version for Aerich.
+        path: the file.
+    """
 
     number: int
     name: str
     path: Path
+
+    @cached_property
+    def text(self) -> str:
+        """The file's text.
+
+        Raises:
+            MigrationError: it cannot be read.
+        """
+        try:
+            return self.path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise MigrationError(f"{self.name} cannot be read: {error}") from error
+
+    @cached_property
+    def syntax(self) -> ast.Module:
+        """The file's syntax tree.
+
+        Raises:
+            MigrationError: it is not Python.
+        """
+        try:
+            return ast.parse(self.text)
+        except (SyntaxError, ValueError) as error:
+            problem = f"{type(error).__name__}: {error}"
+            raise MigrationError(f"{self.name} cannot be imported: {problem}") from error
 
     @cached_property
     def content(self) -> dict[str, Any]:
@@ -68,12 +90,19 @@ class Migration:
         """
         names: dict[str, Any] = {"__name__": self.path.stem, "__file__": str(self.path)}
         try:
-            # An import would take a file that is edited twice within a second for unchanged
-            exec(compile(self.path.read_bytes(), self.path, "exec"), names)  # noqa: S102
+            # Python's import cache misses a file that is edited twice within a second
+            exec(compile(self.text, self.path, "exec"), names)  # noqa: S102 - it is code
+        except MigrationError:
+            raise
         except Exception as error:
-            fault = f"{type(error).__name__}: {error}"
-            raise MigrationError(f"{self.name} cannot be imported: {fault}") from error
+            problem = f"{type(error).__name__}: {error}"
+            raise MigrationError(f"{self.name} cannot be imported: {problem}") from error
         return names
+
+    @property
+    def samples(self) -> Path:
+        """The file of rows that the team may have written for it."""
+        return SAMPLES / f"{self.path.stem}.sql"
 
     @property
     def run_in_transaction(self) -> bool:
@@ -81,33 +110,63 @@ class Migration:
 
     @property
     def models_state(self) -> dict[str, Any]:
-        """The models as they are after this migration; empty where the file does not say."""
+        """The models after this migration; empty where the file does not say."""
         state = self.content.get("MODELS_STATE")
         return decompress_dict(state) if state else {}
 
+    @property
+    def unverified(self) -> str:
+        """Why the file must not be applied yet; empty where it may be."""
+        return str(self._constant("UNVERIFIED") or "")
+
+    @property
+    def replaces(self) -> tuple[str, ...]:
+        """The names of the migrations that this one replaces."""
+        names = self._constant("REPLACES") or ()
+        return tuple(map(str, names)) if isinstance(names, (tuple, list)) else ()
+
+    @property
+    def renames(self) -> tuple[str, ...]:
+        """What this migration renames, in order, as `old=new` or `table.old=new`."""
+        names = self._constant("RENAMES") or ()
+        return tuple(map(str, names)) if isinstance(names, (tuple, list)) else ()
+
+    def function(self, direction: Direction) -> Function:
+        """Look at the file's upgrade or downgrade without a call of it."""
+        for node in reversed(self.syntax.body):
+            if isinstance(node, (ast.AsyncFunctionDef, ast.FunctionDef)) and node.name == direction:
+                return _function(node)
+        return Function(empty=True) if direction not in self.content else Function(works=True)
+
     async def sql(self, client: BaseDBAsyncClient, direction: Direction) -> str:
-        """Return the SQL of the file's upgrade or downgrade.
+        """Call the file's upgrade or downgrade, and return its SQL.
 
         Raises:
-            MigrationError: the file has none, or it is not finished.
+            MigrationError: the file has no such function, or it failed.
         """
-        if (write := self.content.get(direction)) is None:
+        if (function := self.content.get(direction)) is None:
             raise MigrationError(f"{self.name} has no function {direction}()")
         try:
-            return str(await write(client))
-        except NotImplementedError as error:  # `new` left something to be written by hand
+            return str(await function(client) or "")
+        except NotImplementedError as error:
             raise MigrationError(f"{self.name} is unfinished: {error}") from error
         except Exception as error:
-            fault = f"{type(error).__name__}: {error}"
-            raise MigrationError(f"{self.name}: {direction}() failed: {fault}") from error
+            problem = f"{type(error).__name__}: {error}"
+            raise MigrationError(f"{self.name}: {direction}() failed: {problem}") from error
 
-    async def record(self, client: BaseDBAsyncClient, direction: Direction) -> None:
-        """Note in Aerich's table that the migration is applied, or that it no longer is."""
-        if direction == "upgrade":
-            content = self.models_state
-            await Aerich.create(version=self.name, app=APP, content=content, using_db=client)
-        else:
-            await Aerich.filter(app=APP, version=self.name).using_db(client).delete()
+    def _constant(self, name: str) -> object:
+        if name not in self.text:  # parsing takes longer, and readiness checks wait for it
+            return None
+        for node in self.syntax.body:
+            if isinstance(node, ast.AnnAssign):
+                targets: list[ast.expr] = [node.target]
+            elif isinstance(node, ast.Assign):
+                targets = node.targets
+            else:
+                continue
+            if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+                return self.content.get(name)
+        return None
 
 
 def migrations() -> list[Migration]:
@@ -117,108 +176,37 @@ def migrations() -> list[Migration]:
     return sorted(listed, key=lambda migration: (migration.number, migration.name))
 
 
-class State(NamedTuple):
-    """What a database has of the migrations."""
-
-    applied: list[str]  # the versions in Aerich's table, in the order in which they got there
-    pending: list[Migration]
-    unknown: list[str]  # the applied versions without a file
-
-
-async def read_state(client: BaseDBAsyncClient | None = None) -> State:
-    """Compare a database, the service's own by default, with the files; it takes one query."""
-    # Without `content`, which would be unpickled
-    query = Aerich.filter(app=APP).order_by("id").using_db(client).values("version")
-    try:
-        applied = [str(row["version"]) for row in await query]
-    except OperationalError as error:
-        if not is_missing_table(error):
-            raise
-        applied = []
-    files, known = migrations(), set(applied)
-    names = {migration.name for migration in files}
-    return State(
-        applied,
-        [migration for migration in files if migration.name not in known],
-        [version for version in applied if version not in names],
+def _function(node: ast.AsyncFunctionDef | ast.FunctionDef) -> Function:
+    body = node.body
+    if isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+        body = body[1:]  # a docstring, or `...`
+    parts = [part for statement in body for part in ast.walk(statement)]
+    text = "\n;\n".join(
+        part.value
+        for part in parts
+        if isinstance(part, ast.Constant) and isinstance(part.value, str)
     )
+    if body and isinstance(body[0], ast.Raise):
+        return Function(raises=_message(body[0].exc), text=text)
+    waits = (ast.Await, ast.AsyncFor, ast.AsyncWith)
+    if any(isinstance(part, waits) for part in parts):
+        return Function(works=True, text=text)
+    return Function(empty=all(_is_empty(statement) for statement in body), text=text)
 
 
-def folder_faults() -> list[str]:
-    """Say what is wrong with the files' names and numbers, each with its way out."""
-    files = migrations()
-    known = {migration.name for migration in files} | {"__init__.py"}
-    faults = [
-        f"{path.name}: Aerich ignores this name; use number_name.py, with no dot before .py"
-        for path in sorted(FOLDER.glob("*.py"))
-        if path.name not in known
-    ]
-    numbers = Counter(migration.number for migration in files)
-    for number in (number for number, count in numbers.items() if count > 1):
-        names = [migration.name for migration in files if migration.number == number]
-        faults.append(
-            f"{' and '.join(names)} have the same number: `{COMMAND} renumber {names[-1]}` makes"
-            " it the last, if it is not released yet"
-        )
-    if missing := set(range(max(numbers, default=0))) - numbers.keys():
-        faults.append(f"Number {min(missing)} is missing: restore its file from version control")
-    return faults if files else [*faults, f"There is no migration in {FOLDER}"]
+def _is_empty(statement: ast.stmt) -> bool:
+    if not isinstance(statement, ast.Return):
+        return isinstance(statement, ast.Pass)
+    value = statement.value
+    if value is None:
+        return True
+    if not isinstance(value, ast.Constant):
+        return False
+    return value.value is None or NOTHING.fullmatch(str(value.value)) is not None
 
 
-def content_faults(files: Iterable[Migration]) -> list[str]:
-    """Say what is wrong inside the files, each with its way out."""
-    faults = []
-    for migration in files:
-        try:
-            state = migration.models_state
-        except Exception as error:  # noqa: BLE001 - whatever a file's code or state raises
-            faults.append(f"{migration.name} cannot be read: {type(error).__name__}: {error}")
-            continue
-        if not state:
-            faults.append(
-                f"{migration.name} has no MODELS_STATE: `aerich fix-migrations` adds it where the "
-                f"migration is applied; elsewhere delete the file and write it again"
-            )
-        if found := OTHER_ENGINES.search(migration.path.read_text(encoding="utf-8")):
-            faults.append(
-                f"{migration.name} is written for another database ({found[0].strip()}): delete "
-                "the file and write it again"
-            )
-    return faults
-
-
-def database_faults(state: State) -> list[str]:
-    """Say where a database and the files contradict each other, each with its way out."""
-    faults = [
-        f"{version} is recorded {count} times: delete all its rows but one from the table aerich"
-        for version, count in Counter(state.applied).items()
-        if count > 1
-    ]
-    files = migrations()
-    for version in dict.fromkeys(state.unknown):
-        way_out = "restore its file from version control"
-        if (match := NAME.fullmatch(version)) and int(match[1]) > files[-1].number:
-            way_out = "a newer release brought it here: run that release, or a later one"
-        faults.append(f"{version} is applied, but its file is not here: {way_out}")
-    applied = [migration for migration in files if migration.name in state.applied]
-    faults.extend(
-        f"{migration.name} is not applied, but the newer {applied[-1].name} is: "
-        f"`{COMMAND} renumber {migration.name}` makes it the last"
-        for migration in state.pending
-        if applied and migration.number < applied[-1].number
-    )
-    return faults
-
-
-async def models_fault() -> str | None:
-    """Say, without a database, whether the models changed since the newest migration."""
-    os.environ.setdefault("DATABASE_URL", DATABASE_URL_EXAMPLE)  # nothing connects to it
-    from .write import changed_tables
-
-    newest = migrations()[-1]
-    try:
-        changed = ", ".join(await changed_tables(newest))
-    except MigrationError as error:
-        return str(error)
-    fault = f"The models changed since {newest.name} ({changed}): `{COMMAND} new NAME`"
-    return fault if changed else None
+def _message(error: ast.expr | None) -> str:
+    """Return the text with which an error is raised, or the error as it is written."""
+    if isinstance(error, ast.Call) and error.args and isinstance(error.args[0], ast.Constant):
+        return str(error.args[0].value)
+    return ast.unparse(error) if error else "it raises an error"

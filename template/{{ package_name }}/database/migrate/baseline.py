@@ -1,0 +1,75 @@
+"""Write a first migration of today's models, in place of all migrations of another engine."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from . import diff
+from .checks import refuse_models
+from .context import APP, FOLDER, OTHER_ENGINES, connected, dialect
+from .errors import MigrationError
+from .files import Migration, migrations
+from .state import State, StateReader, describe, live_models
+from .writer import Content, write_file
+
+
+async def baseline(*, force: bool) -> tuple[Path, Path | None]:
+    """Write a first migration, and move the others aside.
+
+    Args:
+        force: whether to replace migrations of this engine too.
+
+    Returns:
+        The file, and the folder where the others are now, if there were any.
+
+    Raises:
+        MigrationError: the migrations are for this engine, so they may be applied somewhere; or the
+            models have a problem.
+    """
+    files = migrations()
+    foreign = any(OTHER_ENGINES.search(migration.text) for migration in files)
+    if files and not (foreign or force):
+        raise MigrationError(
+            f"{files[0].name} is written for this database: where it is applied, it is still needed. "
+            "If it is applied nowhere, add --yes"
+        )
+    statements, state = await creation()
+    replaced = move_aside("replaced") if files else None
+    return write_file(0, "init", Content(statements, [], state)), replaced
+
+
+async def creation() -> tuple[list[str], State]:
+    """Write the SQL that creates all tables of the models, and Aerich's; describe the models."""
+    async with connected():
+        refuse_models()
+        state = describe(APP)
+        # Later migrations leave Aerich's table alone, so `tables` passes over it by its name
+        own = next(model for name, model in state.items() if name.endswith(".Aerich"))
+        tables = StateReader(dialect).tables({**state, "aerich": own}, live_models(APP))
+    created = {name: replace(table, may_exist=True) for name, table in tables.items()}
+    return diff.between({}, created, dialect).statements, state
+
+
+def move_aside(name: str) -> Path:
+    """Move all migrations and their sample rows into a new folder, and return that folder."""
+    folder = FOLDER.parent / f"{name}_{datetime.now(UTC):%Y%m%d%H%M%S}"
+    folder.mkdir()
+    for migration in migrations():
+        for path in (migration.path, migration.samples):
+            if path.exists():
+                path.rename(folder / path.name)
+    return folder
+
+
+def move_back(folder: Path, files: list[Migration]) -> None:
+    """Undo `move_aside`.
+
+    Args:
+        folder: what it returned.
+        files: the migrations that it moved.
+    """
+    for migration in files:
+        for path in (migration.path, migration.samples):
+            if (moved := folder / path.name).exists():
+                moved.rename(path)
+    folder.rmdir()

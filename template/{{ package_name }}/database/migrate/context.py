@@ -1,0 +1,105 @@
+"""What the migration package uses of the service: its configuration, its engine, its folders."""
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from tortoise import BaseDBAsyncClient
+from tortoise.context import TortoiseContext
+from tortoise.exceptions import DBConnectionError
+
+from ..engine import (
+    DATABASE_URL_EXAMPLE,
+    ENGINE,
+    OTHER_ENGINES,
+    is_missing_table,
+    is_unavailable,
+)
+from .dialects import load
+from .errors import MigrationError
+
+__all__ = [
+    "APP",
+    "COMMAND",
+    "CONFIG",
+    "DATABASE_URL_EXAMPLE",
+    "ENGINE",
+    "FOLDER",
+    "OTHER_ENGINES",
+    "PACKAGE",
+    "configuration",
+    "connected",
+    "dialect",
+    "is_missing_table",
+    "is_unavailable",
+    "is_unreachable",
+    "reason",
+]
+
+COMMAND = f"python -m {__package__}"
+APP = "models"  # of `TORTOISE_ORM`
+CONFIG = Path(__file__).parent.parent / "config.py"
+PACKAGE = CONFIG.parent.parent  # the service's
+dialect = load(ENGINE)
+FOLDER = PACKAGE.parent / "migrations" / APP
+
+
+def configuration() -> dict[str, Any]:
+    """Return the service's `TORTOISE_ORM`; reading it needs valid settings.
+
+    Raises:
+        MigrationError: the file has an error.
+    """
+    try:
+        from ..config import TORTOISE_ORM
+    except Exception as error:
+        raise MigrationError(f"{CONFIG} cannot be imported: {reason(error)}") from error
+    return TORTOISE_ORM
+
+
+@asynccontextmanager
+async def connected(**credentials: object) -> AsyncIterator[BaseDBAsyncClient]:
+    """Load the models, and open the service's database; nothing connects before the first query.
+
+    Args:
+        credentials: what differs from the service's own.
+
+    Raises:
+        MigrationError: the models have an error.
+    """
+    config = configuration()
+    default = config["connections"]["default"]
+    default = {**default, "credentials": {**default["credentials"], **credentials}}
+    async with TortoiseContext() as context:
+        connections = {**config["connections"], "default": default}
+        try:
+            await context.init({**config, "connections": connections})
+        except Exception as error:
+            # Tortoise says of a failed import only which module of the list it was in
+            cause = error.__context__ if isinstance(error.__context__, ImportError) else error
+            raise MigrationError(f"The models have an error: {reason(cause)}") from error
+        yield context.db("default")
+
+
+def is_unreachable(error: BaseException) -> bool:
+    """Tell whether no database server answered."""
+    if isinstance(error, DBConnectionError) and error.__context__:
+        error = error.__context__
+    cause = error.__cause__ or error
+    # A file that cannot be used and a refused certificate are OSErrors as well
+    is_local = isinstance(cause, ssl.SSLError) or getattr(cause, "filename", None) is not None
+    return isinstance(cause, OSError) and not is_local
+
+
+def reason(error: BaseException) -> str:
+    """Say in one line what an error is about."""
+    if isinstance(error, DBConnectionError) and error.__context__:
+        error = error.__context__  # Tortoise's message is a dump of its configuration
+    if isinstance(error, TimeoutError):
+        return "it does not answer"
+    text = " ".join(str(error).split())
+    if isinstance(error, (KeyError, NameError, SyntaxError, TypeError, AttributeError)):
+        return f"{type(error).__name__}: {text}"
+    return text or type(error).__name__

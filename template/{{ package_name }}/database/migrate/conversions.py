@@ -1,0 +1,120 @@
+"""Which column types the engines convert by themselves, and which old values a new type cannot hold."""
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+_TYPE = re.compile(r"([A-Z ]+?)(?:\(([0-9]+)(?:, *([0-9]+))?\))?( COLLATE \S+)?", re.IGNORECASE)
+_INTEGERS = {"SMALLINT": 2**15, "INT": 2**31, "BIGINT": 2**63}
+_TEXTS = {"VARCHAR", "TEXT", "LONGTEXT"}
+_DECIMALS = {"DECIMAL", "NUMERIC"}
+_FLOATS = {"DOUBLE", "DOUBLE PRECISION", "REAL"}
+_UUIDS = {"UUID", "CHAR"}  # Tortoise has CHAR(36) where an engine has no UUID
+_FAMILIES = {
+    "boolean": {"BOOL"},
+    "text": _TEXTS,
+    "integer": _INTEGERS.keys(),
+    "decimal": _DECIMALS,
+    "float": _FLOATS,
+    "uuid": _UUIDS,
+}
+_SAME_MEANING = (_FLOATS, {"TEXT", "LONGTEXT"})
+_EXACT_IN_A_FLOAT = 2**53
+_DIGITS = {"SMALLINT": 5, "INT": 10, "BIGINT": 19}
+_LONGEST = {"UUID": 36, "CHAR": 36, "SMALLINT": 6, "INT": 11, "BIGINT": 20}
+
+
+class _Type(NamedTuple):
+    name: str
+    size: int = 0
+    scale: int = 0
+
+
+def misfit(old: str, new: str) -> str | None:
+    """Find which values of one type another cannot hold, where the engine converts by itself.
+
+    Args:
+        old: the type as it is.
+        new: the type as it will be.
+
+    Returns:
+        A condition in SQL with `{column}` and `{length}` (of its text), empty where every value fits;
+        None where the engine does not convert, or would guess.
+    """
+    before, after = _parsed(old), _parsed(new)
+    if before == after or any({before.name, after.name} <= names for names in _SAME_MEANING):
+        return ""
+    convert = _CONVERSIONS.get((_family(before), _family(after)))
+    return convert(before, after) if convert else None
+
+
+def _parsed(type_: str) -> _Type:
+    match = _TYPE.fullmatch(type_)
+    if match is None:
+        return _Type(type_.upper())
+    return _Type(match[1].upper(), int(match[2] or 0), int(match[3] or 0))
+
+
+def _family(type_: _Type) -> str:
+    return next((label for label, names in _FAMILIES.items() if type_.name in names), type_.name)
+
+
+def _always(old: _Type, new: _Type) -> str:  # noqa: ARG001 - one of `_CONVERSIONS`
+    return ""
+
+
+def _not_boolean(old: _Type, new: _Type) -> str:  # noqa: ARG001 - one of `_CONVERSIONS`
+    return "{column} NOT IN (0, 1)"
+
+
+def _too_long(old: _Type, new: _Type) -> str:
+    """Compare lengths in characters; a text type without a size holds everything."""
+    if old.name in _TEXTS:
+        longest = old.size or None
+    elif old.name in _DECIMALS:
+        longest = old.size + 3  # sign, leading zero and point
+    else:
+        longest = _LONGEST.get(old.name)
+    if not new.size or (longest and longest <= new.size):
+        return ""
+    return f"{{length}} > {new.size}"
+
+
+def _too_large(old: _Type, new: _Type) -> str:
+    highest = _INTEGERS[new.name]
+    if _INTEGERS[old.name] <= highest:
+        return ""
+    return f"{{column}} NOT BETWEEN {-highest} AND {highest - 1}"
+
+
+def _too_precise(old: _Type, new: _Type) -> str:
+    conditions = []
+    digits = new.size - new.scale
+    if _DIGITS.get(old.name, old.size - old.scale) > digits:
+        # not ABS(), which overflows for the smallest integer
+        conditions.append(f"{{column}} >= 1{'0' * digits} OR {{column}} <= -1{'0' * digits}")
+    if old.scale > new.scale:
+        conditions.append(f"{{column}} <> ROUND({{column}}, {new.scale})")
+    return " OR ".join(conditions)
+
+
+def _inexact(old: _Type, new: _Type) -> str:  # noqa: ARG001 - one of `_CONVERSIONS`
+    if _INTEGERS[old.name] <= _EXACT_IN_A_FLOAT:
+        return ""
+    return f"{{column}} NOT BETWEEN -{_EXACT_IN_A_FLOAT} AND {_EXACT_IN_A_FLOAT}"
+
+
+# a boolean as text is 1 for some engines and true for others
+_CONVERSIONS: dict[tuple[str, str], Callable[[_Type, _Type], str]] = {
+    ("boolean", "integer"): _always,
+    ("integer", "boolean"): _not_boolean,
+    ("integer", "integer"): _too_large,
+    ("integer", "decimal"): _too_precise,
+    ("decimal", "decimal"): _too_precise,
+    ("integer", "float"): _inexact,
+    ("text", "text"): _too_long,
+    ("integer", "text"): _too_long,
+    ("decimal", "text"): _too_long,
+    ("float", "text"): _too_long,
+    ("uuid", "text"): _too_long,
+}

@@ -1,0 +1,308 @@
+"""The SQL of MySQL and MariaDB."""
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from math import isfinite
+from typing import Any
+from uuid import UUID
+
+from ..errors import MigrationError
+from ..splitting import Splitter
+from ..tables import Column, ForeignKey, Index, Table
+from . import Numbered, if_missing
+from .indexes import index_changes
+
+_LONGEST_NAME = 64  # characters: MySQL's documentation, "Identifier Length Limits"
+# MySQL's documentation, "Language Structure"
+_SPLITTER = Splitter(
+    quoted=r"""'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.|"")*"|`(?:[^`]|``)*`""",
+    comment=r"#[^\n]*|--(?=\s|$)[^\n]*",
+)
+
+# MySQL's documentation, "INFORMATION_SCHEMA Tables"
+_TABLES = """
+SELECT table_name AS `table`, 'comment' AS name, table_comment AS value
+FROM information_schema.tables WHERE table_schema = DATABASE() AND table_type <> 'VIEW'"""
+_COLUMNS = """
+SELECT table_name AS `table`, CONCAT('column ', column_name) AS name, CONCAT_WS(' ', column_type,
+    IF(is_nullable = 'NO', 'not null', NULL),
+    IF(column_default = 'NULL', NULL, CONCAT('default ', column_default)),
+    NULLIF(extra, ''), IF(generation_expression = '', NULL, CONCAT('as ', generation_expression)),
+    IF(collation_name <> table_collation, CONCAT('collate ', collation_name), NULL), IF(column_comment = '', NULL, CONCAT('comment ', QUOTE(column_comment)))) AS value
+FROM information_schema.columns JOIN information_schema.tables USING (table_schema, table_name)
+WHERE table_schema = DATABASE() AND table_type <> 'VIEW'"""
+_INDEXES = """
+SELECT table_name AS `table`, CONCAT(
+    CASE WHEN index_name = 'PRIMARY' THEN 'primary key ' WHEN non_unique THEN 'index '
+        ELSE 'unique ' END,
+    '(', GROUP_CONCAT(COALESCE(column_name, 'an expression'),
+        COALESCE(CONCAT('(', sub_part, ')'), ''), IF(collation = 'D', ' desc', '') ORDER BY seq_in_index SEPARATOR ', '), ')') AS name, index_type AS value
+FROM information_schema.statistics WHERE table_schema = DATABASE()
+GROUP BY table_name, index_name, non_unique, index_type"""
+_FOREIGN_KEYS = """
+SELECT k.table_name AS `table`, CONCAT('foreign key (',
+    GROUP_CONCAT(k.column_name ORDER BY k.ordinal_position SEPARATOR ', '), ')') AS name,
+    CONCAT('references ', k.referenced_table_name, ' (',
+        GROUP_CONCAT(k.referenced_column_name ORDER BY k.ordinal_position SEPARATOR ', '),
+        ') on delete ', r.delete_rule,
+        IF(r.update_rule IN ('RESTRICT', 'NO ACTION'), '', CONCAT(' on update ', r.update_rule)))
+        AS value
+FROM information_schema.key_column_usage k JOIN information_schema.referential_constraints r
+    ON r.constraint_schema = k.constraint_schema AND r.constraint_name = k.constraint_name
+    AND r.table_name = k.table_name
+WHERE k.table_schema = DATABASE() AND k.referenced_table_name IS NOT NULL
+GROUP BY k.table_name, k.constraint_name, k.referenced_table_name, r.delete_rule, r.update_rule"""
+# MariaDB adds the check of a JSON column by itself
+_CHECKS = """
+SELECT DISTINCT t.table_name AS `table`, CONCAT('CHECK (', c.check_clause, ')') AS name, '' AS value
+FROM information_schema.table_constraints t JOIN information_schema.check_constraints c
+    ON c.constraint_schema = t.constraint_schema AND c.constraint_name = t.constraint_name
+WHERE t.constraint_type = 'CHECK' AND t.table_schema = DATABASE()
+    AND c.check_clause NOT LIKE 'json~_valid(%' ESCAPE '~'"""
+_FACTS = (_TABLES, _COLUMNS, _INDEXES, _FOREIGN_KEYS, _CHECKS)
+
+
+class MySQL:
+    """The dialect of MySQL and MariaDB: see `Dialect`."""
+
+    name = "mysql"
+    new_uuid = "UUID()"
+    length = "CHAR_LENGTH(CONCAT({column}, ''))"
+    strict = True
+    comments = True
+    facts = _FACTS
+
+    def now(self, type_: str) -> str:
+        return "CURRENT_TIME(6)" if type_.startswith("TIME(") else "CURRENT_TIMESTAMP(6)"
+
+    def quote(self, name: str) -> str:
+        return "`" + name.replace("`", "``") + "`"
+
+    def literal(self, value: object, type_: str = "") -> str | None:
+        text = None
+        match value:
+            case None:
+                text = "NULL"
+            case bool() | int():
+                text = str(int(value))
+            case Decimal() | float():
+                text = str(value) if isfinite(value) else None
+            case bytes():
+                text = f"X'{value.hex()}'"
+            case datetime():
+                value = value.astimezone(UTC) if value.tzinfo else value
+                text = f"'{value:%Y-%m-%d %H:%M:%S.%f}'"
+            case time():
+                text = f"'{value:%H:%M:%S.%f}'"
+            case date() | timedelta():
+                text = f"'{value}'"
+            case str() | UUID():
+                text = self._text(str(value))
+        return text
+
+    @staticmethod
+    def _text(text: str) -> str:
+        return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
+
+    def described_literal(self, value: object, type_: str) -> str | None:
+        if isinstance(value, str) and not re.match("(VAR)?CHAR|LONGTEXT|DATE$", type_):
+            return value if re.fullmatch(r"-?[0-9.]+", value) else None
+        return self.literal(value)
+
+    def computed(self, described: Mapping[str, Any], names: Mapping[str, str]) -> str:
+        return ""
+
+    def identifier(self, name: str) -> str:
+        """Return a name as it is: the server refuses one that is too long."""
+        if len(name) > _LONGEST_NAME:
+            raise MigrationError(
+                f"Shorten {name!r}: MySQL's names have at most {_LONGEST_NAME} characters. Set"
+                " Meta.table, `through`, source_field or the name of the index in the models"
+            )
+        return name
+
+    def folded(self, name: str) -> str:
+        return self.identifier(name)
+
+    def unique_names(self, table: str, column: str, own: str) -> tuple[str, ...]:
+        """Name a unique key after its column, as the server does."""
+        return (column,)
+
+    def has_global_name(self, index: Index) -> bool:
+        return False
+
+    def foreign_key_names(
+        self,
+        table: str,
+        column: str,
+        own: str,
+        number: int = 0,
+    ) -> tuple[str, ...]:
+        return (own,)
+
+    def create_table(self, table: Table, without: Collection[ForeignKey] = ()) -> list[str]:
+        primary = ", ".join(self.quote(c.name) for c in table.columns.values() if c.primary)
+        parts = [self._define(column) for column in table.columns.values()]
+        if primary:
+            parts.append(f"PRIMARY KEY ({primary})")
+        parts += [self._key(index) for index in sorted(table.indexes, key=str)]
+        keys = {key for key in table.foreign_keys if key.enforced} - set(without)
+        parts += [self._reference(key) for key in sorted(keys, key=str)]
+        comment = f" COMMENT='{table.comment}'" if table.comment else ""
+        body = ",\n    ".join(parts)
+        create = f"CREATE TABLE {self.quote(table.name)} (\n    {body}\n)"
+        sql = [f"{create} CHARACTER SET utf8mb4{comment}"]
+        return if_missing(sql) if table.may_exist else sql
+
+    def drop_table(self, name: str) -> str:
+        return f"DROP TABLE {self.quote(name)}"
+
+    def drop_tables(self, names: Iterable[str]) -> list[str]:
+        drops = [f"DROP TABLE IF EXISTS {self.quote(name)}" for name in names]
+        return ["SET FOREIGN_KEY_CHECKS = 0", *drops, "SET FOREIGN_KEY_CHECKS = 1"]
+
+    def rename_table(self, old: str, new: str) -> list[str]:
+        return [f"ALTER TABLE {self.quote(old)} RENAME TO {self.quote(new)}"]
+
+    def rename_column(self, table: str, old: str, new: str) -> list[str]:
+        rename = f"RENAME COLUMN {self.quote(old)} TO {self.quote(new)}"
+        return [f"ALTER TABLE {self.quote(table)} {rename}"]
+
+    def add_column(self, table: str, column: Column) -> list[str]:
+        return [f"ALTER TABLE {self.quote(table)} ADD COLUMN {self._define(column)}"]
+
+    def add_numbers(self, table: str, column: Column) -> list[str]:
+        return [f"{self.add_column(table, replace(column, comment=''))[0]} UNIQUE"]
+
+    def numbered(self, column: Column) -> Numbered:
+        number = Column(column.name, column.type, null=False, generated=True)
+        return Numbered(number, frozenset({Index((column.name,), (column.name,), unique=True)}))
+
+    def alter_table(self, old: Table, new: Table, sources: Mapping[str, str]) -> list[str]:
+        """Write one statement, so that the server passes over a large table once."""
+        changes = index_changes(old, new, sources.keys())
+        clauses = [f"DROP KEY {self.quote(index.names[0])}" for index in changes.dropped]
+        keys = [[c.name for c in table.columns.values() if c.primary] for table in (old, new)]
+        new_key = keys[0] != keys[1] or bool(sources.keys() & set(keys[1]))
+        if keys[0] and new_key:
+            clauses.append("DROP PRIMARY KEY")
+        kept = (new.columns.keys() | sources.values()) - (sources.keys() & old.columns.keys())
+        clauses += [f"DROP COLUMN {self.quote(name)}" for name in old.columns if name not in kept]
+        filled, later = [], []
+        for column in new.columns.values():
+            source = sources.get(column.name, column.name)
+            before = old.columns.get(source)
+            if before is None:
+                clauses.append(self._add(column))
+                if self._default(column):
+                    filled.append(self._without_default(column))
+                elif column.backfill not in {None, "NULL"} and not column.default:
+                    later += self._fill(new, column)
+            elif source != column.name:
+                clauses.append(f"CHANGE COLUMN {self.quote(source)} {self._define(column)}")
+            elif before != column:
+                clauses.append(f"MODIFY COLUMN {self._define(column)}")
+        if keys[1] and new_key:
+            clauses.append(f"ADD PRIMARY KEY ({', '.join(map(self.quote, keys[1]))})")
+        clauses += [
+            f"RENAME INDEX {self.quote(before.names[0])} TO {self.quote(after.names[0])}"
+            for before, after in changes.renamed
+        ]
+        clauses += [f"ADD {self._key(index)}" for index in changes.created]
+        if old.comment != new.comment:
+            clauses.append(f"COMMENT='{new.comment}'")
+        alter = f"ALTER TABLE {self.quote(new.name)}"
+        sql = [f"{alter} {', '.join(clauses)}"] if clauses else []
+        return sql + ([f"{alter} {', '.join(filled)}"] if filled else []) + later
+
+    def _add(self, column: Column) -> str:
+        if default := self._default(column):
+            return f"ADD COLUMN {self._define(replace(column, default=default))}"
+        is_filled = column.default or column.backfill in {None, "NULL"}
+        return f"ADD COLUMN {self._define(column if is_filled else replace(column, null=True))}"
+
+    def _default(self, column: Column) -> str:
+        """Write the value of existing rows as a default, which takes no pass over the table."""
+        backfill = column.backfill
+        if backfill in {None, "NULL"} or column.default or "()" in str(backfill):
+            return ""
+        if re.match("LONGTEXT|LONGBLOB|JSON|TIME\\(", column.type):
+            return f"({backfill})"
+        return str(backfill)
+
+    def _without_default(self, column: Column) -> str:
+        change = "SET DEFAULT NULL" if column.null else "DROP DEFAULT"
+        return f"ALTER COLUMN {self.quote(column.name)} {change}"
+
+    def _fill(self, table: Table, column: Column) -> list[str]:
+        """Give each row a value of a function that a default cannot call."""
+        alter, name = f"ALTER TABLE {self.quote(table.name)}", self.quote(column.name)
+        sql = [f"UPDATE {self.quote(table.name)} SET {name} = {column.backfill}"]
+        return sql if column.null else [*sql, f"{alter} MODIFY COLUMN {self._define(column)}"]
+
+    def _define(self, column: Column) -> str:
+        null = "NULL" if column.null else "NOT NULL"
+        generated = " AUTO_INCREMENT" if column.generated else ""
+        default = f" DEFAULT {column.default}" if column.default else ""
+        comment = f" COMMENT '{column.comment}'" if column.comment else ""
+        return f"{self.quote(column.name)} {column.type} {null}{generated}{default}{comment}"
+
+    def _key(self, index: Index) -> str:
+        if any(column.startswith("(") for column in index.columns):
+            raise MigrationError(
+                f"Remove the index {index.names[0]} from the models: Tortoise cannot create an index"
+                " on an expression on MySQL. Index a column instead"
+            )
+        kind = "UNIQUE " if index.unique else f"{index.kind} ".lstrip()
+        columns = ", ".join(map(self.quote, index.columns))
+        return f"{kind}KEY {self.quote(index.names[0])} ({columns}){index.extra}"
+
+    def _reference(self, key: ForeignKey) -> str:
+        return (
+            f"CONSTRAINT {self.quote(key.names[0])} FOREIGN KEY ({self.quote(key.column)})"
+            f" REFERENCES {self.quote(key.table)} ({self.quote(key.to)}) ON DELETE {key.on_delete}"
+        )
+
+    def add_foreign_key(self, table: Table, key: ForeignKey) -> list[str]:
+        return [f"ALTER TABLE {self.quote(table.name)} ADD {self._reference(key)}"]
+
+    def drop_foreign_key(self, old: Table, new: Table, key: ForeignKey) -> list[str]:
+        sql = [f"ALTER TABLE {self.quote(new.name)} DROP FOREIGN KEY {self.quote(key.names[0])}"]
+        indexed = old.indexes_on(key.column) or old.columns[key.column].primary
+        stays = any(k.enforced and k.column == key.column for k in new.foreign_keys)
+        if key.column in new.columns and not indexed and not stays:
+            sql += self._drop_indexes_on(new.name, key.column)
+        return sql
+
+    def _drop_indexes_on(self, table: str, column: str) -> list[str]:
+        """Drop the index that the server created for a foreign key, whatever its name is."""
+        alter = self._text(f"ALTER TABLE {self.quote(table)} DROP KEY ")
+        indexes = (
+            "SELECT index_name AS name FROM information_schema.statistics"
+            f" WHERE table_schema = DATABASE() AND table_name = {self._text(table)}"
+            f" GROUP BY index_name HAVING GROUP_CONCAT(column_name) = {self._text(column)}"
+        )
+        statement = f"COALESCE(MAX(CONCAT({alter}, '`', name, '`')), 'DO 0')"
+        return [
+            f"SET @migration = (SELECT {statement} FROM ({indexes}) i)",
+            "PREPARE migration FROM @migration",
+            "EXECUTE migration",
+            "DEALLOCATE PREPARE migration",
+        ]
+
+    def guard(self, select: str, message: str, *, narrows: bool) -> list[str]:
+        """Fail with "Subquery returns more than 1 row", before anything is committed."""
+        text = message.replace("*/", "* /")
+        return [f"SELECT (SELECT 1 UNION ALL ({select} LIMIT 1)) /* {text} */"]
+
+    def in_transaction(self, statements: list[str]) -> list[str]:
+        return statements
+
+    def split(self, sql: str) -> list[str]:
+        return _SPLITTER.split(sql)
+
+
+dialect = MySQL()

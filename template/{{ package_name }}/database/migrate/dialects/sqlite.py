@@ -1,0 +1,299 @@
+"""SQLite's SQL."""
+
+import re
+import sqlite3
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from datetime import date, datetime, time
+from decimal import Decimal
+from itertools import pairwise
+from math import isnan
+from typing import Any
+from uuid import UUID
+
+from ..tables import Column, ForeignKey, Index, Table
+from . import Numbered, if_missing
+from .indexes import index_changes, nameless
+
+# SQLite's documentation, "PRAGMA Statements" and "PRAGMA functions"
+_COLUMNS = """
+SELECT t.name AS "table", 'column ' || c.name AS name, c.type || iif(c."notnull", ' not null', '')
+    || coalesce(' default ' || c.dflt_value, '') || iif(c.pk, ' primary key', '')
+    || iif(c.hidden IN (2, 3), ' generated', '')
+    || iif(c.pk AND upper(t.sql) LIKE '% AUTOINCREMENT%', ' auto-increment', '') AS value
+FROM sqlite_master t, pragma_table_xinfo(t.name) c
+WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite~_%' ESCAPE '~'"""
+_INDEXES = """
+SELECT t.name AS "table", iif(i."unique", 'unique (', 'index (')
+    || (SELECT group_concat(coalesce(name, 'an expression'), ', ') FROM pragma_index_info(i.name))
+    || ')' AS name, iif(i.partial, replace(substr(s.sql, instr(upper(s.sql), ' WHERE ') + 1), '"', ''), '') AS value
+FROM sqlite_master t, pragma_index_list(t.name) i LEFT JOIN sqlite_master s ON s.name = i.name
+WHERE t.type = 'table'"""
+_FOREIGN_KEYS = """
+SELECT t.name AS "table", 'foreign key (' || group_concat(f."from", ', ') || ')' AS name,
+    'references ' || f."table" || ' (' || group_concat(f."to", ', ')
+    || ') on delete ' || lower(f.on_delete)
+    || iif(f.on_update = 'NO ACTION', '', ' on update ' || lower(f.on_update)) AS value
+FROM sqlite_master t, pragma_foreign_key_list(t.name) f
+WHERE t.type = 'table' GROUP BY t.name, f.id"""
+_CHECKS = """
+SELECT name AS "table", 'checks' AS name,
+    CAST((length(s) - length(replace(s, 'CHECK(', ''))) / 6 AS TEXT) AS value
+FROM (SELECT name, replace(upper(sql), 'CHECK (', 'CHECK(') AS s FROM sqlite_master
+    WHERE type = 'table') WHERE s LIKE '%CHECK(%'"""
+_TRIGGERS = """
+SELECT tbl_name AS "table", 'trigger ' || name AS name, '' AS value
+FROM sqlite_master WHERE type = 'trigger'"""
+_FACTS = (_COLUMNS, _INDEXES, _FOREIGN_KEYS, _CHECKS, _TRIGGERS)
+
+
+class SQLite:
+    """The dialect of SQLite: see `Dialect`."""
+
+    name = "sqlite"
+    new_uuid = (
+        "(lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4'"
+        " || substr(hex(randomblob(2)), 2) || '-8' || substr(hex(randomblob(2)), 2)"
+        " || '-' || hex(randomblob(6))))"
+    )
+    length = "LENGTH({column})"
+    strict = False
+    comments = False  # they are a part of the table's text, which only a rebuild changes
+    facts = _FACTS
+
+    def now(self, type_: str) -> str:
+        form = "%H:%M:%f" if type_ == "TIME" else "%Y-%m-%d %H:%M:%f+00:00"
+        return f"(strftime('{form}', 'now'))"
+
+    def quote(self, name: str) -> str:
+        return '"' + name.replace('"', '""') + '"'
+
+    def literal(self, value: object, type_: str = "") -> str | None:
+        text = None
+        match value:
+            case None:
+                text = "NULL"
+            case bool() | int():
+                text = str(int(value))
+            case float() if not isnan(value):
+                text = repr(value).replace("inf", "9e999")  # more than a float holds
+            case bytes():
+                text = f"X'{value.hex()}'"
+            case datetime():
+                text = self._text(value.isoformat(" "))
+            case date() | time():
+                text = self._text(value.isoformat())
+            case str() | Decimal() | UUID():
+                text = self._text(str(value))
+        return text
+
+    @staticmethod
+    def _text(text: str) -> str:
+        return "'" + text.replace("'", "''") + "'"
+
+    def described_literal(self, value: object, type_: str) -> str | None:
+        if isinstance(value, str) and not re.match("(VAR)?CHAR|TEXT", type_):
+            return value if re.fullmatch(r"-?[0-9.]+", value) else None
+        return self.literal(value)
+
+    def computed(self, described: Mapping[str, Any], names: Mapping[str, str]) -> str:
+        return ""
+
+    def identifier(self, name: str) -> str:
+        return name
+
+    def folded(self, name: str) -> str:
+        return name.casefold()
+
+    def unique_names(self, table: str, column: str, own: str) -> tuple[str, ...]:
+        return (own,)
+
+    def has_global_name(self, index: Index) -> bool:
+        return not index.unique  # unique constraints have no names
+
+    def foreign_key_names(
+        self,
+        table: str,
+        column: str,
+        own: str,
+        number: int = 0,
+    ) -> tuple[str, ...]:
+        return (own,)
+
+    def create_table(self, table: Table, without: Collection[ForeignKey] = ()) -> list[str]:
+        sql = [self._create(table, table.name), *self._indexes(table, table.indexes)]
+        return if_missing(sql) if table.may_exist else sql
+
+    def _create(self, table: Table, name: str) -> str:
+        references = {key.column: key for key in table.foreign_keys if key.enforced}
+        parts = [self._define(c, references.get(c.name)) for c in table.columns.values()]
+        parts += [
+            f"UNIQUE ({self._columns(index)})"
+            for index in sorted(table.indexes, key=str)
+            if index.unique
+        ]
+        body = ",\n    ".join(parts)
+        return f"CREATE TABLE {self.quote(name)} (\n    {body}\n)"
+
+    def drop_table(self, name: str) -> str:
+        return f"DROP TABLE {self.quote(name)}"
+
+    def drop_tables(self, names: Iterable[str]) -> list[str]:
+        drops = [f"DROP TABLE IF EXISTS {self.quote(name)}" for name in names]
+        return ["PRAGMA foreign_keys = OFF", *drops, "PRAGMA foreign_keys = ON"]
+
+    def rename_table(self, old: str, new: str) -> list[str]:
+        names = [old, new]
+        if old.lower() == new.lower():  # SQLite takes them for the same name
+            names.insert(1, f"{old}_renamed")
+        return [
+            f"ALTER TABLE {self.quote(a)} RENAME TO {self.quote(b)}" for a, b in pairwise(names)
+        ]
+
+    def rename_column(self, table: str, old: str, new: str) -> list[str]:
+        rename = f"RENAME COLUMN {self.quote(old)} TO {self.quote(new)}"
+        return [f"ALTER TABLE {self.quote(table)} {rename}"]
+
+    def add_column(self, table: str, column: Column) -> list[str]:
+        return [f"ALTER TABLE {self.quote(table)} ADD COLUMN {self._define(column, None)}"]
+
+    def add_numbers(self, table: str, column: Column) -> list[str]:
+        number = self.numbered(column).column
+        update = f"UPDATE {self.quote(table)} SET {self.quote(column.name)} = rowid"
+        return [*self.add_column(table, number), update]
+
+    def numbered(self, column: Column) -> Numbered:
+        return Numbered(replace(column, null=True, generated=False, primary=False))
+
+    def alter_table(self, old: Table, new: Table, sources: Mapping[str, str]) -> list[str]:
+        """Add and drop what SQLite can by itself, or rebuild the table.
+
+        See SQLite's documentation, "ALTER TABLE", section 7.
+        """
+        if sources or not self._is_plain(old, new):
+            return self._rebuild(old, new, sources)
+        changes = index_changes(old, new)
+        gone = [*changes.dropped, *(before for before, _ in changes.renamed)]
+        made = [*changes.created, *(after for _, after in changes.renamed)]
+        table = f"ALTER TABLE {self.quote(new.name)}"
+        return [
+            *(f"DROP INDEX {self.quote(i.names[0])}" for i in gone if not i.unique),
+            *(
+                f"{table} DROP COLUMN {self.quote(name)}"
+                for name in old.columns
+                if name not in new.columns
+            ),
+            *(
+                f"{table} ADD COLUMN {self._define(column, None)}"
+                for name, column in new.columns.items()
+                if name not in old.columns
+            ),
+            *self._indexes(new, made),
+        ]
+
+    def _is_plain(self, old: Table, new: Table) -> bool:
+        """Tell whether only indexes, and columns that are NULL in all rows, come and go."""
+
+        def fixed(table: Table) -> object:
+            references = {replace(key, names=()) for key in table.foreign_keys if key.enforced}
+            return references, {nameless(index) for index in table.indexes if index.unique}
+
+        names = {**old.columns, **new.columns}
+        changed = [(old.columns.get(name), new.columns.get(name)) for name in names]
+        changed = [(before, after) for before, after in changed if before != after]
+        return fixed(old) == fixed(new) and all(
+            (before is None or after is None) and self._is_null(before or after)
+            for before, after in changed
+        )
+
+    @staticmethod
+    def _is_null(column: Column | None) -> bool:
+        return (
+            column is not None
+            and column.null
+            and not column.default
+            and column.backfill in {None, "NULL"}
+        )
+
+    def _rebuild(self, old: Table, new: Table, sources: Mapping[str, str]) -> list[str]:
+        table, copy = self.quote(new.name), f"new_{new.name}"
+        values = {}
+        for column in new.columns.values():
+            if (source := sources.get(column.name, column.name)) in old.columns:
+                values[column.name] = self.quote(source)
+            elif not column.generated:
+                values[column.name] = column.default or column.backfill or "NULL"
+        names = ", ".join(map(self.quote, values))
+        select = f"SELECT {', '.join(values.values())} FROM {table}"
+        sql = [self._create(new, copy), f"INSERT INTO {self.quote(copy)} ({names}) {select}"]
+        if any(c.generated and old.columns.get(c.name) == c for c in new.columns.values()):
+            # the next number is never one that was used before
+            sequence = f"SELECT {self._text(copy)}, seq FROM sqlite_sequence"
+            sql += [
+                f"DELETE FROM sqlite_sequence WHERE name = {self._text(copy)}",
+                f"INSERT INTO sqlite_sequence {sequence} WHERE name = {self._text(new.name)}",
+            ]
+        sql += [f"DROP TABLE {table}", f"ALTER TABLE {self.quote(copy)} RENAME TO {table}"]
+        return sql + self._indexes(new, new.indexes)
+
+    def _define(self, column: Column, key: ForeignKey | None) -> str:
+        type_ = column.type
+        if column.generated:
+            type_ = "INTEGER PRIMARY KEY AUTOINCREMENT"
+        elif column.primary:
+            type_ += " PRIMARY KEY"
+        null = "" if column.null else " NOT NULL"
+        default = f" DEFAULT {column.default}" if column.default else ""
+        return f"{self.quote(column.name)} {type_}{null}{default}" + (
+            f" REFERENCES {self.quote(key.table)} ({self.quote(key.to)}) ON DELETE {key.on_delete}"
+            if key
+            else ""
+        )
+
+    def _columns(self, index: Index) -> str:
+        return ", ".join(c if c.startswith("(") else self.quote(c) for c in index.columns)
+
+    def _indexes(self, table: Table, indexes: Iterable[Index]) -> list[str]:
+        return [
+            f"CREATE INDEX {self.quote(index.names[0])} ON {self.quote(table.name)}"
+            f" ({self._columns(index)}){index.extra}"
+            for index in sorted(indexes, key=str)
+            if not index.unique
+        ]
+
+    def add_foreign_key(self, table: Table, key: ForeignKey) -> list[str]:
+        return []
+
+    def drop_foreign_key(self, old: Table, new: Table, key: ForeignKey) -> list[str]:
+        return []
+
+    def guard(self, select: str, message: str, *, narrows: bool) -> list[str]:
+        """Write nothing: SQLite holds any value in any type, and checks everything else itself."""
+        return []
+
+    def in_transaction(self, statements: list[str]) -> list[str]:
+        """Switch foreign keys off around what drops a table, which would delete what refers to it."""
+        if not any(statement.startswith("DROP TABLE") for statement in statements):
+            return statements
+        return [
+            "PRAGMA foreign_keys = OFF",
+            "BEGIN",
+            *statements,
+            "COMMIT",
+            "PRAGMA foreign_keys = ON",
+        ]
+
+    def split(self, sql: str) -> list[str]:
+        """Split SQL into statements, as SQLite itself finds their ends."""
+        statements = []
+        start = 0
+        for end in (match.end() for match in re.finditer(";", sql)):
+            if sqlite3.complete_statement(sql[start:end]):
+                statements.append(sql[start:end].strip())
+                start = end
+        return [
+            statement for statement in (*statements, sql[start:].strip()) if statement.strip("; ")
+        ]
+
+
+dialect = SQLite()

@@ -1,0 +1,383 @@
+"""The SQL that takes the tables of one state to those of another, with the rows in them."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+
+from .conversions import misfit
+from .dialects import Dialect
+from .references import Follows, follows, has_no_rows, is_replaced
+from .tables import Column, ForeignKey, Index, Table, Tables, in_order_of_reference
+
+# Finds the name that a table or a column has in the database before anything is renamed
+Original = Callable[[str, str], tuple[str, str]]
+
+NO_VALUE = "may not be NULL, and existing rows have no value"
+NO_ROWS = "refers to {}, which is a new table: also insert the rows that it refers to"
+NO_UNIQUE_VALUE = "is unique, so each existing row needs a value that no other has"
+
+
+def unchanged(table: str, column: str) -> tuple[str, str]:
+    """Return the names as they are, where nothing was renamed."""
+    return table, column
+
+
+@dataclass
+class Diff:
+    """SQL, and what is missing in it.
+
+    Attributes:
+        guards: statements that fail if rows stand in the way; they come before all others.
+        statements: the statements.
+        missing: what only the user can know, by `table.column`; the SQL has `<table.column>` there.
+    """
+
+    guards: list[str] = field(default_factory=list)
+    statements: list[str] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)
+
+
+def between(
+    old: Tables,
+    new: Tables,
+    dialect: Dialect,
+    original: Original = unchanged,
+    *,
+    reverts: bool = False,
+) -> Diff:
+    """Write the SQL that takes the old tables to the new ones.
+
+    Args:
+        old: the tables as they are, after renames.
+        new: the tables as they will be.
+        dialect: the engine's SQL.
+        original: finds the names before renames, which the guards need.
+        reverts: whether rows have the values that they had before; otherwise NULL needs another
+            value in a column that may no longer be NULL.
+    """
+    return _Writer(old, new, dialect, original, reverts=reverts).write()
+
+
+class _Writer:
+    def __init__(
+        self, old: Tables, new: Tables, dialect: Dialect, original: Original, *, reverts: bool
+    ) -> None:
+        self._old = old
+        self._new = new
+        self._sql = dialect
+        self._original = original
+        self._reverts = reverts
+        self._diff = Diff()
+        # for each table, the column that has a column's values until the table is altered
+        self._sources: dict[str, dict[str, str]] = {}
+        self._prepared: Tables = {}
+
+    def write(self) -> Diff:
+        both = [name for name in self._old if name in self._new]
+        kept = {name: self._kept_keys(name) for name in both}
+        sql = self._diff.statements
+        for name in both:
+            self._guard(self._old[name], self._new[name])
+            for key in _enforced(self._old[name].foreign_keys - kept[name]):
+                sql += self._sql.drop_foreign_key(self._old[name], self._new[name], key)
+        self._free_targets()
+        for name in self._old:
+            self._prepared[name] = self._old[name]
+            self._sources[name] = {}
+        self._free_names()
+        later = self._create()
+        for name in self._parents_first(both):
+            self._prepare(name)
+        for name in self._parents_first(both):
+            self._prepare_followers(name)
+        for name in both:
+            before, sources = self._prepared[name], self._sources[name]
+            if sources or before != self._new[name]:
+                sql += self._sql.alter_table(before, self._new[name], sources)
+        later += [
+            (self._new[name], key)
+            for name in both
+            for key in _enforced(self._new[name].foreign_keys - kept[name])
+        ]
+        for table, key in later:
+            sql += self._sql.add_foreign_key(table, key)
+        self._drop()
+        return self._diff
+
+    def _free_targets(self) -> None:
+        """Drop the references of tables that go to tables that change."""
+        for name, table in self._old.items():
+            for key in _enforced(table.foreign_keys if name not in self._new else ()):
+                if key.table in self._new and not self._is_target_unchanged(key.table):
+                    self._diff.statements += self._sql.drop_foreign_key(table, table, key)
+
+    def _free_names(self) -> None:
+        """Drop the indexes whose names other tables take, as when two tables swap their names."""
+        taken: dict[str, set[str]] = {}
+        for table in self._new.values():
+            for index in table.indexes:
+                taken.setdefault(index.names[0], set()).add(table.name)
+        for name, table in self._old.items():
+            kept = self._new[name].indexes if name in self._new else frozenset()
+            clashing = {
+                index
+                for index in table.indexes - kept
+                if self._sql.has_global_name(index)
+                and any(taken.get(other, set()) - {name} for other in index.names)
+            }
+            if clashing:
+                without = replace(table, indexes=table.indexes - clashing)
+                self._diff.statements += self._sql.alter_table(table, without, {})
+                self._prepared[name] = without
+
+    def _create(self) -> list[tuple[Table, ForeignKey]]:
+        """Create the new tables, and return the references whose targets are not ready yet."""
+        later = []
+        ready = {name for name in self._old if self._is_target_unchanged(name)}
+        created = [table for name, table in self._new.items() if name not in self._old]
+        for table in in_order_of_reference(created):
+            ready.add(table.name)
+            waiting = [key for key in _enforced(table.foreign_keys) if key.table not in ready]
+            later += [(table, key) for key in waiting]
+            self._diff.statements += self._sql.create_table(table, waiting)
+        return later
+
+    def _drop(self) -> None:
+        gone = [table for name, table in self._old.items() if name not in self._new]
+        waiting = {table.name: table for table in gone}
+        for table in reversed(in_order_of_reference(gone)):
+            del waiting[table.name]
+            for other in waiting.values():
+                for key in _enforced(other.foreign_keys):
+                    if key.table == table.name:  # they refer to each other
+                        self._diff.statements += self._sql.drop_foreign_key(other, other, key)
+            self._diff.statements.append(self._sql.drop_table(table.name))
+
+    def _is_target_unchanged(self, name: str) -> bool:
+        """Tell whether references to a table need not wait until it is altered."""
+        old, new = self._old[name], self._new.get(name)
+        if new is None:
+            return True
+        unique = [{i for i in table.indexes if i.unique} for table in (old, new)]
+        shapes = [{n: _shape(c) for n, c in table.columns.items()} for table in (old, new)]
+        return unique[0] == unique[1] and shapes[0] == shapes[1]
+
+    def _parents_first(self, names: list[str]) -> list[str]:
+        return [table.name for table in in_order_of_reference(self._old[name] for name in names)]
+
+    def _kept_keys(self, name: str) -> frozenset[ForeignKey]:
+        """List the foreign keys that stay as they are, with everything that they rest on."""
+        old, new = self._old[name], self._new[name]
+
+        def foundation(table: Table, tables: Tables, key: ForeignKey) -> object:
+            target = tables.get(key.table)
+            column = target.columns.get(key.to) if target else None
+            return (
+                _shape(table.columns.get(key.column)),
+                table.indexes_on(key.column),
+                _shape(column),
+                target.indexes_on(key.to) if target else None,
+                self._primary(target),
+            )
+
+        return frozenset(
+            key
+            for key in old.foreign_keys & new.foreign_keys
+            if foundation(old, self._old, key) == foundation(new, self._new, key)
+        )
+
+    @staticmethod
+    def _primary(table: Table | None) -> object:
+        return [_shape(c) for c in table.columns.values() if c.primary] if table else None
+
+    # --- Rows that stand in the way ---
+
+    def _guard(self, old: Table, new: Table) -> None:
+        for column in new.columns.values():
+            before = old.columns.get(column.name)
+            if before is None or self._is_replaced(old.name, column.name):
+                continue
+            if condition := misfit(before.type, column.type):
+                self._guard_type(old, column, condition)
+        unique = {index.columns for index in old.indexes if index.unique}
+        for index in sorted(new.indexes - old.indexes, key=str):
+            is_checked = index.unique and index.columns not in unique
+            if is_checked and not self._is_new(old, index.columns):
+                self._guard_unique(old, index)
+        before_keys = {(k.column, k.table, k.to) for k in old.foreign_keys if k.enforced}
+        for key in _enforced(new.foreign_keys):
+            if (key.column, key.table, key.to) not in before_keys:
+                self._guard_reference(old, key)
+
+    def _guard_type(self, table: Table, column: Column, condition: str) -> None:
+        name, original = self._original(table.name, column.name)
+        quoted = self._sql.quote(original)
+        condition = condition.format(column=quoted, length=self._sql.length.format(column=quoted))
+        select = f"SELECT 1 FROM {self._sql.quote(name)} WHERE {condition}"
+        message = (
+            f"{name}.{original} holds values that {column.type} cannot hold: change them first"
+        )
+        self._diff.guards += self._sql.guard(select, message, narrows=True)
+
+    def _guard_unique(self, table: Table, index: Index) -> None:
+        places = [self._original(table.name, column) for column in index.columns]
+        name = places[0][0]
+        columns = [self._sql.quote(column) for _, column in places]
+        present = " AND ".join(f"{column} IS NOT NULL" for column in columns)
+        select = (
+            f"SELECT 1 FROM {self._sql.quote(name)} WHERE {present}"
+            f" GROUP BY {', '.join(columns)} HAVING COUNT(*) > 1"
+        )
+        same = ", ".join(column for _, column in places)
+        message = f"{name} holds rows with the same {same}: change them first"
+        self._diff.guards += self._sql.guard(select, message, narrows=False)
+
+    def _guard_reference(self, old: Table, key: ForeignKey) -> None:
+        target = self._old.get(key.table)
+        column = old.columns.get(key.column)
+        if column is None or target is None or key.to not in target.columns:
+            return
+        if self._is_replaced(old.name, key.column):
+            return
+        name, original = self._original(old.name, key.column)
+        parent, to = self._original(key.table, key.to)
+        quote = self._sql.quote
+        select = (
+            f"SELECT 1 FROM {quote(name)} c LEFT JOIN {quote(parent)} p"
+            f" ON p.{quote(to)} = c.{quote(original)}"
+            f" WHERE c.{quote(original)} IS NOT NULL AND p.{quote(to)} IS NULL"
+        )
+        message = f"{name}.{original} holds values that no row of {parent} has: change them first"
+        self._diff.guards += self._sql.guard(select, message, narrows=False)
+
+    def _guard_null(self, table: Table, column: str) -> None:
+        name, original = self._original(table.name, column)
+        select = f"SELECT 1 FROM {self._sql.quote(name)} WHERE {self._sql.quote(original)} IS NULL"
+        message = f"{name}.{original} is NULL in some rows: give them a value first"
+        self._diff.guards += self._sql.guard(select, message, narrows=False)
+
+    def _is_new(self, old: Table, columns: Iterable[str]) -> bool:
+        """Tell whether one of some columns has no values yet, or gets other ones."""
+        return any(name not in old.columns or self._is_replaced(old.name, name) for name in columns)
+
+    # --- Values of existing rows ---
+
+    def _prepare(self, name: str) -> None:
+        """Prepare the columns of a table that do not follow others."""
+        old = self._old[name]
+        for column in self._new[name].columns.values():
+            before = old.columns.get(column.name)
+            place = f"{name}.{column.name}"
+            if before is None:
+                self._prepare_new(old, column)
+            elif self._follows(name, column.name) or column.computed:
+                continue
+            elif key := has_no_rows(self._old, self._new, name, column.name):
+                if not column.null:
+                    self._diff.missing[place] = NO_ROWS.format(key.table)
+                self._convert(old, column, "NULL" if column.null else f"<{place}>")
+            elif self._is_replaced(name, column.name):
+                self._diff.missing[place] = f"turns from {before.type} into {column.type}"
+                self._convert(old, column, f"<{place}>")
+            elif before.null and not column.null:
+                if before.type != column.type and self._sql.strict:
+                    self._change_type(name, column)
+                value = column.default or self._known(column)
+                if value or not self._reverts:
+                    self._update(old, column.name, value, f"{self._sql.quote(column.name)} IS NULL")
+                else:
+                    self._guard_null(old, column.name)
+
+    def _prepare_followers(self, name: str) -> None:
+        """Prepare the columns that change along with those that they refer to."""
+        for column in self._new[name].columns.values():
+            keys = follows(self._old, self._new, name, column.name)
+            if keys and column.name in self._old[name].columns:
+                value = self._followed(name, column.name, keys)
+                self._convert(self._old[name], column, value)
+
+    def _prepare_new(self, table: Table, column: Column) -> None:
+        if column.generated:
+            self._diff.statements += self._sql.add_numbers(table.name, column)
+            numbered = self._sql.numbered(column)
+            self._extend(table.name, numbered.column, numbered.indexes)
+            return
+        is_simple = column.null or column.default or column.computed or column.backfill
+        if is_simple and not column.primary:
+            return  # altering the table does it
+        nullable = replace(column, null=True, primary=False, comment="", default="")
+        self._diff.statements += self._sql.add_column(table.name, nullable)
+        self._extend(table.name, nullable)
+        value = self._known(column)
+        if not value:
+            unique = column.primary or any(
+                index.unique and index.columns == (column.name,)
+                for index in self._new[table.name].indexes
+            )
+            self._diff.missing[f"{table.name}.{column.name}"] = (
+                NO_UNIQUE_VALUE if unique else NO_VALUE
+            )
+        self._update(table, column.name, value)
+
+    def _convert(self, table: Table, column: Column, value: str) -> None:
+        """Write a column's new values into another column, which then takes its place."""
+        source = f"new_{column.name}"
+        nullable = Column(source, column.type, null=True)
+        self._diff.statements += self._sql.add_column(table.name, nullable)
+        self._extend(table.name, nullable)
+        self._sources[table.name][column.name] = source
+        self._update(table, source, value)
+
+    def _change_type(self, table: str, column: Column) -> None:
+        """Change the type of a column that may be NULL for now, so that it holds its new values."""
+        before = self._prepared[table]
+        nullable = replace(column, null=True)
+        after = replace(before, columns={**before.columns, column.name: nullable})
+        self._diff.statements += self._sql.alter_table(before, after, {})
+        self._prepared[table] = after
+
+    def _extend(self, table: str, column: Column, indexes: frozenset[Index] = frozenset()) -> None:
+        before = self._prepared[table]
+        self._prepared[table] = replace(
+            before,
+            columns={**before.columns, column.name: column},
+            indexes=before.indexes | indexes,
+        )
+
+    def _update(self, table: Table, column: str, value: str, where: str = "") -> None:
+        if not value:
+            place = f"{table.name}.{column}"
+            self._diff.missing.setdefault(place, NO_VALUE)
+            value = f"<{place}>"
+        statement = f"UPDATE {self._sql.quote(table.name)} SET {self._sql.quote(column)} = {value}"
+        self._diff.statements.append(f"{statement} WHERE {where}" if where else statement)
+
+    @staticmethod
+    def _known(column: Column) -> str:
+        return "" if column.backfill in {None, "NULL"} else str(column.backfill)
+
+    def _follows(self, table: str, column: str) -> bool:
+        return follows(self._old, self._new, table, column) is not None
+
+    def _is_replaced(self, table: str, column: str) -> bool:
+        return is_replaced(self._old, self._new, table, column)
+
+    def _followed(self, table: str, column: str, keys: Follows) -> str:
+        """Write the value that the row has now to which a column refers."""
+        before, after = keys
+        source = self._sources.get(after.table, {}).get(after.to, after.to)
+        quote = self._sql.quote
+        parent = quote(after.table)
+        if after.table == table:  # MySQL does not read from a table that it updates
+            parent = f"(SELECT DISTINCT {quote(before.to)}, {quote(source)} FROM {parent})"
+        return (
+            f"(SELECT p.{quote(source)} FROM {parent} p"
+            f" WHERE p.{quote(before.to)} = {quote(table)}.{quote(column)})"
+        )
+
+
+def _shape(column: Column | None) -> object:
+    return (column.type, column.primary, column.generated) if column else None
+
+
+def _enforced(keys: Iterable[ForeignKey]) -> list[ForeignKey]:
+    return sorted((key for key in keys if key.enforced), key=str)

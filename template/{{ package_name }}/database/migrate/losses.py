@@ -1,0 +1,74 @@
+"""What a migration destroys, or makes too narrow for what is there."""
+
+from dataclasses import dataclass
+
+from .conversions import misfit
+from .dialects import Dialect
+from .diff import Original, unchanged
+from .references import has_no_rows, is_replaced, retargeted
+from .tables import Tables
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Something that is lost.
+
+    Attributes:
+        place: `table` or `table.column`, as `--drop` names it.
+        what: what happens, without the place.
+        count: a query for the number of affected rows in the database as it is now.
+    """
+
+    place: str
+    what: str
+    count: str
+
+    def describe(self, rows: int | None) -> str:
+        """Say what is lost, and in how many rows where that is known."""
+        affected = "" if rows is None else f" ({rows} row{'' if rows == 1 else 's'})"
+        return f"{self.place} {self.what}{affected}"
+
+
+def losses(
+    old: Tables, new: Tables, dialect: Dialect, original: Original = unchanged
+) -> list[Loss]:
+    """List what is lost on the way from one state to another.
+
+    Args:
+        old: the tables as they are, after renames.
+        new: the tables as they will be.
+        dialect: the engine's SQL.
+        original: finds the names before renames, which the queries need.
+    """
+    found = []
+    for name, table in old.items():
+        now, _ = original(name, "")
+        count = f"SELECT COUNT(*) AS count FROM {dialect.quote(now)}"
+        if name not in new:
+            what = "is dropped with its links" if table.link else "is dropped with its rows"
+            found.append(Loss(name, what, count))
+            continue
+        for column in table.columns.values():
+            _, before = original(name, column.name)
+            quoted = dialect.quote(before)
+            place = f"{name}.{column.name}"
+            after = new[name].columns.get(column.name)
+            if after is None:
+                if not column.computed:
+                    where = f"{count} WHERE {quoted} IS NOT NULL"
+                    found.append(Loss(place, "is dropped with its values", where))
+                continue
+            where = f"{count} WHERE {quoted} IS NOT NULL"
+            if is_replaced(old, new, name, column.name):
+                if after.null and (key := has_no_rows(old, new, name, column.name)):
+                    found.append(Loss(place, f"becomes NULL: {key.table} is a new table", where))
+                continue
+            if moved := retargeted(old, new, name, column.name):
+                what = f"keeps its values, which refer to {moved.after.table} and no longer to {moved.before.table}"
+                found.append(Loss(place, what, where))
+            if condition := misfit(column.type, after.type):
+                length = dialect.length.format(column=quoted)
+                where = f"{count} WHERE {condition.format(column=quoted, length=length)}"
+                what = f"cannot hold every value: {column.type} becomes {after.type}"
+                found.append(Loss(place, what, where))
+    return found

@@ -1,0 +1,108 @@
+"""Plan a migration from one description of the models to the next, without a database."""
+
+from dataclasses import dataclass, replace
+
+from . import diff, renames
+from .dialects import Dialect
+from .diff import Diff
+from .losses import Loss, losses
+from .renames import Ask, Rename
+from .state import Models, State, StateReader, is_managed, with_targets
+from .tables import Tables
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a migration does.
+
+    Attributes:
+        state: the models after it, as Aerich describes them.
+        renames: what it renames, in order.
+        upgrade: the SQL of its upgrade, with guards and renames among the statements.
+        downgrade: the SQL of its downgrade, likewise.
+        losses: what its upgrade destroys or narrows.
+    """
+
+    state: State
+    renames: list[Rename]
+    upgrade: Diff
+    downgrade: Diff
+    losses: list[Loss]
+
+
+class Planner:
+    """Compares descriptions of models.
+
+    Args:
+        dialect: the engine's SQL.
+        reader: reads tables from descriptions; without one, the default connection's.
+    """
+
+    def __init__(self, dialect: Dialect, reader: StateReader | None = None) -> None:
+        self._dialect = dialect
+        self._reader = reader or StateReader(dialect)
+
+    def compare(
+        self, old_state: State, state: State, models: Models | None = None
+    ) -> tuple[Tables, Tables]:
+        """Describe the tables before and after a change, as far as migrations manage them.
+
+        A table that is not managed any more is in neither: it is left alone. One that is managed
+        again may be there already.
+        """
+        old = self._reader.tables(with_targets(old_state, state))
+        new = self._reader.tables(state, models)
+        unmanaged_now = {m["table"] for name, m in state.items() if not is_managed(name, m)}
+        unmanaged_before = {m["table"] for name, m in old_state.items() if not is_managed(name, m)}
+        before = {name: table for name, table in old.items() if name not in unmanaged_now}
+        after = {
+            name: replace(table, may_exist=name in unmanaged_before and name not in old)
+            for name, table in new.items()
+        }
+        return before, after
+
+    def plan(
+        self,
+        old_state: State,
+        state: State,
+        models: Models,
+        answers: list[str],
+        ask: Ask | None,
+    ) -> Plan | None:
+        """Plan the migration from one description of the models to the next.
+
+        Args:
+            old_state: the models after the newest migration.
+            state: the models as they are.
+            models: the models themselves.
+            answers: renames, as `old=new` or `table.old=new`.
+            ask: asks whether something was renamed that `answers` do not mention; None where there
+                is nobody to ask.
+
+        Returns:
+            The plan, or None if the tables did not change.
+
+        Raises:
+            MigrationError: an answer is missing or does not fit.
+        """
+        old, new = self.compare(old_state, state, models)
+        if old == new:
+            return None
+        same = {
+            old_state[name]["table"]: state[name]["table"]
+            for name in old_state.keys() & state.keys()
+            if is_managed(name, old_state[name])
+        }
+        found = renames.find(old, new, same, answers, ask)
+        for rename in found:
+            old = renames.apply(old, rename)
+        original = renames.original(found)
+        upgrade = diff.between(old, new, self._dialect, original)
+        remaining = {name: table for name, table in new.items() if not table.may_exist}
+        downgrade = diff.between(remaining, old, self._dialect, reverts=True)
+        forth = [sql for rename in found for sql in rename.sql(self._dialect)]
+        back = [sql for rename in renames.reversed_(found) for sql in rename.sql(self._dialect)]
+        upgrade.statements[:0] = upgrade.guards + forth
+        downgrade.statements[:0] = downgrade.guards
+        downgrade.statements += back
+        return Plan(state, found, upgrade, downgrade, losses(old, new, self._dialect, original))

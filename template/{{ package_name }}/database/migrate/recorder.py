@@ -1,0 +1,59 @@
+"""Read and write Aerich's table, which records what is applied."""
+
+from typing import NamedTuple
+
+from aerich.models import Aerich
+from tortoise import BaseDBAsyncClient
+from tortoise.exceptions import OperationalError
+
+from .context import APP, is_missing_table
+from .files import NAME, Direction, Migration, migrations
+
+
+class State(NamedTuple):
+    """What a database has of the migrations.
+
+    Attributes:
+        applied: the names in Aerich's table, in the order in which they were recorded.
+        pending: the files that are not applied.
+        unknown: the applied names without a file that a squashed migration does not replace.
+    """
+
+    applied: list[str]
+    pending: list[Migration]
+    unknown: list[str]
+
+
+async def read_state(client: BaseDBAsyncClient | None = None) -> State:
+    """Compare a database, the service's own by default, with the files; it takes one query."""
+    # Without `content`, which would be unpickled
+    query = Aerich.filter(app=APP).order_by("id").using_db(client).values("version")
+    try:
+        applied = [str(row["version"]) for row in await query]
+    except OperationalError as error:
+        if not is_missing_table(error):
+            raise
+        applied = []
+    files, known = migrations(), set(applied)
+    names = {migration.name for migration in files}
+    squashed = files[0].number if files and files[0].replaces else -1
+    return State(
+        applied,
+        [migration for migration in files if migration.name not in known],
+        [name for name in applied if name not in names and number(name) > squashed],
+    )
+
+
+async def record(client: BaseDBAsyncClient, migration: Migration, direction: Direction) -> None:
+    """Record that a migration is applied, or that it no longer is."""
+    if direction == "upgrade":
+        content = migration.models_state
+        await Aerich.create(version=migration.name, app=APP, content=content, using_db=client)
+    else:
+        await Aerich.filter(app=APP, version=migration.name).using_db(client).delete()
+
+
+def number(name: str) -> int:
+    """Return the number in a migration's name, or a number after all others."""
+    match = NAME.fullmatch(name)
+    return int(match[1]) if match else 2**63

@@ -1,0 +1,346 @@
+"""What was renamed between two states: found, asked for, ordered, and applied to the tables."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from . import conversions
+from .dialects import Dialect
+from .diff import Original
+from .errors import MigrationError
+from .tables import Column, Table, Tables
+
+Ask = Callable[[str], bool]
+
+# Two tables are taken for the same one, renamed, if they share at least this part of their columns
+ALIKE = 0.5
+
+
+@dataclass(frozen=True)
+class Rename:
+    """A rename of a column, or of a table where `table` is empty.
+
+    Attributes:
+        table: the table, by its new name.
+        old: the name before.
+        new: the name after.
+    """
+
+    table: str
+    old: str
+    new: str
+
+    def __str__(self) -> str:
+        return f"{self.table}.{self.old}={self.new}" if self.table else f"{self.old}={self.new}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Rename":
+        """Read what `str` writes."""
+        old, _, new = text.partition("=")
+        table, _, column = old.rpartition(".")
+        return cls(table, column, new)
+
+    def question(self) -> str:
+        what = f"{self.table}.{self.old}" if self.table else f"table {self.old}"
+        return f"Did you rename {what} to {self.new}?"
+
+    def sql(self, dialect: Dialect) -> list[str]:
+        if self.table:
+            return dialect.rename_column(self.table, self.old, self.new)
+        return dialect.rename_table(self.old, self.new)
+
+
+def apply(tables: Tables, rename: Rename) -> Tables:
+    """Describe the tables after a rename; indexes and foreign keys keep their names."""
+
+    def table_name(name: str) -> str:
+        return rename.new if (rename.table, rename.old) == ("", name) else name
+
+    def column_name(table: str, name: str) -> str:
+        return rename.new if (rename.table, rename.old) == (table, name) else name
+
+    renamed = {}
+    for old, table in tables.items():
+        columns = [
+            replace(
+                c,
+                name=column_name(old, c.name),
+                computed=_renamed_source(c.computed, rename) if rename.table == old else c.computed,
+            )
+            for c in table.columns.values()
+        ]
+        indexes = [
+            replace(
+                index,
+                columns=tuple(column_name(old, c) for c in index.columns),
+                extra=_renamed_condition(index.extra, rename)
+                if rename.table == old
+                else index.extra,
+            )
+            for index in table.indexes
+        ]
+        keys = [
+            replace(
+                key,
+                # InnoDB renames a foreign key that it has named after the table
+                names=tuple(
+                    name.replace(f"{old}_ibfk_", f"{table_name(old)}_ibfk_") for name in key.names
+                ),
+                column=column_name(old, key.column),
+                table=table_name(key.table),
+                to=column_name(key.table, key.to),
+            )
+            for key in table.foreign_keys
+        ]
+        renamed[table_name(old)] = replace(
+            table,
+            name=table_name(old),
+            columns={column.name: column for column in columns},
+            indexes=frozenset(indexes),
+            foreign_keys=frozenset(keys),
+            link=tuple(column_name(old, c) for c in table.link),
+        )
+    return renamed
+
+
+def _renamed_condition(extra: str, rename: Rename) -> str:
+    """Rename a column in the condition of a PartialIndex, as Tortoise writes it."""
+    return re.sub(
+        rf"( WHERE | AND ){re.escape(rename.old)}(?= = )", lambda m: m[1] + rename.new, extra
+    )
+
+
+def _renamed_source(computed: str, rename: Rename) -> str:
+    """Rename a column in what PostgreSQL computes another from."""
+    return computed.replace(f'COALESCE("{rename.old}", ', f'COALESCE("{rename.new}", ')
+
+
+def in_order(renames: Iterable[Rename]) -> list[Rename]:
+    """Order renames so that none takes a name that is still in use.
+
+    Columns and tables that swap their names get a temporary name in between.
+    """
+    waiting = list(renames)
+    done: list[Rename] = []
+    while waiting:
+        used = {(rename.table, rename.old) for rename in waiting}
+        free = [rename for rename in waiting if (rename.table, rename.new) not in used]
+        if not free:
+            first = waiting.pop(0)
+            # short, since servers cut or refuse long names
+            between = f"{first.old[:12]}_renamed_{len(done)}"
+            done.append(replace(first, new=between))
+            waiting.append(replace(first, old=between))
+            continue
+        done += free
+        waiting = [rename for rename in waiting if rename not in free]
+    return done
+
+
+def reversed_(renames: Iterable[Rename]) -> list[Rename]:
+    """Return ordered renames that undo ordered renames."""
+    return [Rename(r.table, r.new, r.old) for r in reversed(list(renames))]
+
+
+def original(renames: Iterable[Rename]) -> Original:
+    """Return what finds the names before ordered renames, from those after them."""
+    latest_first = list(renames)[::-1]
+
+    def find_original(table: str, column: str) -> tuple[str, str]:
+        for rename in latest_first:
+            if not rename.table and rename.new == table:
+                table = rename.old
+            elif rename.table == table and rename.new == column:
+                column = rename.old
+        return table, column
+
+    return find_original
+
+
+def find(
+    old: Tables, new: Tables, same_models: Mapping[str, str], answers: list[str], ask: Ask | None
+) -> list[Rename]:
+    """Find what was renamed, in the order in which it has to be done.
+
+    Args:
+        old: the tables before.
+        new: the tables after.
+        same_models: new names of tables, by their old ones, whose models kept their names.
+        answers: renames, as `old=new` or `table.old=new`.
+        ask: asks whether something was renamed that `answers` do not mention; None where there is
+            nobody to ask.
+
+    Raises:
+        MigrationError: an answer does not fit, or an answer is missing.
+    """
+    search = _Search(new, set(answers), ask)
+    sure = [Rename("", a, b) for a, b in same_models.items() if a != b and a in old and b in new]
+    done = search.tables(old, sure)
+    for rename in done:
+        old = apply(old, rename)
+    for linked in _links(old, new):
+        done.append(linked)
+        old = apply(old, linked)
+    done += search.columns(old)
+    search.finish()
+    return done
+
+
+@dataclass
+class _Search:
+    new: Tables
+    answers: set[str]
+    ask: Ask | None
+
+    def __post_init__(self) -> None:
+        self.unanswered: list[str] = []
+        self.unused = set(self.answers)
+
+    def tables(self, old: Tables, sure: list[Rename]) -> list[Rename]:
+        gone = old.keys() - self.new.keys()
+        made = self.new.keys() - old.keys()
+        chosen = sure + self._answered("", old.keys(), self.new.keys(), sure)
+        linked = {rename.old for rename in _links(_all(old, in_order(chosen)), self.new)}
+        candidates = [
+            (Rename("", a, b), _alikeness(old[a], self.new[b]))
+            for a in sorted(gone - linked)
+            for b in sorted(made)
+        ]
+        chosen += self._asked(candidates, chosen)
+        return in_order(chosen)
+
+    def columns(self, old: Tables) -> list[Rename]:
+        found: list[Rename] = []
+        for name in sorted(old.keys() & self.new.keys()):
+            before, after = old[name].columns, self.new[name].columns
+            chosen = self._answered(name, before.keys(), after.keys(), [])
+            candidates = [
+                (Rename(name, a, b), _likeness(before[a], after[b]))
+                for a in sorted(before.keys() - after.keys())
+                for b in sorted(after.keys() - before.keys())
+            ]
+            found += in_order(chosen + self._asked(candidates, chosen))
+        return found
+
+    def finish(self) -> None:
+        if self.unused:
+            raise MigrationError(
+                f"--rename {min(self.unused)} does not fit the models: write old=new for tables or "
+                "table.old=new for columns, with a name before and a name after the change"
+            )
+        if self.unanswered:
+            raise MigrationError(
+                "\n".join([*self.unanswered, "If nothing else was renamed: --no-rename"])
+            )
+
+    def _answered(
+        self, table: str, before: Iterable[str], after: Iterable[str], sure: list[Rename]
+    ) -> list[Rename]:
+        """Take the answers about the tables, or about one table's columns."""
+        before, after = set(before), set(after)
+        fitting = [
+            rename
+            for rename in (Rename(table, a, b) for a in sorted(before) for b in sorted(after))
+            if {str(rename), f"{rename.old}={rename.new}"} & self.answers
+            and rename.old != rename.new
+            and (str(rename) in self.answers or _only(rename, before, after))
+        ]
+        self.unused -= {str(r) for r in fitting} | {f"{r.old}={r.new}" for r in fitting}
+        fitting = [rename for rename in fitting if rename not in sure]
+        moved = {rename.old for rename in [*sure, *fitting]}
+        for rename in fitting:
+            if rename.new in before and rename.new not in moved:
+                place = f"{table}.{rename.new}" if table else rename.new
+                raise MigrationError(
+                    f"--rename {rename}: {place} exists already. Rename or drop it in a migration "
+                    "before this one: undo that part of the change in the models, run `new`, and "
+                    "then make the rest of the change"
+                )
+            if any(r != rename and rename.new == r.new for r in [*sure, *fitting]) or any(
+                r != rename and rename.old == r.old for r in [*sure, *fitting]
+            ):
+                raise MigrationError(
+                    f"--rename {rename} contradicts another answer: name each once"
+                )
+        return fitting
+
+    def _asked(self, candidates: list[tuple[Rename, float]], chosen: list[Rename]) -> list[Rename]:
+        """Ask about what looks alike, the likeliest first."""
+        found: list[Rename] = []
+        for rename, likeness in sorted(candidates, key=lambda pair: -pair[1]):
+            taken = [*chosen, *found]
+            clashes = any(rename.old == r.old or rename.new == r.new for r in taken)
+            if likeness < ALIKE or clashes:
+                continue
+            if self.ask is None:
+                self.unanswered.append(f"{rename.question()} If so: --rename {rename}")
+            elif self.ask(rename.question()):
+                found.append(rename)
+        return found
+
+
+def _only(rename: Rename, before: set[str], after: set[str]) -> bool:
+    """Tell whether a short answer (`old=new`) fits: of columns only what is gone and what is new."""
+    return not rename.table or (rename.old not in after and rename.new not in before)
+
+
+def _all(tables: Tables, renames: Iterable[Rename]) -> Tables:
+    for rename in renames:
+        tables = apply(tables, rename)
+    return tables
+
+
+def _alikeness(old: Table, new: Table) -> float:
+    """Compare two tables by the names of their columns, from 0 to 1."""
+    if old.link and new.link:
+        return 0  # automatic tables follow their models
+    before, after = _data(old), _data(new)
+    ends = {key.table for key in old.foreign_keys} & {key.table for key in new.foreign_keys}
+    if old.link and len(ends) == len({key.table for key in old.foreign_keys}):
+        return 1  # an automatic table became a model
+    return len(before & after) / max(len(before), len(after)) if before or after else 1
+
+
+def _data(table: Table) -> set[str]:
+    return {column.name for column in table.columns.values() if not column.primary}
+
+
+def _likeness(old: Column, new: Column) -> float:
+    """Compare two columns by their types, from 0 to 1."""
+    if old.type == new.type:
+        return 1
+    return 0.75 if conversions.misfit(old.type, new.type) is not None else 0
+
+
+def _links(old: Tables, new: Tables) -> list[Rename]:
+    """Find the automatic many-to-many tables that follow the models at their ends, renamed."""
+    found: list[Rename] = []
+    made = {name: table for name, table in new.items() if table.link and name not in old}
+    for name, table in sorted(old.items()):
+        if not table.link:
+            continue
+        if name in new:
+            same = [new[name]] if new[name].link else []
+        else:
+            same = [other for other in made.values() if _same_ends(table, other)]
+        if len(same) != 1 or not (pairs := _same_ends(table, same[0])):
+            continue
+        target = same[0].name
+        if target != name:
+            found.append(Rename("", name, target))
+            made.pop(target)
+        found += in_order(Rename(target, a, b) for a, b in pairs if a != b)
+    return found
+
+
+def _same_ends(old: Table, new: Table) -> list[tuple[str, str]]:
+    """Pair the columns of two automatic tables between the same models, whichever declares them."""
+    for link in (new.link, new.link[::-1]):
+        pairs = list(zip(old.link, link, strict=True))
+        if all(_end(old, a) == _end(new, b) for a, b in pairs):
+            return pairs
+    return []
+
+
+def _end(table: Table, column: str) -> str:
+    return next(key.table for key in table.foreign_keys if key.column == column)

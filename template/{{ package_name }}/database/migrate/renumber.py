@@ -1,0 +1,81 @@
+"""Put migrations last, after a merge of branches that used the same numbers."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+from aerich.utils import get_formatted_compressed_data
+
+from .context import APP, COMMAND, FOLDER, connected
+from .errors import MigrationError
+from .files import Migration, migrations
+from .state import describe
+
+
+async def renumber(names: list[str], applied: list[str]) -> list[Path]:
+    """Put migrations last, with today's models, so that `new` sees what two branches changed.
+
+    Args:
+        names: the files, or none for those whose number an applied migration has too.
+        applied: the names that the database has.
+
+    Raises:
+        MigrationError: it is not certain which to move, or one of them cannot be moved.
+    """
+    moved = _to_move(names, applied)
+    kept = [migration for migration in migrations() if migration not in moved]
+    first = kept[0].number if kept and kept[0].replaces else 0
+    if [migration.number for migration in kept] != list(range(first, first + len(kept))):
+        raise MigrationError("Name all files of your branch: the other numbers would have a gap")
+    async with connected():
+        state = get_formatted_compressed_data(describe(APP))
+    planned = [
+        (migration, _path(migration, number), _text(migration, state))
+        for number, migration in enumerate(moved, first + len(kept))
+    ]
+    for migration, path, text in planned:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+        migration.path.unlink()
+        if migration.samples.exists():
+            migration.samples.rename(migration.samples.with_name(f"{path.stem}.sql"))
+    return [path for _, path, _ in planned]
+
+
+def _path(migration: Migration, number: int) -> Path:
+    path = FOLDER / f"{number}_{migration.name.partition('_')[2]}"
+    if path == migration.path:
+        raise MigrationError(f"Nothing to do: {migration.name} is the last already")
+    return path
+
+
+def _text(migration: Migration, state: str) -> str:
+    text, count = re.subn(
+        r"(?ms)^MODELS_STATE = \(.*?^\)", f"MODELS_STATE = (\n    {state}\n)", migration.text
+    )
+    if count != 1:
+        raise MigrationError(f"{migration.name} has no MODELS_STATE as Aerich writes it")
+    return text
+
+
+def _to_move(names: list[str], applied: list[str]) -> list[Migration]:
+    files = {migration.name: migration for migration in migrations()}
+    for name in names:
+        if name not in files:
+            raise MigrationError(f"There is no migration {name}: `{COMMAND} status` lists them")
+        if name in applied:
+            raise MigrationError(
+                f"{name} is applied in this database: renumber the other one, or revert this one "
+                f"first with `{COMMAND} downgrade {files[name].number - 1}`"
+            )
+    if names:
+        return [migration for name, migration in files.items() if name in names]
+    numbers = Counter(migration.number for migration in files.values())
+    twice = [migration for migration in files.values() if numbers[migration.number] > 1]
+    moved = [migration for migration in twice if migration.name not in applied]
+    if not twice:
+        raise MigrationError("Nothing to do: no two migrations have the same number")
+    if len(moved) != len(twice) - len({migration.number for migration in twice}):
+        listed = " or ".join(migration.name for migration in twice)
+        raise MigrationError(f"Which is not released yet? Run `{COMMAND} renumber` with {listed}")
+    return moved

@@ -1,0 +1,150 @@
+"""Sessions on a PostgreSQL server."""
+
+import os
+import re
+import secrets
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+from tortoise import BaseDBAsyncClient
+from tortoise.exceptions import BaseORMException
+from tortoise.transactions import in_transaction
+
+from ..context import COMMAND, configuration, connected, dialect, reason
+from ..errors import MigrationError, StatementError
+from ..files import Direction, Migration
+from ..journal import Journal
+from ..recorder import record
+
+# The lock belongs to the session that migrates, so that both end together. Its key is any number;
+# each database has its own locks (PostgreSQL's documentation, "Advisory Locks").
+TAKE_LOCK = "SELECT pg_try_advisory_lock(1634038377) AS taken"
+LOCK_HOLDER = """
+    SELECT pid = pg_backend_pid() AS mine,
+        format('%s (process %s of the server)', application_name, pid) AS name
+    FROM pg_locks JOIN pg_stat_activity USING (pid)
+    WHERE locktype = 'advisory' AND granted
+        AND (classid, objid, objsubid) = (0, 1634038377, 1)
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
+# A file that ends its transaction would leave the rest of itself without one
+OWN_TRANSACTION = re.compile(
+    r"(\s|--[^\n]*\n|/\*.*?\*/)*(BEGIN|START\s+TRANSACTION|COMMIT|END)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+
+journal = Journal(
+    text="TEXT",
+    parameters=("$1", "$2", "$3", "$4", "$5"),
+    repeatable=re.compile(
+        r"(CREATE\s+TABLE\s+IF\s+NOT\s+EXISTS|DROP\s+\w+\s+IF\s+EXISTS|SET)\b", re.IGNORECASE
+    ),
+    leaves_parts=re.compile(r"\bCONCURRENTLY\b", re.IGNORECASE),
+    advice="A CREATE INDEX CONCURRENTLY that failed or was interrupted leaves an invalid index.",
+)
+
+
+class PostgresqlSessions:
+    """Sessions on a PostgreSQL server; `Sessions` documents the methods."""
+
+    errors = (BaseORMException, OSError, asyncpg.InterfaceError, asyncpg.PostgresError)
+
+    def credentials(self) -> dict[str, Any]:
+        """Describe one connection that is never recycled, whose statements have no time limit."""
+
+        async def keep_all(_: object) -> None:
+            """Keep the session's state between statements, most of all its lock."""
+
+        return {
+            "application_name": f"migration on {socket.gethostname()}, process {os.getpid()}",
+            "command_timeout": None,
+            "max_inactive_connection_lifetime": 0,
+            "maxsize": 1,
+            "minsize": 1,
+            "reset": keep_all,
+        }
+
+    def reading_credentials(self) -> dict[str, Any]:
+        read_only = {"default_transaction_read_only": "on"}
+        return {"maxsize": 1, "minsize": 1, "server_settings": read_only}
+
+    @asynccontextmanager
+    async def lock(
+        self, client: BaseDBAsyncClient, wait: Callable[[str], Awaitable[None]]
+    ) -> AsyncIterator[None]:
+        while not (await client.execute_query_dict(TAKE_LOCK))[0]["taken"]:
+            holders = await client.execute_query_dict(LOCK_HOLDER)
+            await wait(holders[0]["name"] if holders else "another session")
+        yield
+
+    async def check_lock(self, client: BaseDBAsyncClient) -> None:
+        if not any(row["mine"] for row in await client.execute_query_dict(LOCK_HOLDER)):
+            raise MigrationError(f"Run `{COMMAND} upgrade` again: the migration lock was lost")
+
+    async def refuse_unfinished(self, client: BaseDBAsyncClient, direction: Direction) -> None:
+        await journal.refuse_unfinished(client, direction)
+
+    async def refuse_others_unfinished(self, client: BaseDBAsyncClient, repaired: str) -> None:
+        await journal.refuse_others_unfinished(client, repaired)
+
+    async def run(
+        self,
+        client: BaseDBAsyncClient,
+        migration: Migration,
+        direction: Direction,
+        *,
+        locked: bool = False,
+    ) -> None:
+        check = self.check_lock if locked else None
+        if not migration.run_in_transaction:
+            await journal.run(client, migration, direction, check)
+            await self.settle(client, migration, direction)
+            return
+        async with in_transaction(client.connection_name) as db:
+            statements = dialect.split(await migration.sql(db, direction))
+            await _execute(db, migration, statements)
+            if check:
+                await check(db)
+            await record(db, migration, direction)
+
+    async def settle(
+        self, client: BaseDBAsyncClient, migration: Migration, direction: Direction | None
+    ) -> None:
+        await journal.settle(client, migration, direction)
+
+    @asynccontextmanager
+    async def scratch_database(self) -> AsyncIterator[BaseDBAsyncClient]:
+        own: str = configuration()["connections"]["default"]["credentials"]["database"]
+        stem = own.encode()[:40].decode(errors="ignore")
+        name = f"{stem}_verify_{secrets.token_hex(4)}"
+        quoted = '"' + name.replace('"', '""') + '"'
+        async with connected(**self.credentials() | {"database": "postgres"}) as server:
+            await server.execute_script(f"CREATE DATABASE {quoted}")
+            try:
+                async with connected(**self.credentials() | {"database": name}) as client:
+                    yield client
+            finally:
+                await server.execute_script(f"DROP DATABASE {quoted} WITH (FORCE)")
+
+
+async def _execute(db: BaseDBAsyncClient, migration: Migration, statements: list[str]) -> None:
+    wanted = [statement for statement in statements if not OWN_TRANSACTION.match(statement)]
+    for number, statement in enumerate(wanted, 1):
+        try:
+            await db.execute_script(statement)
+        except Exception as error:
+            raise StatementError(
+                f"{migration.name}: statement {number} of {len(wanted)} failed, and nothing of the "
+                f"migration is kept: {error}\n\n{statement}",
+                statement=statement,
+                number=number,
+                total=len(wanted),
+                reason=reason(error),
+            ) from error
+
+
+sessions = PostgresqlSessions()

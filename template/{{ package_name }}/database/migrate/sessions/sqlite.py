@@ -1,0 +1,141 @@
+"""Sessions on an SQLite database."""
+
+import re
+import sqlite3
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, closing
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tortoise import BaseDBAsyncClient
+from tortoise.exceptions import BaseORMException
+from tortoise.transactions import in_transaction
+
+from ..context import COMMAND, configuration, connected, dialect, reason
+from ..errors import MigrationError, StatementError
+from ..files import Direction, Migration
+from ..recorder import record
+
+# A table rebuild brings these for Aerich, which runs it without a transaction
+OWN_TRANSACTION = re.compile(
+    r"(\s|--[^\n]*\n|/\*.*?\*/)*(BEGIN|COMMIT|END|PRAGMA\s+foreign_keys)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+class SqliteSessions:
+    """Sessions on an SQLite database; `Sessions` documents the methods."""
+
+    errors = (BaseORMException, OSError, sqlite3.Error)
+
+    @cached_property
+    def file(self) -> Path:
+        """The database."""
+        return Path(configuration()["connections"]["default"]["credentials"]["file_path"])
+
+    @cached_property
+    def lock_file(self) -> Path:
+        """The file beside the database on which the lock is held."""
+        return self.file.with_name(f"{self.file.name}-lock")
+
+    def credentials(self) -> dict[str, Any]:
+        return {}
+
+    def reading_credentials(self) -> dict[str, Any]:
+        return {"query_only": 1} if self.file.exists() else {"file_path": ":memory:"}
+
+    @asynccontextmanager
+    async def lock(
+        self, client: BaseDBAsyncClient, wait: Callable[[str], Awaitable[None]]
+    ) -> AsyncIterator[None]:
+        """Hold a transaction on a file, which the operating system ends with the process."""
+        with closing(sqlite3.connect(self.lock_file, timeout=0, isolation_level=None)) as lock:
+            while not _begin(lock):
+                await wait("another process")
+            yield
+
+    async def check_lock(self, client: BaseDBAsyncClient) -> None:
+        if not self.lock_file.exists():
+            raise MigrationError(f"Run `{COMMAND} upgrade` again: {self.lock_file} was deleted")
+
+    async def refuse_unfinished(self, client: BaseDBAsyncClient, direction: Direction) -> None:
+        """Do nothing: SQLite leaves no migration unfinished."""
+
+    async def refuse_others_unfinished(self, client: BaseDBAsyncClient, repaired: str) -> None:
+        """Do nothing: SQLite leaves no migration unfinished."""
+
+    async def run(
+        self,
+        client: BaseDBAsyncClient,
+        migration: Migration,
+        direction: Direction,
+        *,
+        locked: bool = False,
+    ) -> None:
+        # Dropping a table under enforcement deletes what refers to it (SQLite's documentation,
+        # "ALTER TABLE", section 7); the pragma does nothing inside a transaction
+        await client.execute_query("PRAGMA foreign_keys = OFF")
+        try:
+            async with in_transaction(client.connection_name) as db:
+                statements = dialect.split(await migration.sql(db, direction))
+                await _execute(db, migration, statements)
+                await _refuse_orphans(db, migration)
+                if locked:
+                    await self.check_lock(db)
+                await record(db, migration, direction)
+        finally:
+            await client.execute_query("PRAGMA foreign_keys = ON")
+
+    async def settle(
+        self, client: BaseDBAsyncClient, migration: Migration, direction: Direction | None
+    ) -> None:
+        if direction:
+            await record(client, migration, direction)
+
+    @asynccontextmanager
+    async def scratch_database(self) -> AsyncIterator[BaseDBAsyncClient]:
+        """Create a file in a temporary folder, and delete it afterwards."""
+        with tempfile.TemporaryDirectory(prefix="verify-") as folder:
+            async with connected(file_path=str(Path(folder) / "verify.sqlite3")) as client:
+                yield client
+
+
+def _begin(lock: sqlite3.Connection) -> bool:
+    try:
+        lock.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+            raise
+        return False
+    return True
+
+
+async def _execute(db: BaseDBAsyncClient, migration: Migration, statements: list[str]) -> None:
+    wanted = [statement for statement in statements if not OWN_TRANSACTION.match(statement)]
+    for number, statement in enumerate(wanted, 1):
+        try:
+            await db.execute_query(statement)
+        except Exception as error:
+            raise StatementError(
+                f"{migration.name}: statement {number} of {len(wanted)} failed, and nothing of the "
+                f"migration is kept: {error}\n\n{statement}",
+                statement=statement,
+                number=number,
+                total=len(wanted),
+                reason=reason(error),
+            ) from error
+
+
+async def _refuse_orphans(db: BaseDBAsyncClient, migration: Migration) -> None:
+    orphans = (await db.execute_query("PRAGMA foreign_key_check"))[1]
+    if orphans:
+        rows = ", ".join(f"{row[0]} (rowid {row[1]}) to {row[2]}" for row in orphans[:10])
+        raise MigrationError(
+            f"{migration.name}: rows refer to rows that do not exist, and nothing of the migration "
+            f"is kept: {rows}"
+        )
+
+
+sessions = SqliteSessions()

@@ -1,0 +1,339 @@
+"""The tables of the models, read from what Aerich stores of them in each migration file."""
+
+import ast
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any
+
+from aerich.utils import get_models_describe
+from tortoise import Model, Tortoise, fields
+from tortoise.backends.base.schema_generator import BaseSchemaGenerator
+from tortoise.connection import get_connection
+from tortoise.exceptions import BaseORMException
+from tortoise.fields import db_defaults
+from tortoise.indexes import Index as DeclaredIndex
+
+from .dialects import Dialect
+from .errors import MigrationError
+from .tables import Column, ForeignKey, Index, Table, Tables
+
+State = dict[str, dict[str, Any]]
+Models = Mapping[str, type[Model]]
+
+
+def describe(app: str) -> State:
+    """Describe the models of an app as Aerich does, and add the fields that relations refer to."""
+    state: State = get_models_describe(app)
+    for model in Tortoise.apps[app].values():
+        described = state[model._meta.full_name]
+        for relation in (*described["fk_fields"], *described["o2o_fields"]):
+            field: Any = model._meta.fields_map[relation["name"]]
+            relation["to_field"] = field.to_field_instance.model_field_name
+    return state
+
+
+def with_targets(old: State, current: State) -> State:
+    """Add the fields that relations refer to, which Aerich and releases before 0.7 left out.
+
+    Args:
+        old: the models, as a migration file has them.
+        current: the models as they are: a relation that is still there has not changed since.
+    """
+    targets = {
+        (model["table"], relation["name"], relation["python_type"]): relation["to_field"]
+        for model in current.values()
+        for relation in (*model["fk_fields"], *model["o2o_fields"])
+        if "to_field" in relation
+    }
+    completed = deepcopy(old)
+    for model in completed.values():
+        for relation in (*model["fk_fields"], *model["o2o_fields"]):
+            target = targets.get((model["table"], relation["name"], relation["python_type"]))
+            known = old.get(relation["python_type"], {}).get("data_fields", ())
+            types = {field["name"]: field.get("db_field_types") for field in known}
+            own = {field["name"]: field.get("db_field_types") for field in model["data_fields"]}
+            if target in types and types[target] == own.get(relation["raw_field"]):
+                relation.setdefault("to_field", target)
+    return completed
+
+
+def live_models(app: str) -> Models:
+    """Return an app's models by the names that descriptions have for them."""
+    return {model._meta.full_name: model for model in Tortoise.apps[app].values()}
+
+
+@contextmanager
+def indexes_by_column(app: str) -> Iterator[None]:
+    """Let Tortoise create the indexes of Meta.indexes: it takes names of fields for columns."""
+    indexes = [
+        (index, index.fields, model._meta.fields_map)
+        for model in Tortoise.apps[app].values()
+        for index in model._meta.indexes
+        if isinstance(index, DeclaredIndex)
+    ]
+    added: list[tuple[dict[str, Any], str]] = []
+    for index, names, fields_map in indexes:
+        columns = {fields_map[name].source_field or name: fields_map[name] for name in names}
+        index.fields = list(columns)
+        for column in columns.keys() - fields_map.keys():  # Tortoise checks that there is a field
+            fields_map[column] = columns[column]
+            added.append((fields_map, column))
+    try:
+        yield
+    finally:
+        for index, names, _ in indexes:
+            index.fields = names
+        for fields_map, column in added:
+            del fields_map[column]
+
+
+class StateReader:
+    """Reads tables from descriptions of models.
+
+    Args:
+        dialect: the engine's SQL.
+        generator: Tortoise's schema generator of the engine, for the names that it gives.
+    """
+
+    def __init__(self, dialect: Dialect, generator: BaseSchemaGenerator | None = None) -> None:
+        if generator is None:
+            client = get_connection("default")
+            generator = client.schema_generator(client)
+        self._dialect = dialect
+        self._generator = generator
+
+    def tables(self, state: State, models: Models | None = None) -> Tables:
+        """Describe the tables that Tortoise creates for models.
+
+        Args:
+            state: the models, as a migration file or `describe` has them.
+            models: the models themselves; only they know the values of existing rows for sure.
+        """
+        managed = {name: m for name, m in state.items() if is_managed(name, m)}
+        found = {
+            model["table"]: self._table(state, model, (models or {}).get(name))
+            for name, model in managed.items()
+        }
+        taken = {model["table"] for model in state.values()}
+        for model in managed.values():
+            for relation in model["m2m_fields"]:
+                if relation["through"] not in taken and not relation["_generated"]:
+                    found[relation["through"]] = self._through(state, model, relation)
+        return found
+
+    def _table(self, state: State, model: dict[str, Any], live: type[Model] | None) -> Table:
+        table: str = model["table"]
+        others = [f for f in model["data_fields"] if f.get("db_field_types")]
+        relations = [*model["fk_fields"], *model["o2o_fields"]]
+        names = {f["name"]: f["db_column"] for f in (model["pk_field"], *others)}
+        for relation in relations:
+            if relation["raw_field"] not in names:
+                raise MigrationError(
+                    f"{model['name']}.{relation['name']} has no column: Tortoise cannot refer to a "
+                    "model whose primary key is a relation. Give that model an id as primary key"
+                )
+            names[relation["name"]] = names[relation["raw_field"]]
+        columns = [self._column(model["pk_field"], names, live, primary=True)]
+        columns += [self._column(f, names, live) for f in others]
+        indexes = []
+        for f in others:
+            if f["unique"]:
+                indexes.append(self._index(table, [f["db_column"]], "uid", alone=True))
+            elif f["indexed"]:
+                indexes.append(self._index(table, [f["db_column"]], "idx"))
+        together = [[names[f] for f in group] for group in model["unique_together"]]
+        indexes += [self._index(table, group, "uid") for group in together]
+        indexes += [self._declared_index(table, index, names) for index in model["indexes"]]
+        keys = [
+            self._foreign_key(table, names[f["name"]], state[f["python_type"]], f)
+            for f in relations
+        ]
+        return self._whole(table, columns, indexes, keys, model["description"])
+
+    def _through(self, state: State, model: dict[str, Any], relation: dict[str, Any]) -> Table:
+        table: str = relation["through"]
+        ends = {
+            relation["backward_key"]: model,
+            relation["forward_key"]: state[relation["model_name"]],
+        }
+        columns = [
+            Column(name, self._type(end["pk_field"]), null=False) for name, end in ends.items()
+        ]
+        indexes = [self._index(table, list(ends), "uidx")] if relation["unique"] else []
+        keys = [
+            self._foreign_key(table, name, end, relation, f"{table}_ibfk_{number}")
+            for number, (name, end) in enumerate(ends.items(), 1)
+        ]
+        whole = self._whole(table, columns, indexes, keys, relation["description"])
+        return replace(whole, link=tuple(ends))
+
+    def _whole(
+        self,
+        name: str,
+        columns: list[Column],
+        indexes: list[Index],
+        keys: list[ForeignKey],
+        comment: str | None,
+    ) -> Table:
+        for identifier in (name, *(column.name for column in columns)):
+            self._dialect.identifier(identifier)
+        named = {column.name: column for column in columns}
+        keys = self._distinct(name, keys)
+        return Table(name, named, frozenset(indexes), frozenset(keys), self._comment(comment))
+
+    def _distinct(self, table: str, keys: list[ForeignKey]) -> list[ForeignKey]:
+        """Number the names that the server would otherwise give to several foreign keys."""
+        found: list[ForeignKey] = []
+        for key in keys:
+            names, number = key.names, 0
+            while names[0] in {other.names[0] for other in found} and number < len(found):
+                number += 1
+                names = self._dialect.foreign_key_names(table, key.column, key.names[-1], number)
+            found.append(replace(key, names=names))
+        return found
+
+    def _comment(self, text: str | None) -> str:
+        return self._generator._escape_comment(text or "") if self._dialect.comments else ""
+
+    def _type(self, described: dict[str, Any]) -> str:
+        types: dict[str, str] = described["db_field_types"]
+        return types.get(self._dialect.name) or types[""]
+
+    def _column(
+        self,
+        described: dict[str, Any],
+        names: Mapping[str, str],
+        live: type[Model] | None,
+        *,
+        primary: bool = False,
+    ) -> Column:
+        type_ = self._type(described)
+        field = live._meta.fields_map.get(described["name"]) if live else None
+        column = Column(
+            name=described["db_column"],
+            type=type_,
+            null=described["nullable"],
+            default=self._server_default(described, type_),
+            generated=primary and described["generated"],
+            primary=primary,
+            comment=self._comment(described["description"]),
+            computed=self._dialect.computed(described, names),
+        )
+        if column.computed:
+            return replace(column, default="")
+        if described["unique"] and not primary:
+            backfill = self._unique_backfill(described)
+        elif field is not None and live is not None:
+            backfill = self._backfill(field, live, type_)
+        else:
+            backfill = self._described_backfill(described, type_)
+        return replace(column, backfill=backfill)
+
+    def _server_default(self, described: dict[str, Any], type_: str) -> str:
+        value = described.get("db_default", "__NOT_SET__")
+        if value == "__NOT_SET__":
+            return ""
+        if isinstance(value, str) and (
+            call := re.fullmatch(r"(SqlDefault|Now|RandomHex)\((.*)\)", value, re.DOTALL)
+        ):
+            arguments = [ast.literal_eval(call[2])] if call[2] else []
+            return str(
+                getattr(db_defaults, call[1])(*arguments).get_sql(dialect=self._dialect.name)
+            )
+        return (
+            self._dialect.described_literal(value, type_)
+            or self._dialect.literal(value, type_)
+            or ""
+        )
+
+    def _unique_backfill(self, described: dict[str, Any]) -> str | None:
+        """Every row needs a value that no other has."""
+        if described["default"] == "<function uuid.uuid4>":
+            return self._dialect.new_uuid
+        return "NULL" if described["nullable"] else None
+
+    def _backfill(self, field: fields.Field[Any], model: type[Model], type_: str) -> str | None:
+        """Write the field's default as the field itself would store it."""
+        if getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False):
+            return self._dialect.now(type_)
+        default = field.default
+        if callable(default):
+            name = f"{default.__module__}.{default.__name__}"
+            if name == "uuid.uuid4":
+                return self._dialect.new_uuid
+            if default not in {dict, list}:
+                return "NULL" if field.null else None
+            default = default()
+        if default is None:
+            return "NULL" if field.null else None
+        try:
+            return self._dialect.literal(field.to_db_value(default, model), type_)
+        except (BaseORMException, TypeError, ValueError):
+            return None  # the field refuses its own default
+
+    def _described_backfill(self, described: dict[str, Any], type_: str) -> str | None:
+        """Write a default of which only the description is left, or nothing if that lost too much."""
+        default = described["default"]
+        if described.get("auto_now") or described.get("auto_now_add"):
+            return self._dialect.now(type_)
+        if default is None:
+            return "NULL" if described["nullable"] else None
+        if default == "<function uuid.uuid4>":
+            return self._dialect.new_uuid
+        if "Enum" in described["field_type"] or str(default).startswith("<function "):
+            return None
+        return self._dialect.described_literal(default, type_)
+
+    def _index(
+        self, table: str, columns: Sequence[str], prefix: str, *, alone: bool = False
+    ) -> Index:
+        own = self._generator._get_index_name(prefix, table, columns)
+        names = self._dialect.unique_names(table, columns[0], own) if alone else (own,)
+        return Index(names, tuple(columns), unique=prefix != "idx")
+
+    def _declared_index(
+        self, table: str, described: list[str] | dict[str, Any], names: Mapping[str, str]
+    ) -> Index:
+        declared: dict[str, Any]
+        declared = described if isinstance(described, dict) else {"fields": described}
+        columns = [names.get(f, f) for f in declared["fields"]]
+        columns = columns or [f"({expression})" for expression in declared["expressions"]]
+        index = self._index(table, columns, "idx")
+        return replace(
+            index,
+            names=(self._dialect.identifier(declared.get("name") or index.names[0]),),
+            kind=declared.get("type", ""),
+            extra=declared.get("extra", ""),
+        )
+
+    def _foreign_key(
+        self,
+        table: str,
+        column: str,
+        target: dict[str, Any],
+        relation: dict[str, Any],
+        own: str = "",
+    ) -> ForeignKey:
+        to = _referenced(target, relation)
+        own = own or self._generator._get_fk_name(table, column, target["table"], to)
+        names = self._dialect.foreign_key_names(table, column, own)
+        on_delete: str = relation["on_delete"]
+        enforced: bool = relation["db_constraint"]
+        if enforced:
+            self._dialect.identifier(names[0])
+        return ForeignKey(names, column, target["table"], to, on_delete, enforced)
+
+
+def _referenced(target: dict[str, Any], relation: dict[str, Any]) -> str:
+    fields_ = {f["name"]: f for f in (target["pk_field"], *target["data_fields"])}
+    field = fields_[relation["to_field"]] if "to_field" in relation else target["pk_field"]
+    name: str = field["db_column"]
+    return name
+
+
+def is_managed(name: str, model: dict[str, Any]) -> bool:
+    """Tell whether migrations create a model's table."""
+    return model.get("managed") is not False and not name.endswith(".Aerich")

@@ -1,0 +1,116 @@
+"""Tables as the models declare them: plain values that need no database."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column. Everything that is SQL is written for the service's engine.
+
+    Attributes:
+        name: the column's name.
+        type: its SQL type.
+        null: whether it may be NULL.
+        default: the server's default as SQL, or nothing.
+        generated: whether the server numbers new rows.
+        primary: whether it is the primary key.
+        comment: the comment as Tortoise escapes it.
+        computed: what follows the type of a generated column, as `GENERATED ALWAYS AS (...) STORED`.
+        backfill: the SQL value that existing rows get when the column is new or may no longer be
+            NULL; None where only the user knows it.
+    """
+
+    name: str
+    type: str
+    null: bool
+    default: str = ""
+    generated: bool = False
+    primary: bool = False
+    comment: str = ""
+    computed: str = ""
+    backfill: str | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class Index:
+    """A unique constraint or an index.
+
+    Attributes:
+        names: its name, then other names that it may have been given instead.
+        columns: names of columns, or expressions in parentheses.
+        unique: whether it is a unique constraint.
+        kind: the access method, as `gin`, or the kind of index, as `FULLTEXT`.
+        extra: what follows the columns, as a condition.
+    """
+
+    names: tuple[str, ...]
+    columns: tuple[str, ...]
+    unique: bool
+    kind: str = ""
+    extra: str = ""
+
+
+@dataclass(frozen=True)
+class ForeignKey:
+    """A reference to a row of another table, or of the same.
+
+    Attributes:
+        names: its name, then other names that it may have been given instead.
+        column: the column that refers.
+        table: the table that it refers to.
+        to: the column that it refers to.
+        on_delete: what happens to the row, as `CASCADE`.
+        enforced: whether the server checks it.
+    """
+
+    names: tuple[str, ...]
+    column: str
+    table: str
+    to: str
+    on_delete: str
+    enforced: bool = True
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table.
+
+    Attributes:
+        name: the table's name.
+        columns: its columns by name, in order.
+        indexes: its unique constraints and indexes.
+        foreign_keys: its references.
+        comment: the comment as Tortoise escapes it.
+        link: the two columns of an automatic many-to-many table, in order; empty elsewhere.
+        may_exist: whether it may be in the database already, where no migration created it.
+    """
+
+    name: str
+    columns: dict[str, Column]
+    indexes: frozenset[Index] = frozenset()
+    foreign_keys: frozenset[ForeignKey] = frozenset()
+    comment: str = ""
+    link: tuple[str, ...] = field(default=(), compare=False)
+    may_exist: bool = field(default=False, compare=False)
+
+    def indexes_on(self, column: str) -> frozenset[Index]:
+        """List the indexes that begin with a column."""
+        return frozenset(index for index in self.indexes if index.columns[0] == column)
+
+
+Tables = dict[str, Table]
+
+
+def in_order_of_reference(some: Iterable[Table]) -> list[Table]:
+    """Sort tables so that each comes after those that it refers to."""
+    waiting = {table.name: table for table in some}
+    done: list[Table] = []
+    while waiting:
+        ready = [
+            table
+            for table in waiting.values()
+            if not ({key.table for key in table.foreign_keys} - {table.name}) & waiting.keys()
+        ]
+        done += [waiting.pop(table.name) for table in ready or list(waiting.values())]
+    return done

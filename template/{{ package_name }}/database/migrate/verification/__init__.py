@@ -1,0 +1,1 @@
+"""Verification of migrations in a scratch database: their tables, and the rows in them."""

@@ -1,0 +1,78 @@
+"""What existing rows hold in new columns, compared with the default of the field."""
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from tortoise.fields import Field
+
+from .contents import meaning
+from .kinds import NUMBERS, Kind
+
+
+def wrong_value(
+    values: list[Any], described: Mapping[str, Any], kind: Kind, live: Field[Any] | None
+) -> str | None:
+    """Say which value in a new column is wrong, if one is.
+
+    Args:
+        values: the values as the driver returns them.
+        described: the description of the field.
+        kind: what the column takes.
+        live: the field, if the models still have it like this.
+    """
+    for value in values:
+        if value is None and described["nullable"]:
+            continue
+        if kind.members and str(value) not in kind.members:
+            return f"{value!r}, which is not a member of the enum"
+        if live is not None:
+            problem = _differs(live, value, nullable=described["nullable"])
+        else:
+            problem = _differs_from_description(described["default"], value, kind)
+        if problem:
+            return f"{value!r}{problem}"
+    return None
+
+
+def _differs(live: Field[Any], value: object, *, nullable: bool) -> str:
+    try:
+        found = _stored(live, live.to_python_value(value))
+    except Exception as error:  # noqa: BLE001 - whatever a field raises
+        return f", which the model cannot read: {error}"
+    expected = _default(live)
+    if expected is None or found == expected or (found is None and nullable):
+        return ""
+    return f" instead of the default {expected[0]}"
+
+
+def _differs_from_description(default: object, value: object, kind: Kind) -> str:
+    """Compare with a described default, where the description says all of it."""
+    is_given = isinstance(default, bool | int | float | str) and str(default)[:1] != "<"
+    if not is_given or kind.members or kind.family not in NUMBERS | {"text"}:
+        return ""
+    if meaning(value, convert=True) == meaning(default, convert=True):
+        return ""
+    return f" instead of the default {default!r}"
+
+
+def _default(live: Field[Any]) -> tuple[object] | None:
+    """Return what the column of a field with a constant default holds."""
+    default = live.default
+    if callable(default):
+        default, other = default(), default()
+        if default != other:
+            return None
+    return None if default is None else _stored(live, default)
+
+
+def _stored(live: Field[Any], value: object) -> tuple[object] | None:
+    """Return what means the same in the database as a value of a field."""
+    if value is None:
+        return None
+    stored = live.to_db_value(value, live.model)
+    if isinstance(stored, str) and "JSON" in type(live).__name__:
+        with suppress(ValueError):
+            return (json.dumps(json.loads(stored), sort_keys=True),)
+    return (meaning(stored, convert=not isinstance(stored, str)),)

@@ -1,0 +1,238 @@
+"""The rows of tables before and after a migration, and which values it has to keep."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from ..renames import Rename
+from ..tables import Tables
+from .kinds import NUMBERS, Kind, Kinds
+
+Content = dict[str, list[dict[str, Any]]]
+
+NAME = r"[`\"]?(\w+)[`\"]?"
+RENAME = re.compile(
+    rf"\bALTER\s+TABLE\s+{NAME}\s+(?:RENAME\s+(?:TO|AS)\s+{NAME}"
+    rf"|(?:RENAME\s+COLUMN|CHANGE(?:\s+COLUMN)?)\s+{NAME}\s+(?:TO\s+)?{NAME})",
+    re.IGNORECASE,
+)
+NUMBER = re.compile(r"-?\d+(\.\d+)?(e[-+]?\d+)?", re.IGNORECASE | re.ASCII)
+
+
+@dataclass
+class State:
+    """The models after a migration.
+
+    Attributes:
+        tables: their tables.
+        kinds: what values their columns take.
+        fields: the descriptions of their fields, by table and column.
+    """
+
+    tables: Tables
+    kinds: Kinds
+    fields: Mapping[tuple[str, str], Mapping[str, Any]]
+
+    def kind(self, table: str, column: str) -> Kind:
+        return self.kinds.get(table, {}).get(column, Kind(""))
+
+
+@dataclass
+class Places:
+    """Where tables and columns are after a migration: names by the names before it."""
+
+    tables: dict[str, str]
+    columns: dict[tuple[str, str], str]
+
+    @classmethod
+    def after(cls, renames: Sequence[str], sql: str, before: Tables, after: Tables) -> "Places":
+        """Follow the renames that a migration lists, or else those in its SQL."""
+        tables = {name: name for name in before}
+        columns = {(name, column): column for name in before for column in before[name].columns}
+        for table, new_table, old, new in _listed(renames) if renames else _written(sql):
+            origin = next((name for name, now in tables.items() if now == table), None)
+            if origin is None:
+                continue
+            if new_table:
+                tables[origin] = new_table
+            else:
+                for place, now in columns.items():
+                    if place[0] == origin and now == old:
+                        columns[place] = new
+        # what was renamed to make room, as when SQLite rebuilds a table, is where it was
+        tables = {old: new if new in after else old for old, new in tables.items()}
+        return cls({old: new for old, new in tables.items() if new in after}, columns)
+
+
+def _listed(renames: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    for rename in map(Rename.parse, renames):
+        if rename.table:
+            yield rename.table, "", rename.old, rename.new
+        else:
+            yield rename.old, rename.new, "", ""
+
+
+def _written(sql: str) -> Iterator[tuple[str, ...]]:
+    for match in RENAME.finditer(sql):
+        yield match.groups(default="")
+
+
+def is_comparable(old: Kind, new: Kind) -> bool:
+    """Tell whether an engine's own conversion keeps the meaning of a value."""
+    return (
+        (old.family == new.family and old.family != "")
+        or {old.family, new.family} <= NUMBERS
+        or (new.family == "text" and old.family in NUMBERS | {"uuid"})
+    )
+
+
+def meaning(value: object, *, convert: bool) -> object:
+    """Return what is the same for values that mean the same.
+
+    Args:
+        value: the value as the driver returns it.
+        convert: whether values of different types may mean the same, as 1 and '1'.
+    """
+    if isinstance(value, memoryview | bytearray):
+        return bytes(value)
+    if isinstance(value, bool | int | float | Decimal):
+        number = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+        return _digits(number) if convert else number
+    if convert and isinstance(value, str):
+        return _digits(Decimal(value)) if NUMBER.fullmatch(value) else value
+    if isinstance(value, list):
+        return repr(value)
+    if convert and isinstance(value, date):
+        return value.isoformat()
+    return str(value) if convert and value is not None and not isinstance(value, bytes) else value
+
+
+def _digits(number: Decimal) -> str:
+    """Write a number so that equal numbers are equal texts."""
+    digits = f"{number:f}"
+    digits = digits.rstrip("0").rstrip(".") if "." in digits else digits
+    return "0" if digits == "-0" else digits
+
+
+@dataclass(frozen=True)
+class Survivor:
+    """A column whose values a migration has to keep.
+
+    Attributes:
+        old: its name before.
+        new: its name after.
+        convert: whether its type changes.
+        fills: whether it may no longer be NULL, so that NULL becomes another value.
+    """
+
+    old: str
+    new: str
+    convert: bool
+    fills: bool
+
+
+@dataclass(frozen=True)
+class Survivors:
+    """The columns of a table whose values a migration has to keep.
+
+    Attributes:
+        columns: the columns.
+        key: the primary key, if it is one of them.
+    """
+
+    columns: list[Survivor]
+    key: Survivor | None
+
+    def reverted(self) -> "Survivors":
+        """Return the same columns for the comparison with the rows after a revert."""
+        columns = [Survivor(s.old, s.old, convert=False, fills=s.fills) for s in self.columns]
+        key = next((s for s in columns if self.key and s.old == self.key.old), None)
+        return Survivors(columns, key)
+
+
+def survivors(name: str, before: State, after: State, places: Places) -> Survivors:
+    """Find the columns of a table whose values a migration has to keep."""
+    new_name = places.tables[name]
+    found, key = [], None
+    for column in before.tables[name].columns.values():
+        now = places.columns[name, column.name]
+        other = after.tables[new_name].columns.get(now)
+        if other is None or column.computed:
+            continue
+        converts = column.type != other.type
+        kinds = before.kind(name, column.name), after.kind(new_name, now)
+        if converts and not is_comparable(*kinds):
+            continue
+        found.append(
+            Survivor(column.name, now, convert=converts, fills=column.null and not other.null)
+        )
+        if column.primary and other.primary:
+            key = found[-1]
+    return Survivors(found, key)
+
+
+def changes(
+    before: list[dict[str, Any]], after: list[dict[str, Any]], kept: Survivors
+) -> dict[str, str]:
+    """Compare the rows of a table before and after a migration.
+
+    Returns:
+        An example for each column whose values changed; under an empty name, how many rows were
+        lost or added.
+    """
+    if before == after:
+        return {}
+    if len(before) != len(after):
+        return {"": f"it had {len(before)} rows and has {len(after)}"}
+    if not before:
+        return {}
+    columns = [s for s in kept.columns if s.old in before[0] and s.new in after[0]]
+    if kept.key and kept.key in columns:
+        return _changes_by_key(before, after, columns, kept.key)
+    whole = [s for s in columns if not s.fills]
+    changed: dict[str, str] = {}
+    for some in [[s] for s in whole] + [whole]:
+        lost = _counted(before, {s.old: s.convert for s in some})
+        gained = _counted(after, {s.new: s.convert for s in some})
+        if lost != gained and not changed:
+            name = " and ".join(s.old for s in some)
+            changed[name] = f"{_short(lost - gained)} becomes {_short(gained - lost)}"
+    return changed
+
+
+def _changes_by_key(
+    before: list[dict[str, Any]],
+    after: list[dict[str, Any]],
+    columns: list[Survivor],
+    key: Survivor,
+) -> dict[str, str]:
+    changed: dict[str, str] = {}
+    found = {meaning(row[key.new], convert=True): row for row in after}
+    for row in before:
+        other = found.get(meaning(row[key.old], convert=True))
+        if other is None:
+            changed.setdefault(key.old, f"{row[key.old]!r} is gone")
+            continue
+        for s in columns:
+            old, new = row[s.old], other[s.new]
+            fills = s.fills and old is None
+            if not fills and meaning(old, convert=s.convert) != meaning(new, convert=s.convert):
+                changed.setdefault(s.old, f"{old!r} becomes {new!r}")
+    return changed
+
+
+def _counted(
+    rows: list[dict[str, Any]], columns: Mapping[str, bool]
+) -> Counter[tuple[object, ...]]:
+    return Counter(
+        tuple(meaning(row[name], convert=convert) for name, convert in columns.items())
+        for row in rows
+    )
+
+
+def _short(counted: Counter[tuple[object, ...]]) -> str:
+    return ", ".join(map(str, next(iter(counted))))

@@ -1,0 +1,241 @@
+"""Fill the tables of a scratch database with sample rows, made up or written by the team."""
+
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tortoise import BaseDBAsyncClient
+from tortoise.exceptions import OperationalError
+
+from ..context import ENGINE, dialect, reason
+from ..errors import MigrationError
+from ..files import Migration
+from ..sessions import load
+from ..tables import Table, in_order_of_reference
+from .contents import NAME, Content, Places, State
+from .kinds import Kind
+from .rows import Row, Sampler, Value
+
+INSERT = re.compile(rf"\bINSERT\s+(?:OR\s+\w+\s+|IGNORE\s+)?INTO\s+{NAME}", re.IGNORECASE)
+NO_CHECKS = {
+    "sqlite": ("PRAGMA foreign_keys = OFF", "PRAGMA foreign_keys = ON"),
+    "mysql": ("SET FOREIGN_KEY_CHECKS = 0", "SET FOREIGN_KEY_CHECKS = 1"),
+}
+
+sessions = load(ENGINE)
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A table as it was when it was filled."""
+
+    table: Table
+    kinds: dict[str, Kind]
+    simple: bool
+
+
+@dataclass
+class Filler:
+    """Fills tables, and knows what is in them.
+
+    Attributes:
+        client: the scratch database.
+        counts: how many rows the tables have.
+        filled: the tables that were filled.
+        kept: the tables with rows that migrations inserted.
+        unfilled: why tables have no rows.
+    """
+
+    client: BaseDBAsyncClient
+    counts: dict[str, int] = field(default_factory=dict)
+    filled: dict[str, Filled] = field(default_factory=dict)
+    kept: set[str] = field(default_factory=set)
+    unfilled: dict[str, str] = field(default_factory=dict)
+
+    async def fill(
+        self, now: State, later: State, migration: Migration, *, simple: bool = False
+    ) -> None:
+        """Fill the tables whose rows do not show what the next migration does to them.
+
+        Args:
+            now: the models.
+            later: the models after the next migration.
+            migration: the next migration.
+            simple: whether to leave out what is unusual.
+
+        Raises:
+            MigrationError: the team's rows cannot be inserted.
+        """
+        path = migration.samples
+        sql = path.read_text(encoding="utf-8") if path.exists() else ""
+        by_team = {match[1] for match in INSERT.finditer(sql)} & now.tables.keys()
+        tables = in_order_of_reference(now.tables.values())
+        stale = {t.name for t in tables if not self._is_current(t, now, later, simple=simple)}
+        stale = _with_referring(stale | by_team, now, later) - _with_referred(self.kept, now)
+        await self._empty(stale)
+        waiting = _with_referring(by_team, now, later)
+        for table in tables:
+            if table.name in stale - waiting:
+                await self._fill_table(table, now, later, simple=simple)
+        await self._insert_samples(path, sql)
+        for table in tables:
+            if table.name in waiting and await self._count(table.name):
+                self._remember(table, now, simple=simple)
+            elif table.name in waiting:
+                await self._fill_table(table, now, later, simple=simple)
+
+    async def fill_new(self, state: State) -> None:
+        """Fill the tables that a migration has created."""
+        for table in in_order_of_reference(state.tables.values()):
+            if table.name not in self.filled:
+                await self._fill_table(table, state, state, simple=False)
+
+    def follow(self, places: Places, content: Content) -> None:
+        """Keep in mind where the rows are after a migration."""
+        moved = places.tables.items()
+        self.filled = {new: self.filled[old] for old, new in moved if old in self.filled}
+        self.unfilled = {new: self.unfilled[old] for old, new in moved if old in self.unfilled}
+        known = {new: self.counts.get(old, 0) for old, new in moved}
+        self.kept = {new for old, new in moved if old in self.kept}
+        self.kept |= {name for name, rows in content.items() if len(rows) > known.get(name, 0)}
+        self.count(content)
+
+    def count(self, content: Content) -> None:
+        """Take note of the rows that there are."""
+        filled = {name for name, rows in content.items() if rows or name in self.unfilled}
+        self.counts = {name: len(content[name]) for name in filled}
+        self.filled = {name: self.filled[name] for name in self.filled if name in filled}
+
+    def _is_current(self, table: Table, now: State, later: State, *, simple: bool) -> bool:
+        """Tell whether a table has values in each column that fit the next migration."""
+        filled = self.filled.get(table.name)
+        if filled is None or (simple and not filled.simple):
+            return False
+        kinds = now.kinds.get(table.name, {})
+        is_as_filled = (filled.table, filled.kinds) == (table, kinds)
+        if table.name not in later.tables:
+            return is_as_filled
+        next_kinds = later.kinds.get(table.name, {})
+        return is_as_filled and (later.tables[table.name], next_kinds) == (table, kinds)
+
+    def _remember(self, table: Table, now: State, *, simple: bool) -> None:
+        self.filled[table.name] = Filled(table, now.kinds.get(table.name, {}), simple)
+        self.unfilled.pop(table.name, None)
+
+    async def _empty(self, names: Iterable[str]) -> None:
+        full = sorted(name for name in names if self.counts.get(name))
+        if not full:
+            return
+        quoted = [dialect.quote(name) for name in full]
+        if dialect.name in NO_CHECKS:
+            off, on = NO_CHECKS[dialect.name]
+            for statement in (off, *(f"DELETE FROM {name}" for name in quoted), on):
+                await self.client.execute_query(statement)
+        else:
+            await self.client.execute_script(f"TRUNCATE {', '.join(quoted)} CASCADE")
+        for name in full:
+            self.counts[name] = 0
+            self.filled.pop(name, None)
+
+    async def _count(self, name: str) -> int:
+        query = f"SELECT count(*) AS total FROM {dialect.quote(name)}"
+        self.counts[name] = int((await self.client.execute_query_dict(query))[0]["total"])
+        return self.counts[name]
+
+    async def _insert_samples(self, path: Path, sql: str) -> None:
+        for number, statement in enumerate(dialect.split(sql), 1):
+            try:
+                await self.client.execute_script(statement)
+            except sessions.errors as error:
+                raise MigrationError(
+                    f"{path}: statement {number} failed in the scratch database of `verify`:"
+                    f" {reason(error)}\n\n{statement}"
+                ) from error
+
+    async def _fill_table(self, table: Table, now: State, later: State, *, simple: bool) -> None:
+        """Fill a table with rows that fit it as it is, and as it will be."""
+        name = table.name
+        try:
+            if name not in self.counts and await self._count(name):
+                self.kept.add(name)
+        except OperationalError:  # the comparison of the schemas reports that it is missing
+            return
+        next_kinds = later.kinds.get(name, {})
+        kinds = {
+            column: (kind, *([next_kinds[column]] if column in next_kinds else []))
+            for column, kind in now.kinds.get(name, {}).items()
+        }
+        why: str | None = None
+        for plain in (True,) if simple else (False, True):
+            sampler = Sampler(table, later.tables.get(name), kinds, self.counts, simple=plain)
+            if why := sampler.missing():
+                break
+            why = await self._insert(sampler)
+            if await self._count(name) > 1:
+                break
+        self._remember(table, now, simple=simple)
+        if not self.counts.get(name):
+            self.unfilled[name] = why or "it accepts no sample row"
+
+    async def _insert(self, sampler: Sampler) -> str | None:
+        """Insert what a table accepts of its sample rows, and say why it does not accept the others."""
+        rows, why = sampler.rows(), None
+        if not rows or not rows[0]:
+            return "no sample row fits its columns"
+        if not sampler.refers_to_itself and len({tuple(row) for row in rows}) == 1:
+            with suppress(*sessions.errors):
+                await self.client.execute_query(_insert(sampler.table.name, rows))
+                return None
+        for row in rows:
+            try:
+                await self.client.execute_query(_insert(sampler.table.name, [row]))
+            except sessions.errors as error:
+                why = why or reason(error)
+        return why
+
+
+def _with_referring(names: set[str], now: State, later: State) -> set[str]:
+    """Add the tables that refer to some of the tables, directly or not."""
+    found = set(names)
+    tables = [*now.tables.values(), *later.tables.values()]
+    while more := {
+        table.name
+        for table in tables
+        if table.name not in found and any(key.table in found for key in table.foreign_keys)
+    }:
+        found |= more
+    return found & now.tables.keys()
+
+
+def _with_referred(names: set[str], now: State) -> set[str]:
+    """Add the tables that some of the tables refer to, directly or not."""
+    found = set(names)
+    while more := {
+        key.table
+        for name in found & now.tables.keys()
+        for key in now.tables[name].foreign_keys
+        if key.table not in found
+    }:
+        found |= more
+    return found
+
+
+def _insert(table: str, rows: list[Row]) -> str:
+    names = ", ".join(map(dialect.quote, rows[0]))
+    listed = ", ".join(f"({', '.join(map(_sql, row.values()))})" for row in rows)
+    return f"INSERT INTO {dialect.quote(table)} ({names}) VALUES {listed}"
+
+
+def _sql(value: Value) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, str | bytes):
+        return dialect.literal(value) or "NULL"
+    name, column = dialect.quote(value.table), dialect.quote(value.column)
+    # MySQL selects from the table that it inserts into only by way of another one
+    return (
+        f"(SELECT chosen FROM (SELECT {column} AS chosen FROM {name} WHERE {column} IS NOT NULL"
+        f" ORDER BY {column} LIMIT 1 OFFSET {value.number}) AS candidates)"
+    )

@@ -1,0 +1,329 @@
+"""Kinds of columns, and values for them: different ones, chosen so that they fit."""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cache
+from itertools import islice
+from typing import Any
+
+Sample = str | bytes
+
+TYPES = (
+    ("json", r"JSONB?\b"),
+    ("uuid", r"UUID\b"),
+    ("boolean", r"BOOL|TINYINT\(1\)"),
+    ("integer", r"TINYINT|SMALLINT|MEDIUMINT|INT\b|INTEGER|BIGINT"),
+    ("decimal", r"DECIMAL|NUMERIC"),
+    ("float", r"DOUBLE|REAL|FLOAT"),
+    ("datetime", r"TIMESTAMP|DATETIME"),
+    ("date", r"DATE\b"),
+    ("time", r"TIME"),
+    ("binary", r"\w*BLOB|BYTEA|(VAR)?BINARY"),
+    ("text", r"N?(VAR)?CHAR|CHARACTER|\w*TEXT|CLOB|TSVECTOR"),
+    ("address", r"INET|CIDR"),
+)
+BITS = {"TINYINT": 8, "SMALLINT": 16, "MEDIUMINT": 24, "BIGINT": 64}
+DAY = 86_400_000_000  # microseconds, as Tortoise stores a timedelta
+NUMBERS = frozenset({"integer", "decimal", "float", "boolean"})
+
+FEWEST, MOST = 3, 40  # rows of a table
+LONG = 1000  # characters where there is no limit
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What values a column takes.
+
+    Attributes:
+        family: what its type is about, as `text` or `integer`; empty if it is not known.
+        size: how many characters, digits or bytes it takes; None for any number.
+        scale: how many of the digits come after the decimal point.
+        low: the smallest number.
+        high: the largest number.
+        members: the values of its enum; empty if it has none.
+        item: what the items of an array are.
+    """
+
+    family: str
+    size: int | None = None
+    scale: int = 0
+    low: int = 0
+    high: int = 0
+    members: tuple[str, ...] = ()
+    item: "Kind | None" = None
+
+
+Kinds = dict[str, dict[str, Kind]]
+
+
+def kinds_of_state(
+    state: Mapping[str, Any],
+    dialect: str = "",
+    members: Mapping[tuple[str, str], tuple[str, ...]] | None = None,
+) -> Kinds:
+    """Find what values the columns take, by table and column.
+
+    Args:
+        state: the models, as a migration file describes them.
+        dialect: what Tortoise calls the engine's dialect.
+        members: the values of enums that are known otherwise, by table and column.
+    """
+    found: Kinds = {}
+    for model in state.values():
+        table = model["table"]
+        found[table] = {
+            described["db_column"]: kind_of_field(
+                described, dialect, (members or {}).get((table, described["db_column"]), ())
+            )
+            for described in (model["pk_field"], *model["data_fields"])
+            if described.get("db_field_types")
+        }
+    for model in state.values():
+        for relation in model["m2m_fields"]:
+            if relation["through"] in found or relation["model_name"] not in state:
+                continue
+            other = state[relation["model_name"]]
+            found[relation["through"]] = {
+                name: kind_of_field(end["pk_field"], dialect)
+                for name, end in (
+                    (relation["backward_key"], model),
+                    (relation["forward_key"], other),
+                )
+            }
+    return found
+
+
+def kind_of_field(
+    described: Mapping[str, Any], dialect: str = "", members: tuple[str, ...] = ()
+) -> Kind:
+    """Find what values a field takes from its description."""
+    types = described["db_field_types"]
+    # SQLite stores several kinds as text or numbers: the type of other engines says more
+    type_ = types[""] if dialect == "sqlite" else types.get(dialect) or types[""]
+    found = kind_of_type(type_)
+    if described["python_type"] == "uuid.UUID":
+        return Kind("uuid" if found.family in {"uuid", "text"} else found.family, found.size)
+    if described["python_type"] == "datetime.timedelta":
+        return Kind("integer", low=-DAY * 1000, high=DAY * 1000)
+    members = members or _members(described)
+    return Kind(**{**vars(found), "members": members})
+
+
+@cache
+def kind_of_type(type_: str) -> Kind:
+    """Find what values an SQL type takes."""
+    type_ = type_.upper().strip()
+    if type_.endswith("[]"):
+        return Kind("array", item=kind_of_type(type_[:-2]))
+    family = next((name for name, pattern in TYPES if re.match(pattern, type_)), "")
+    sizes = [int(number) for number in re.findall(r"\d+", type_.partition("(")[2])]
+    if family == "integer":
+        bits = BITS.get(re.split(r"\W", type_)[0], 32)
+        if "UNSIGNED" in type_:
+            return Kind(family, low=0, high=2**bits - 1)
+        return Kind(family, low=-(2 ** (bits - 1)), high=2 ** (bits - 1) - 1)
+    if family == "decimal":
+        return Kind(family, size=sizes[0] if sizes else 10, scale=sizes[1] if sizes[1:] else 0)
+    return Kind(family, size=sizes[0] if sizes and family in {"text", "binary"} else None)
+
+
+def _members(described: Mapping[str, Any]) -> tuple[str, ...]:
+    """Read an enum's members from the description that Tortoise gives its field."""
+    if "EnumField" not in described["field_type"]:
+        return ()
+    lines = (described["description"] or "").splitlines()
+    if not lines or not all(re.match(r"\w+: ", line) for line in lines):
+        return ()
+    return tuple(line.partition(": ")[2] for line in lines)
+
+
+def fits(value: Sample, kind: Kind) -> bool:
+    """Tell whether a column takes a value, and keeps all of it."""
+    if kind.members and value not in kind.members:
+        return False
+    if isinstance(value, bytes) or kind.family == "binary":
+        is_binary = isinstance(value, bytes) and kind.family == "binary"
+        return is_binary and (kind.size is None or len(value) <= kind.size)
+    if kind.family in PATTERNS:
+        return re.fullmatch(PATTERNS[kind.family], value, re.DOTALL | re.ASCII) is not None
+    return kind.family in FITTING and FITTING[kind.family](value, kind)
+
+
+def _fits_decimal(value: str, kind: Kind) -> bool:
+    whole, _, fraction = value.lstrip("-").partition(".")
+    digits = (kind.size or 0) - kind.scale
+    return (
+        _is_number(value)
+        and len(whole.lstrip("0")) <= digits
+        and len(fraction.rstrip("0")) <= kind.scale
+    )
+
+
+def _fits_integer(value: str, kind: Kind) -> bool:
+    is_whole = re.fullmatch(r"0|-?[1-9]\d*", value, re.ASCII) is not None
+    return is_whole and kind.low <= int(value) <= kind.high
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"-?\d+(\.\d+)?", text, re.ASCII) is not None
+
+
+def _is_json(text: str) -> bool:
+    with suppress(ValueError):
+        json.loads(text)
+        return True
+    return False
+
+
+PATTERNS = {
+    "boolean": r"[01]",
+    "uuid": r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+    "datetime": r"\d{4}-\d\d-\d\d( \d\d:\d\d:\d\d(\.\d+)?)?",
+    "date": r"\d{4}-\d\d-\d\d",
+    "time": r"\d\d:\d\d:\d\d(\.\d+)?",
+    "address": r"\d+\.\d+\.\d+\.\d+",
+    "array": r"\{.*\}",
+}
+FITTING: dict[str, Callable[[str, Kind], bool]] = {
+    "text": lambda value, kind: kind.size is None or len(value) <= kind.size,
+    "integer": _fits_integer,
+    "decimal": _fits_decimal,
+    "float": lambda value, _: _is_number(value) and Decimal(repr(float(value))) == Decimal(value),
+    "json": lambda value, _: _is_json(value),
+}
+
+
+def _decimal(units: int, scale: int) -> str:
+    """Write a number of the smallest units, exactly: Python's decimals round after 28 digits."""
+    digits = f"{abs(units):0{scale + 1}}"
+    sign = "-" if units < 0 else ""
+    return sign + (f"{digits[:-scale]}.{digits[-scale:]}" if scale else digits)
+
+
+def _texts(kind: Kind) -> list[Sample]:
+    size = LONG if kind.size is None else kind.size
+    found = ["a", "", "Zoë, 日本 🦊", "é" * size, 'O\'Neil "\\n" %s {x}', " b\n", "07"]
+    return [text for text in dict.fromkeys(found) if len(text) <= size]
+
+
+def _decimals(kind: Kind) -> list[Sample]:
+    largest = 10 ** (kind.size or 0) - 1
+    numbers = (10**kind.scale, 0, largest, -largest, 1)
+    return [_decimal(n, kind.scale) for n in dict.fromkeys(numbers) if n <= largest]
+
+
+def _blobs(kind: Kind) -> list[Sample]:
+    size = 256 if kind.size is None else kind.size
+    every_byte = bytes(range(256)) * (size // 256 + 1)
+    return [value[:size] for value in (b"xyz", b"", every_byte, b"\x00'\\")]
+
+
+def _arrays(kind: Kind) -> list[Sample]:
+    items = samples(kind.item)[:4] if kind.item else []
+    texts = [item for item in items if isinstance(item, str)]
+    return [_array(texts[:1]), "{}", _array(texts), "{NULL}"] if texts else ["{}"]
+
+
+def _array(items: list[str]) -> str:
+    escaped = (item.replace("\\", "\\\\").replace('"', '\\"') for item in items)
+    return "{" + ",".join(f'"{item}"' for item in escaped) + "}"
+
+
+NESTED = json.dumps({"a": {"b": [1, None, True]}, "é": "ü \"'\\"}, ensure_ascii=False)
+SAMPLES: dict[str, Callable[[Kind], list[Sample]]] = {
+    "text": _texts,
+    "boolean": lambda _: ["1", "0"],
+    "integer": lambda kind: [str(n) for n in (1, 0, kind.low, kind.high, 42)],
+    "decimal": _decimals,
+    "float": lambda _: ["1.5", "0", "-2.25", "0.1", "12345678.5"],
+    "json": lambda _: ["{}", "[]", NESTED, '"text"', "null", "2.5", "true", '""'],
+    "binary": _blobs,
+    "array": _arrays,
+    "uuid": lambda _: [
+        "a3bb189e-8bf9-4888-9912-ace4e6543002",
+        "00000000-0000-4000-8000-000000000000",
+    ],
+    "datetime": lambda _: [
+        "2024-02-29 12:30:45.123456",
+        "1970-01-01 00:00:00",
+        "2999-12-31 23:59:59",
+    ],
+    "date": lambda _: ["2024-02-29", "1970-01-01", "2999-12-31"],
+    "time": lambda _: ["12:30:45.123456", "00:00:00", "23:59:59"],
+    "address": lambda _: ["127.0.0.1", "10.0.0.7"],
+}
+
+
+def samples(kind: Kind) -> list[Sample]:
+    """List different values for a column, the plainest first."""
+    if kind.members:
+        return list(kind.members)
+    return SAMPLES[kind.family](kind) if kind.family in SAMPLES else []
+
+
+def _plain_text(number: int, kind: Kind) -> Sample:
+    text = f"sample{number}"
+    if kind.size is None or len(text) <= kind.size:
+        return text
+    return f"{number:x}".rjust(kind.size, "a")[-kind.size :]
+
+
+def _plain_array(number: int, kind: Kind) -> Sample:
+    item = next(islice(plain(kind.item), number, None), None) if kind.item else None
+    return _array([item]) if isinstance(item, str) else "{}"
+
+
+PLAIN: dict[str, Callable[[int, Kind], Sample]] = {
+    "text": _plain_text,
+    "boolean": lambda number, _: str(number % 2),
+    "integer": lambda number, _: str(number),
+    "decimal": lambda number, _: str(number),
+    "float": lambda number, _: str(number),
+    "json": lambda number, _: json.dumps({"sample": number}),
+    "binary": lambda number, _: f"{number}".encode(),
+    "array": _plain_array,
+    "uuid": lambda number, _: f"{number:08x}-0000-4000-8000-000000000000",
+    "datetime": lambda number, _: f"2000-01-{number % 28 + 1:02} 00:{number // 28:02}:00",
+    "date": lambda number, _: f"{2000 + number // 28}-01-{number % 28 + 1:02}",
+    "time": lambda number, _: f"12:{number // 60:02}:{number % 60:02}",
+    "address": lambda number, _: f"10.0.{number // 250}.{number % 250 + 1}",
+}
+
+
+def plain(kind: Kind) -> Iterator[Sample]:
+    """Give more and more values, as ordinary as possible."""
+    if kind.members:
+        yield from kind.members
+    elif kind.family in PLAIN:
+        yield from (PLAIN[kind.family](number, kind) for number in range(1, 10 * MOST))
+
+
+@cache
+def choose(
+    kinds: tuple[Kind, ...], *, unique: bool = False, simple: bool = False
+) -> tuple[Sample, ...]:
+    """List values that fit all kinds of a column; if no value does, those of the first kind.
+
+    Args:
+        kinds: what the column takes, now and later.
+        unique: whether at least as many values are needed as there may be rows.
+        simple: whether to leave out what is unusual.
+    """
+    for wanted in (kinds, kinds[:1]):
+        unusual = [] if simple else [value for kind in wanted for value in samples(kind)]
+        ordinary = [value for kind in wanted for value in islice(plain(kind), MOST)]
+        found = [
+            value
+            for value in dict.fromkeys([*unusual, *ordinary])
+            if all(fits(value, kind) for kind in wanted)
+        ]
+        if found and not (unique or simple):
+            several = sum(value in unusual for value in found)
+            found = found[: max(several, FEWEST)]
+        if found:
+            return tuple(found)
+    return ()

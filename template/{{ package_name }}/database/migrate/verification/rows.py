@@ -1,0 +1,164 @@
+"""Sample rows of a table: several different ones, which refer to rows of other tables."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from ..tables import ForeignKey, Index, Table
+from .kinds import FEWEST, MOST, Kind, Sample, choose
+
+SEVERAL = 4  # rows that others refer to, more than once
+EXPLICIT_KEY = 30_001  # far from the numbers that a server gives to new rows
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The value of a column in the n-th row of a table."""
+
+    table: str
+    column: str
+    number: int
+
+
+Value = Sample | Reference | None
+Row = dict[str, Value]
+
+
+@dataclass
+class Sampler:
+    """Sample rows of one table.
+
+    Attributes:
+        table: the table.
+        later: the table after the next migration, where it is still there.
+        kinds: what its columns take, now and later.
+        available: how many rows there are of each table that it refers to.
+        simple: whether to leave out what is unusual.
+    """
+
+    table: Table
+    later: Table | None
+    kinds: Mapping[str, tuple[Kind, ...]]
+    available: Mapping[str, int]
+    simple: bool = False
+    _uniques: list[frozenset[str]] = field(init=False)
+    _references: dict[str, ForeignKey] = field(init=False)
+
+    def __post_init__(self) -> None:
+        both = [self.table, *([self.later] if self.later else [])]
+        columns = self.table.columns
+        indexes: Iterable[Index] = (index for table in both for index in table.indexes)
+        self._uniques = [frozenset(index.columns) for index in indexes if index.unique]
+        self._uniques += [
+            frozenset([c.name]) for t in both for c in t.columns.values() if c.primary
+        ]
+        self._uniques = [names for names in self._uniques if names <= columns.keys()]
+        keys = [key for table in reversed(both) for key in table.foreign_keys]
+        self._references = {
+            key.column: key
+            for key in keys
+            if key.column in columns
+            and (key.table in self.available or key.table == self.table.name)
+        }
+
+    @property
+    def refers_to_itself(self) -> bool:
+        return any(key.table == self.table.name for key in self._references.values())
+
+    def missing(self) -> str | None:
+        """Say why there can be no rows, if that is so."""
+        for column in self.table.columns.values():
+            if column.null or column.generated or column.computed:
+                continue
+            key = self._references.get(column.name)
+            if key and key.table != self.table.name:
+                if not self.available[key.table]:
+                    return f"it refers to {key.table}, which has no rows"
+            elif not key and not (self._values(column.name) or column.default):
+                return f"there are no sample values for {column.name} {column.type}"
+        return None
+
+    def rows(self) -> list[Row]:
+        """Make the rows."""
+        columns = [c.name for c in self.table.columns.values() if not (c.generated or c.computed)]
+        if not columns:
+            return self._numbers()
+        pools = {name: self._pool(name, place) for place, name in enumerate(columns)}
+        count = self._count(pools)
+        seen: list[set[tuple[Value, ...]]] = [set() for _ in self._uniques]
+        rows: list[Row] = []
+        for number in range(count):
+            if (row := self._row(number, pools, rows)) is None:
+                continue
+            found = [tuple(row.get(name) for name in sorted(names)) for names in self._uniques]
+            if all(key not in keys or None in key for key, keys in zip(found, seen, strict=True)):
+                rows.append(row)
+                for unique_values, keys in zip(found, seen, strict=True):
+                    if self._is_given(unique_values):
+                        keys.add(unique_values)
+        return rows
+
+    def _row(self, number: int, pools: Mapping[str, list[Value]], rows: list[Row]) -> Row | None:
+        """Make one row, if there are values for all of its columns."""
+        row: Row = {}
+        for place, (name, pool) in enumerate(pools.items()):
+            if key := self._references.get(name):
+                row[name] = self._reference(key, number, place, row, rows)
+                if row[name] is None and not self.table.columns[name].null:
+                    return None
+            elif pool:
+                if frozenset([name]) in self._uniques and number >= len(pool):
+                    return None
+                row[name] = pool[number % len(pool)]
+        return row
+
+    def _numbers(self) -> list[Row]:
+        """Make the rows of a table that holds only numbers of the server."""
+        numbered = [c.name for c in self.table.columns.values() if c.generated]
+        return [{name: str(EXPLICIT_KEY + n) for name in numbered} for n in range(FEWEST)]
+
+    def _count(self, pools: Mapping[str, list[Value]]) -> int:
+        """Count the rows that are needed to use all values and all rows that are referred to."""
+        counts = [FEWEST]
+        for name, pool in pools.items():
+            if key := self._references.get(name):
+                counts.append(2 * min(self.available.get(key.table, 0), SEVERAL))
+            elif any(name in names for names in self._uniques):
+                counts.append(min(len(pool), 3 * FEWEST))
+            else:
+                counts.append(len(pool))
+        return min(MOST, max(counts))
+
+    @staticmethod
+    def _is_given(unique_values: tuple[Value, ...]) -> bool:
+        return any(value is not None for value in unique_values)
+
+    def _values(self, name: str) -> tuple[Sample, ...]:
+        kinds = self.kinds.get(name)
+        if not kinds:
+            return ()
+        unique = any(name in names for names in self._uniques)
+        return choose(kinds, unique=unique, simple=self.simple)
+
+    def _pool(self, name: str, place: int) -> list[Value]:
+        column = self.table.columns[name]
+        pool: list[Value] = [*self._values(name)]
+        if column.null and not (self.simple and pool):
+            pool.insert(min(1 + place % FEWEST, len(pool)), None)
+        return pool
+
+    def _reference(
+        self, key: ForeignKey, number: int, place: int, row: Row, rows: list[Row]
+    ) -> Value:
+        null = self.table.columns[key.column].null
+        if key.table == self.table.name:
+            if not null:  # a row that has to refer to another can only refer to itself
+                row.setdefault(key.to, str(EXPLICIT_KEY + number))
+                return row[key.to]
+            return Reference(key.table, key.to, number // 2 if number > 1 else 0) if rows else None
+        there = self.available[key.table]
+        if not there or (null and not self.simple and number % SEVERAL == SEVERAL - 1):
+            return None
+        if frozenset([key.column]) in self._uniques:
+            return Reference(key.table, key.to, number) if number < there else None
+        some = min(there, SEVERAL)
+        return Reference(key.table, key.to, (number + number // some * place) % some)

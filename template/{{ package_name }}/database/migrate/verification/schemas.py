@@ -1,0 +1,83 @@
+"""What a database's tables consist of, and how two schemas differ."""
+
+import re
+
+from tortoise import BaseDBAsyncClient
+
+from ..context import FOLDER, dialect
+
+Schema = dict[tuple[str, str], list[str]]
+
+# The team's: differences as `verify` words them, a line each
+ACCEPTED = FOLDER.parent / "accepted.txt"
+
+# What a model can say: these differences are never offered for `accepted.txt`
+EXPRESSIBLE = re.compile(
+    r"\S+: (column |foreign key|FOREIGN KEY|primary key"
+    r"|(unique|index) (\w+ )?\((\w+|\"[^\"]+\")(, (\w+|\"[^\"]+\"))*\)( \w+)? is )"
+)
+
+
+async def read(client: BaseDBAsyncClient) -> Schema:
+    """Read what each table consists of, except Aerich's: values by table and name."""
+    found: Schema = {}
+    for query in dialect.facts:
+        for row in await client.execute_query_dict(query):
+            if not row["table"].startswith("aerich"):
+                found.setdefault((row["table"], row["name"]), []).append(row["value"] or "")
+    return {place: sorted(values) for place, values in found.items()}
+
+
+def compare(actual: Schema, wanted: Schema, creator: str, wanted_by: str) -> list[str]:
+    """List the differences between two schemas.
+
+    Args:
+        actual: one schema.
+        wanted: the other.
+        creator: who creates the one, as "the migrations".
+        wanted_by: who creates the other, as "the models".
+    """
+    differences = []
+    made, want = {table for table, _ in actual}, {table for table, _ in wanted}
+    differences += [f"table {table} is created by {creator} only" for table in sorted(made - want)]
+    differences += [f"table {t} is created by {wanted_by} only" for t in sorted(want - made)]
+    for table, name in sorted(actual.keys() | wanted.keys()):
+        if table not in made & want:
+            continue
+        one, two = actual.get((table, name)), wanted.get((table, name))
+        if one is None or two is None:
+            values, whose = (one, creator) if two is None else (two, wanted_by)
+            what = " ".join([name, " and ".join(filter(None, values or []))]).strip()
+            differences.append(f"{table}: {what} is created by {whose} only")
+        elif one != two:
+            ours, theirs = (" and ".join(filter(None, v)) or f"{len(v)}-fold" for v in (one, two))
+            differences.append(f"{table}: {name} is {ours} by {creator}, {theirs} by {wanted_by}")
+    return differences
+
+
+def not_accepted(differences: list[str], accepted: list[str]) -> list[str]:
+    """Leave out the differences that the team accepts, and add those of them that are gone.
+
+    Args:
+        differences: how the migrations' schema differs from the models'.
+        accepted: the lines of `accepted.txt`.
+    """
+    # Before 0.7, differences were "made" instead of "created"
+    current = {re.sub(r"\bis made by\b", "is created by", line): line for line in accepted}
+    problems = [difference for difference in differences if difference not in current]
+    if any(
+        line.endswith("by the migrations only") and not EXPRESSIBLE.match(line) for line in problems
+    ):
+        problems.append(
+            f"To accept what models cannot express, such as a CHECK, copy its line to {ACCEPTED}"
+        )
+    lost = f"{ACCEPTED.name}: create it, or delete its line:"
+    return problems + [
+        f"{lost} {line}" for difference, line in current.items() if difference not in differences
+    ]
+
+
+def accepted_lines() -> list[str]:
+    """Read `accepted.txt`, except its comments."""
+    text = ACCEPTED.read_text(encoding="utf-8") if ACCEPTED.exists() else ""
+    return [line for line in map(str.strip, text.splitlines()) if line and line[0] != "#"]

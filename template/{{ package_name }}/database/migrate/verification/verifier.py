@@ -1,0 +1,340 @@
+"""Verify migrations in a scratch database: their tables, and the rows in them, up and down."""
+
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from aerich.utils import compress_dict, decompress_dict, get_models_describe
+from tortoise import BaseDBAsyncClient, Tortoise
+from tortoise.exceptions import ConfigurationError, OperationalError
+from tortoise.fields import Field
+from tortoise.utils import generate_schema_for_client
+
+from ..checks import irreversible, refuse_models
+from ..context import APP, ENGINE, dialect
+from ..errors import MigrationError, StatementError
+from ..files import SAMPLES, Direction, Function, Migration, migrations
+from ..sessions import load
+from ..state import StateReader, describe, indexes_by_column, is_managed, with_targets
+from ..tables import Tables
+from .backfills import wrong_value
+from .contents import NAME, Content, Places, State, changes, survivors
+from .filler import Filler
+from .kinds import kinds_of_state
+from .schemas import Schema, accepted_lines, compare, not_accepted, read
+
+CHECK = re.compile(r"\bCHECK\s*\(", re.IGNORECASE)
+UPDATE = re.compile(rf"\bUPDATE\s+{NAME}\s+SET\b(.*?)(?=\bWHERE\b|;|$)", re.IGNORECASE | re.DOTALL)
+COUNTED = re.compile(
+    rf"\b(?:(?:DELETE|INSERT(?:\s+OR\s+\w+|\s+IGNORE)?)\s+(?:FROM|INTO)|TRUNCATE(?:\s+TABLE)?)"
+    rf"\s+{NAME}",
+    re.IGNORECASE,
+)
+
+sessions = load(ENGINE)
+
+Fields = dict[tuple[str, str], Field[Any]]
+
+
+@dataclass
+class Verification:
+    """What verification found.
+
+    Attributes:
+        problems: what is wrong; the migrations are not verified if there is anything.
+        notes: what could not be verified, and why.
+        summary: what is true of the migrations if there are no problems.
+    """
+
+    problems: list[str]
+    notes: list[str]
+    summary: str
+
+
+async def verify(since: int = 0) -> Verification:
+    """Verify that the migrations match the models, and that the new ones keep all rows.
+
+    Args:
+        since: the number of the newest released migration; those after it are applied to tables
+            with rows, reverted, and applied a second time.
+
+    Raises:
+        MigrationError: a migration fails.
+    """
+    async with sessions.scratch_database() as client:
+        refuse_models()
+        return await _Verifier(client, since).run()
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A migration, the models around it, and what its file says of it."""
+
+    migration: Migration
+    before: State
+    after: State
+    up: Function
+    down: Function
+    places: Places
+
+
+@dataclass
+class _Verifier:
+    client: BaseDBAsyncClient
+    since: int
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    without_rows: set[str] = field(default_factory=set)
+    not_reverted: list[str] = field(default_factory=list)
+    not_restored: set[str] = field(default_factory=set)
+    any_reverted: bool = False
+    filler: Filler = field(init=False)
+    live: Fields = field(init=False)
+    current: Mapping[tuple[str, str], Mapping[str, Any]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.filler = Filler(self.client)
+        self.live = _live_fields()
+        self.current = _fields(_described_models())
+
+    async def run(self) -> Verification:
+        known = migrations()
+        new = [migration for migration in known if migration.number > self.since]
+        released = known[: len(known) - len(new)]
+        for migration in released:
+            await self._migrate(migration, "upgrade")
+        state = self._state(released[-1].models_state if released else {})
+        actual = await read(self.client)
+        for migration in new:
+            before, state = state, self._state(migration.models_state)
+            step = _step(migration, before, state)
+            actual = await self._verify(step, actual)
+        self.problems[:0] = not_accepted(await self._compare_with_models(actual), accepted_lines())
+        self._refuse_stale_samples({migration.path.stem for migration in known})
+        return Verification(self.problems, self.notes, self._summary())
+
+    def _state(self, described: dict[str, Any]) -> State:
+        members = {
+            place: tuple(str(member.value) for member in enum)
+            for place, live in self.live.items()
+            if (enum := getattr(live, "enum_type", None))
+        }
+        described = with_targets(described, describe(APP))
+        tables = StateReader(dialect).tables(described)
+        return State(tables, kinds_of_state(described, dialect.name, members), _fields(described))
+
+    async def _compare_with_models(self, actual: Schema) -> list[str]:
+        # The models' tables replace the others, since they may need what is beside them: extensions
+        for statement in dialect.drop_tables({table for table, _ in actual} | {"aerich"}):
+            await self.client.execute_script(statement)
+        try:
+            with indexes_by_column(APP):
+                await generate_schema_for_client(self.client, safe=False)
+        except (ConfigurationError, OperationalError) as error:
+            raise MigrationError(f"Tortoise cannot create the models' tables: {error}") from error
+        unmanaged = {
+            model["table"]
+            for name, model in get_models_describe(APP).items()
+            if not is_managed(name, model)
+        }
+        wanted = await read(self.client)
+        wanted = {place: facts for place, facts in wanted.items() if place[0] not in unmanaged}
+        actual = {place: facts for place, facts in actual.items() if place[0] not in unmanaged}
+        return compare(actual, wanted, "the migrations", "the models")
+
+    def _refuse_stale_samples(self, names: set[str]) -> None:
+        for path in sorted(SAMPLES.glob("*.sql")):
+            if path.stem not in names:
+                self._report(f"{path}: rename or delete it, there is no migration {path.stem}.py")
+
+    def _summary(self) -> str:
+        parts = []
+        if self.without_rows:
+            parts.append(f"not verified with rows: {', '.join(sorted(self.without_rows))}")
+        if self.not_reverted:
+            parts.append(f"{', '.join(self.not_reverted)} cannot be reverted")
+        if self.not_restored:
+            listed = ", ".join(sorted(self.not_restored))
+            parts.append(f"reverting does not restore the rows of {listed}")
+        matched = "Verified: migrations match the models"
+        if parts:
+            return "; ".join([matched, *parts])
+        return f"{matched} and are reversible" if self.any_reverted else matched
+
+    async def _verify(self, step: _Step, schema_before: Schema) -> Schema:
+        """Apply a migration to rows, revert it and apply it again, and compare what it does."""
+        migration, before, after = step.migration, step.before, step.after
+        simple = bool(CHECK.search(step.up.text + step.down.text))
+        await self.filler.fill(before, after, migration, simple=simple)
+        self._note_unfilled()
+        content = await self._content(before.tables)
+        if step.up.works:
+            self._note(f"{migration.name} runs Python: check which values it changes")
+        await self._migrate(migration, "upgrade")
+        changed = await self._content(after.tables)
+        self._compare_rows(step, "upgrade", content, changed)
+        self._check_new_columns(step, changed)
+        self.filler.follow(step.places, changed)
+        schema_after = await read(self.client)
+        await self.filler.fill_new(after)
+        self._note_unfilled()
+        if reason := irreversible(migration):
+            if migration.name != migrations()[0].name:  # nobody reverts the first one
+                self.not_reverted.append(migration.name)
+                self._note(reason)
+            return schema_after
+        await self._migrate(migration, "downgrade")
+        self.any_reverted = True
+        reverted = compare(
+            await read(self.client),
+            schema_before,
+            f"{migration.name} (reverted)",
+            "the migrations before it",
+        )
+        self._compare_rows(step, "downgrade", content, await self._content(before.tables))
+        await self._migrate(migration, "upgrade")
+        again = compare(
+            await read(self.client),
+            schema_after,
+            f"{migration.name} (applied a second time)",
+            "its first run",
+        )
+        self._report(*reverted, *again)
+        changed = await self._content(after.tables)
+        self._compare_rows(step, "upgrade", content, changed)
+        self.filler.count(changed)
+        return schema_after
+
+    async def _migrate(self, migration: Migration, direction: Direction) -> None:
+        """Run a migration.
+
+        Raises:
+            MigrationError: it failed; the message is about the scratch database only.
+        """
+        try:
+            await sessions.run(self.client, migration, direction)
+        except StatementError as error:
+            lines = [
+                error.in_scratch_database(migration.name, direction),
+                f"Fix {direction}() in {migration.path}.",
+            ]
+            raise MigrationError("\n".join([*lines, *self._hint(migration)])) from error
+        except MigrationError as error:
+            lines = [f"In the scratch database: {error}", *self._hint(migration)]
+            raise MigrationError("\n".join(lines)) from error
+
+    def _hint(self, migration: Migration) -> list[str]:
+        """Say which rows a migration ran on, and how to choose other ones."""
+        path = migration.samples
+        if path.exists():
+            return [f"It ran on the rows of {path} and on made-up rows."]
+        if not any(self.filler.counts.values()):
+            return []
+        different = "If it is right and your rows are different, write INSERT statements"
+        return [f"It ran on made-up rows. {different} for rows like yours into {path}."]
+
+    async def _content(self, tables: Tables) -> Content:
+        """Read all rows; the comparison of the schemas reports tables and columns that are missing."""
+        content = {}
+        for name, table in tables.items():
+            columns = ", ".join(map(dialect.quote, table.columns))
+            for selected in (columns, "*"):
+                with suppress(OperationalError):
+                    query = f"SELECT {selected} FROM {dialect.quote(name)}"
+                    content[name] = await self.client.execute_query_dict(query)
+                    # SQLite reads the name of a missing column as a text
+                    if not content[name] or table.columns.keys() <= content[name][0].keys():
+                        break
+        return content
+
+    def _compare_rows(
+        self, step: _Step, direction: Direction, content: Content, found: Content
+    ) -> None:
+        """Compare the rows before a migration with those after it, or after it was reverted."""
+        for name, new_name in step.places.tables.items():
+            kept = survivors(name, step.before, step.after, step.places)
+            is_revert = direction == "downgrade"
+            after = found.get(name if is_revert else new_name)
+            if after is None or name not in content:
+                continue
+            changed = changes(content[name], after, kept.reverted() if is_revert else kept)
+            for column, example in changed.items():
+                message = f"{name}.{column}: {example}" if column else f"{name}: {example}"
+                if not _is_intended(step, name, column):
+                    self._report(f"{step.migration.name}: {direction}() changes {message}")
+                elif is_revert:
+                    self._note(f"{step.migration.name}: reverting does not restore {message}")
+                    self.not_restored.add(name)
+                else:
+                    self._note(f"{step.migration.name} changes {message}")
+
+    def _check_new_columns(self, step: _Step, found: Content) -> None:
+        """Check that existing rows have the default in new columns."""
+        for name, new_name in step.places.tables.items():
+            old = {step.places.columns[name, column] for column in step.before.tables[name].columns}
+            for column in step.after.tables[new_name].columns.keys() - old:
+                place = (new_name, column)
+                described = step.after.fields.get(place)
+                if described is None:
+                    continue
+                live = self.live.get(place) if self.current.get(place) == described else None
+                values = [row[column] for row in found.get(new_name, []) if column in row]
+                if wrong := wrong_value(values, described, step.after.kind(*place), live):
+                    self._report(f"{new_name}.{column}: existing rows get {wrong}")
+
+    def _note_unfilled(self) -> None:
+        for name, why in self.filler.unfilled.items():
+            self._note(f"{name} could not be filled with rows: {why}")
+            self.without_rows.add(name)
+
+    def _note(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
+
+    def _report(self, *problems: str) -> None:
+        self.problems += [problem for problem in problems if problem not in self.problems]
+
+
+def _step(migration: Migration, before: State, after: State) -> _Step:
+    up, down = migration.function("upgrade"), migration.function("downgrade")
+    places = Places.after(migration.renames, up.text, before.tables, after.tables)
+    return _Step(migration, before, after, up, down, places)
+
+
+def _is_intended(step: _Step, table: str, column: str) -> bool:
+    """Tell whether somebody wrote a migration in order to change values, not only the schema."""
+    if step.up.works:
+        return True
+    names = {table, step.places.tables[table]}
+    if not column:
+        return any(match[1] in names for match in COUNTED.finditer(step.up.text))
+    old = step.before.tables[table].columns.get(column)
+    new = step.after.tables[step.places.tables[table]].columns.get(column)
+    return old == new and any(
+        match[1] in names and re.search(rf"\b{re.escape(column)}\b", match[2])
+        for match in UPDATE.finditer(step.up.text)
+    )
+
+
+def _live_fields() -> Fields:
+    """List the models' fields by table and column."""
+    found: Fields = {}
+    for model in Tortoise.apps[APP].values():
+        for name, column in model._meta.fields_db_projection.items():
+            found[model._meta.db_table, column] = model._meta.fields_map[name]
+    return found
+
+
+def _described_models() -> dict[str, Any]:
+    described: dict[str, Any] = decompress_dict(compress_dict(get_models_describe(APP)))
+    return described
+
+
+def _fields(described: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+    return {
+        (model["table"], field_["db_column"]): field_
+        for model in described.values()
+        for field_ in (model["pk_field"], *model["data_fields"])
+    }

@@ -1,0 +1,162 @@
+"""Write migration files in the form that Aerich reads."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from aerich.migrate import Migrate
+
+from .checks import refuse_models
+from .context import APP, FOLDER, connected, dialect
+from .files import Migration
+from .planning import Plan, Planner
+from .renames import Ask
+from .state import describe, live_models
+
+_HEAD = "async def {}(db: BaseDBAsyncClient) -> str:\n"
+_UNVERIFIED = re.compile(r"^UNVERIFIED = .*\n", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a migration file says.
+
+    Attributes:
+        upgrade: the statements of its upgrade.
+        downgrade: the statements of its downgrade.
+        models_state: the models after it.
+        run_in_transaction: Aerich's RUN_IN_TRANSACTION.
+        renamed: what it renames, as answers to `new`.
+        replaces: the names of the migrations that it replaces.
+        missing: for `upgrade` and `downgrade`, what has to be filled in by hand, by place.
+    """
+
+    upgrade: Sequence[str]
+    downgrade: Sequence[str]
+    models_state: dict[str, Any]
+    run_in_transaction: bool = True
+    renamed: Sequence[str] = ()
+    replaces: Sequence[str] = ()
+    missing: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+async def changed_tables(newest: Migration) -> list[str]:
+    """List the tables that changed in the models since the newest migration, without a server."""
+    async with connected():
+        planner = Planner(dialect)
+        before, after = planner.compare(newest.models_state, describe(APP), live_models(APP))
+    return sorted(t for t in before.keys() | after if before.get(t) != after.get(t))
+
+
+async def plan(newest: Migration, answers: list[str], ask: Ask | None) -> Plan | None:
+    """Plan the next migration from what changed in the models, without a server.
+
+    Args:
+        newest: the newest migration.
+        answers: renames, as `Planner.plan` takes them.
+        ask: asks whether something was renamed; None where there is nobody to ask.
+
+    Returns:
+        The plan, or None if the tables did not change.
+
+    Raises:
+        MigrationError: an answer is missing or does not fit, or the models have a problem.
+    """
+    async with connected():
+        refuse_models()
+        planner = Planner(dialect)
+        return planner.plan(newest.models_state, describe(APP), live_models(APP), answers, ask)
+
+
+def write_plan(number: int, name: str, planned: Plan) -> Path:
+    """Write a planned migration to a file.
+
+    Args:
+        number: its number.
+        name: what it changes.
+        planned: what it does.
+    """
+    upgrade = dialect.in_transaction(planned.upgrade.statements)
+    downgrade = dialect.in_transaction(planned.downgrade.statements)
+    content = Content(
+        upgrade,
+        downgrade,
+        planned.state,
+        run_in_transaction=upgrade == planned.upgrade.statements
+        and downgrade == planned.downgrade.statements,
+        renamed=[str(rename) for rename in planned.renames],
+        missing={"upgrade": planned.upgrade.missing, "downgrade": planned.downgrade.missing},
+    )
+    return write_file(number, name, content)
+
+
+def write_file(number: int, name: str, content: Content) -> Path:
+    """Write a migration file.
+
+    Args:
+        number: its number.
+        name: what it changes.
+        content: what it says.
+
+    Returns:
+        The file.
+    """
+    upgrade, downgrade = _joined(content.upgrade), _joined(content.downgrade)
+    text = Migrate.build_migration_file_text(upgrade, content.models_state, downgrade)
+    constants = []
+    if not content.run_in_transaction:
+        text = text.replace("RUN_IN_TRANSACTION = True", "RUN_IN_TRANSACTION = False", 1)
+    if content.renamed:
+        constants.append(f"RENAMES = {tuple(content.renamed)!r}\n")
+    if content.replaces:
+        listed = "".join(f'    "{replaced}",\n' for replaced in content.replaces)
+        constants.append(f"REPLACES = (\n{listed})\n")
+    text = _with_constants(text, constants)
+    for function, places in content.missing.items():
+        if places:
+            todo = "; ".join(f"{place} {reason}" for place, reason in places.items())
+            message = f"{todo}. Replace <...> in the SQL with a value, then delete this line"
+            head = _HEAD.format(function)
+            text = text.replace(head, f"{head}    raise NotImplementedError({message!r})\n", 1)
+    return create_file(number, name, text)
+
+
+def create_file(number: int, name: str, text: str) -> Path:
+    """Create a migration file with a text."""
+    path = FOLDER / f"{number}_{datetime.now(UTC):%Y%m%d%H%M%S}_{name}.py"
+    with path.open("x", encoding="utf-8") as file:
+        file.write(text)
+    return path
+
+
+def set_unverified(path: Path, reason: str) -> None:
+    """Note in a migration file why it could not be verified, or remove that note.
+
+    Args:
+        path: the file.
+        reason: why; nothing removes the note.
+    """
+    text = _UNVERIFIED.sub("", path.read_text(encoding="utf-8"))
+    if reason:
+        text = _with_constants(text, [f"UNVERIFIED = {reason!r}\n"])
+    path.write_text(text, encoding="utf-8")
+
+
+def _with_constants(text: str, lines: Sequence[str]) -> str:
+    """Put lines after RUN_IN_TRANSACTION."""
+    head, end, tail = text.partition("RUN_IN_TRANSACTION = ")
+    value, newline, rest = tail.partition("\n")
+    return f"{head}{end}{value}{newline}{''.join(lines)}{rest}"
+
+
+def _joined(statements: Sequence[str]) -> str:
+    """Put statements into the triple-quoted string of a migration file."""
+    return _escape("".join(f"{statement};\n        " for statement in statements))
+
+
+def _escape(sql: str) -> str:
+    """Escape SQL for a triple-quoted string."""
+    return sql.replace("\\", "\\\\").replace('"""', '\\"""')

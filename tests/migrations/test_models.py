@@ -1,0 +1,218 @@
+"""`check`, `new` and `verify` refuse the same models, each with one line and no traceback."""
+
+import re
+
+import pytest
+
+from tools.render import ENGINES
+
+from ..conftest import MakeService
+from ..support.migrating import FIRST, MIGRATE
+from ..support.services import Service
+
+MODELS = "src/database/models.py"
+CONFIG = "src/database/config.py"
+
+ITEM = """
+
+class Item(Model):
+    id = fields.IntField(primary_key=True)
+    name = fields.CharField(max_length=20)
+"""
+TAG = """
+
+class Tag(Model):
+    id = fields.IntField(primary_key=True)
+    name = fields.CharField(max_length=20)
+"""
+
+# What is appended to the models, and what the line says
+REFUSED = {
+    "schema": (f'{ITEM}\n    class Meta:\n        schema = "other"\n', "Item: remove Meta.schema"),
+    "unknown relation": (
+        f'{ITEM}    shop = fields.ForeignKeyField("models.Shop")\n',
+        "The models have an error: .*Shop",
+    ),
+    "relation to an unknown app": (
+        f'{ITEM}    shop = fields.ForeignKeyField("shops.Shop")\n',
+        "The models have an error: .*shops",
+    ),
+    "SET_NULL without null": (
+        f'{ITEM}    owner = fields.ForeignKeyField("models.User", on_delete=fields.SET_NULL)\n',
+        "The models have an error: .*null=True",
+    ),
+    "two primary keys": (
+        f"{ITEM}    other = fields.IntField(primary_key=True)\n",
+        "The models have an error: .*Item",
+    ),
+    "unknown field in unique_together": (
+        f'{ITEM}\n    class Meta:\n        unique_together = (("name", "size"),)\n',
+        ".*Item.*size",
+    ),
+    "unknown field in indexes": (
+        f'{ITEM}\n    class Meta:\n        indexes = (("name", "size"),)\n',
+        ".*Item.*size",
+    ),
+    "two models on one table": (
+        f'{ITEM}\n    class Meta:\n        table = "users"\n',
+        "(the model )?(Item|User).*'users'",
+    ),
+    "two columns of one name": (
+        f'{ITEM}    title = fields.CharField(max_length=9, source_field="name")\n',
+        ".*Item.*'?name'?",
+    ),
+    "two relations on one table": (
+        TAG
+        + ITEM
+        + '    tags = fields.ManyToManyField("models.Tag", related_name="a")\n'
+        + '    labels = fields.ManyToManyField("models.Tag", related_name="b")\n',
+        "the relation Item.tags: set another `through`.*Item.labels",
+    ),
+    "name of nothing": (f"{ITEM}    size = fields.NoSuchField()\n", ".*NoSuchField"),
+    "syntax": ("\n\nclass Item(\n", "The models have an error: SyntaxError"),
+    "import": ("\n\nimport no_such_module\n", "The models have an error: .*no_such_module"),
+}
+
+
+def refuse(service: Service, line: str) -> None:
+    """Run all three commands, and compare what they say."""
+    for command in (["check"], ["new", "change"], ["verify"]):
+        process = service.run(*MIGRATE, *command, status=1)
+        output = process.stdout + process.stderr
+        assert "Traceback" not in output
+        assert "The database cannot be used" not in output
+        assert re.match(line, output), f"{command}: {output}"
+        assert len(output.splitlines()) == 1, output
+    folder = service.folder / "migrations" / "models"
+    assert [path.name for path in folder.glob("*.py")] == [FIRST]
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_models_are_refused(make_service: MakeService, case: str) -> None:
+    service = make_service("sqlite")
+    appended, line = REFUSED[case]
+    path = service.folder / MODELS
+    path.write_text(path.read_text(encoding="utf-8") + appended, encoding="utf-8")
+
+    refuse(service, line)
+
+
+def test_unmanaged_table_is_left_alone(service: Service) -> None:
+    service.run(*MIGRATE, "upgrade")
+    path = service.folder / MODELS
+    models = path.read_text(encoding="utf-8")
+    unmanaged = "\n    class Meta:\n        managed = False\n"
+    path.write_text(models + ITEM + unmanaged, encoding="utf-8")
+
+    assert "match the migrations" in service.run(*MIGRATE, "check").stdout
+    assert "Nothing changed" in service.run(*MIGRATE, "new", "items").stdout
+    assert service.run(*MIGRATE, "verify").stdout.startswith("Verified")
+
+    path.write_text(models + ITEM, encoding="utf-8")
+    assert "Verified" in service.run(*MIGRATE, "new", "items").stdout
+    service.run(*MIGRATE, "upgrade")
+    service.database.query("INSERT INTO item (name) VALUES ('kept')")
+    path.write_text(models + ITEM + unmanaged, encoding="utf-8")
+    assert "match the migrations" in service.run(*MIGRATE, "check").stdout
+    assert service.run(*MIGRATE, "verify").stdout.startswith("Verified")
+    assert service.database.query("SELECT name FROM item") == [("kept",)]
+
+
+def add(service: Service, path: str, text: str) -> None:
+    file = service.folder / path
+    file.parent.mkdir(exist_ok=True)
+    (file.parent / "__init__.py").touch()
+    file.write_text(text, encoding="utf-8")
+
+
+HEAD = "from tortoise import fields\nfrom tortoise.models import Model\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        HEAD + ITEM,
+        f"from tortoise import Model, fields\n{ITEM}",
+        f"import tortoise\nfrom tortoise import fields\n{ITEM}".replace(
+            "(Model)", "(tortoise.Model)"
+        ),
+        f"from tortoise import fields, models as m\n{ITEM}".replace("(Model)", "(m.Model)"),
+        f"from tortoise import fields\nfrom .base import Base\n{ITEM}".replace("(Model)", "(Base)"),
+    ],
+)
+def test_module_that_is_not_listed(make_service: MakeService, text: str) -> None:
+    service = make_service("sqlite")
+    base = "class Base(Model):\n    class Meta:\n        abstract = True\n"
+    add(service, "src/shop/base.py", HEAD + base)
+    service.run(*MIGRATE, "check")
+    add(service, "src/shop/models.py", text)
+
+    refuse(service, "config.py: add 'src.shop.models' to MODELS, which lacks its model Item")
+
+    service.edit(
+        CONFIG,
+        '    f"{__package__}.models",\n',
+        '    f"{__package__}.models",\n    "src.shop.models",\n',
+    )
+    assert "(item)" in service.run(*MIGRATE, "check", status=1).stdout
+    assert "Verified" in service.run(*MIGRATE, "new", "items").stdout
+    service.run(*MIGRATE, "upgrade")
+    assert "item" in service.database.tables()
+
+
+def test_second_app(make_service: MakeService) -> None:
+    service = make_service("sqlite")
+    add(service, "src/shop/models.py", HEAD + ITEM)
+    service.edit(
+        CONFIG,
+        '            "default_connection": "default",\n        },\n',
+        '            "default_connection": "default",\n        },\n'
+        '        "shop": {"models": ["src.shop.models"], "default_connection": "default"},\n',
+    )
+
+    refuse(service, "config.py: move the modules of the app 'shop' to MODELS")
+
+
+def test_rival_migrations(make_service: MakeService) -> None:
+    service = make_service("sqlite")
+    service.run("tortoise", "-c", "src.database.config.TORTOISE_ORM", "makemigrations")
+    assert (service.folder / "src/database/migrations").exists()
+
+    refuse(service, "src/database/migrations has migrations of the `tortoise` command: delete it")
+
+
+def test_configuration_with_an_error(make_service: MakeService) -> None:
+    service = make_service("sqlite")
+    service.edit(CONFIG, '"apps": {', '"apps": nothing, "x": {')
+
+    refuse(service, r".*config\.py cannot be imported: NameError.*nothing")
+
+
+LONG = "a" * 63
+
+
+@pytest.mark.parametrize("engine", ENGINES, indirect=True)
+def test_names_that_the_server_cuts(engine: str, service: Service) -> None:
+    models = "".join(
+        f"\n\nclass {name}(Model):\n    id = fields.IntField(primary_key=True)\n\n"
+        f'    class Meta:\n        table = "{LONG}{name[-1].lower()}"\n'
+        for name in ("ItemX", "ItemY")
+    )
+    path = service.folder / MODELS
+    path.write_text(path.read_text(encoding="utf-8") + models, encoding="utf-8")
+
+    if engine == "postgresql":
+        refuse(
+            service, f"the model ItemY: set another Meta.table, since the model ItemX uses '{LONG}"
+        )
+    else:
+        assert "Verified" in service.run(*MIGRATE, "new", "items").stdout
+
+
+def test_tables_whose_names_differ_by_case(make_service: MakeService) -> None:
+    service = make_service("sqlite")
+    path = service.folder / MODELS
+    table = '\n    class Meta:\n        table = "USERS"\n'
+    path.write_text(path.read_text(encoding="utf-8") + ITEM + table, encoding="utf-8")
+
+    refuse(service, "the model User: set another Meta.table, since the model Item uses 'USERS'")

@@ -1,0 +1,219 @@
+"""`squash` replaces the migrations by one, for databases that have them and for new ones."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from ..support.databases import new_database
+from ..support.migrating import applied
+from ..support.model_changes import CITY, after
+from ..support.services import Service
+from .support import MIGRATE, MODELS, Changing
+
+
+def squash(changing: Changing) -> tuple[list[str], str]:
+    """Squash, and return the names of the replaced files and of the new one."""
+    names = [path.name for path in changing.files()]
+    output = changing.service.run(*MIGRATE, "squash", "--yes").stdout
+    (squashed,) = changing.files()
+    assert squashed.name.startswith(f"{len(names) - 1}_")
+    (folder,) = (changing.service.folder / "migrations").glob("squashed_*")
+    assert str(folder) in output
+    assert sorted(path.name for path in folder.iterdir()) == sorted(names)
+    return names, squashed.name
+
+
+def test_database_with_all_of_them_records_it(changing: Changing) -> None:
+    service = changing.service
+    service.run(*MIGRATE, "upgrade")
+    service.database.query("INSERT INTO team (name) VALUES ('reds')")
+    names, squashed = squash(changing)
+
+    assert service.run(*MIGRATE, "status").stdout == f"pending  {squashed}\n"
+    assert "CREATE" not in service.run(*MIGRATE, "upgrade", "--dry-run").stdout
+    output = service.run(*MIGRATE, "upgrade").stdout
+
+    assert f"{squashed}: recorded, since all that it replaces is applied" in output
+    assert applied(service) == [*names, squashed]
+    assert service.database.query("SELECT name FROM team") == [("reds",)]
+    assert service.run(*MIGRATE, "status").stdout == f"applied  {squashed}\n"
+    assert "Nothing to do" in service.run(*MIGRATE, "upgrade").stdout
+    assert "match the migrations" in service.run(*MIGRATE, "check").stdout
+    # it has no downgrade, so nothing was reverted
+    assert service.run(*MIGRATE, "verify").stdout == "Verified: migrations match the models\n"
+
+
+def test_new_database_runs_it_and_goes_on(changing: Changing) -> None:
+    service = changing.service
+    names, squashed = squash(changing)
+
+    service.run(*MIGRATE, "upgrade")
+
+    assert applied(service) == [squashed]
+    assert {"team", "player", "team_badge", "aerich"} < service.database.tables()
+    changing.change(after(CITY, "size = fields.IntField(null=True)"))
+    changing.new()
+    assert changing.files()[-1].name.startswith(f"{len(names)}_")
+    service.run(*MIGRATE, "upgrade")
+    assert "size" in service.database.columns("team")
+    service.run(*MIGRATE, "downgrade", str(len(names) - 1), "--yes")
+    assert "size" not in service.database.columns("team")
+
+
+def test_database_with_some_of_them_is_refused(changing: Changing, tmp_path: Path) -> None:
+    service = changing.service
+    released = tmp_path / "released"
+    shutil.copytree(service.folder, released)
+    service.run(*MIGRATE, "upgrade", "--to", "0")
+    names, squashed = squash(changing)
+
+    output = service.run(*MIGRATE, "upgrade", status=1).stderr
+    assert f"{squashed} replaces migrations that this database lacks" in output
+    assert names[1] in output
+    assert applied(service) == names[:1]
+
+    before = Service(released, service.commands, service.database)
+    before.run(*MIGRATE, "upgrade")
+    service.run(*MIGRATE, "upgrade")
+    assert applied(service) == [*names, squashed]
+
+
+def test_is_squashed_again(changing: Changing, tmp_path: Path) -> None:
+    service = changing.service
+    service.run(*MIGRATE, "upgrade")
+    names, first = squash(changing)
+    shutil.copytree(service.folder, tmp_path / "between")
+    shutil.rmtree(next((service.folder / "migrations").glob("squashed_*")))
+    changing.change(after(CITY, "size = fields.IntField(null=True)"))
+    changing.new()
+
+    service.run(*MIGRATE, "squash", "--yes")
+
+    (second,) = changing.files()
+    output = service.run(*MIGRATE, "upgrade", status=1).stderr
+    assert f"{second.name} replaces migrations that this database lacks" in output
+    assert first in output
+    assert applied(service) == names
+    assert second.name.startswith(f"{len(names)}_")
+    with new_database(service.database.engine, tmp_path) as database:
+        other = Service(service.folder, service.commands, database)
+        other.run(*MIGRATE, "upgrade")
+        assert applied(other) == [second.name]
+        assert "size" in database.columns("team")
+
+
+def test_8_upgrades_at_once_record_it_once(changing: Changing) -> None:
+    service = changing.service
+    service.run(*MIGRATE, "upgrade")
+    names, squashed = squash(changing)
+
+    processes = [service.popen(*MIGRATE, "upgrade") for _ in range(8)]
+    outputs = [process.communicate()[0] for process in processes]
+
+    assert [process.returncode for process in processes] == [0] * 8, outputs
+    assert applied(service) == [*names, squashed]
+
+
+def test_sql_that_models_cannot_express_is_not_lost(
+    make_changing: Callable[[str], Changing],
+) -> None:
+    changing = make_changing("postgresql")
+    service = changing.service
+    newest = changing.files()[-1]
+    text = newest.read_text(encoding="utf-8")
+    check = "ALTER TABLE team ADD CONSTRAINT short CHECK (length(name) < 30)"
+    end = text.index('"""', text.index('return """') + 12)
+    newest.write_text(f"{text[:end]}\n        {check};{text[end:]}", encoding="utf-8")
+
+    process = service.run(*MIGRATE, "squash", "--yes", status=1)
+
+    assert "CHECK ((length((name)::text) < 30))" in process.stderr
+    refused = service.run(*MIGRATE, "upgrade", status=1).stderr
+    assert "is not verified" in refused
+    assert "length" in refused
+    (squashed,) = changing.files()
+    lines = squashed.read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = "".join(line for line in lines if not line.startswith("UNVERIFIED"))
+    end = kept.index('"""', kept.index('return """') + 12)
+    squashed.write_text(f"{kept[:end]};\n        {check};{kept[end:]}", encoding="utf-8")
+    service.run(*MIGRATE, "upgrade")
+    assert "CHECK" not in service.run(*MIGRATE, "status").stdout
+
+
+def test_refuses_what_it_cannot_replace(make_changing: Callable[[str], Changing]) -> None:
+    changing = make_changing("sqlite")
+    service = changing.service
+    before = changing.files()
+    assert "add --yes" in service.run(*MIGRATE, "squash", status=1).stderr
+    models = (service.folder / MODELS).read_text(encoding="utf-8")
+    changing.change(after(CITY, "size = fields.IntField(null=True)"))
+    assert "the models changed" in service.run(*MIGRATE, "squash", "--yes", status=1).stderr
+    assert changing.files() == before
+    (service.folder / MODELS).write_text(models, encoding="utf-8")
+    squash(changing)
+    assert "Nothing to squash" in service.run(*MIGRATE, "squash", "--yes", status=1).stderr
+
+
+def test_sample_rows_move_with_their_migrations(make_changing: Callable[[str], Changing]) -> None:
+    changing = make_changing("sqlite")
+    samples = changing.service.folder / "migrations" / "samples"
+    samples.mkdir()
+    rows = samples / f"{changing.files()[-1].stem}.sql"
+    rows.write_text("INSERT INTO users (username) VALUES ('ada');\n")
+
+    changing.service.run(*MIGRATE, "squash", "--yes")
+
+    (folder,) = (changing.service.folder / "migrations").glob("squashed_*")
+    assert (folder / rows.name).exists()
+    assert not rows.exists()
+    assert changing.service.run(*MIGRATE, "verify").stdout.startswith("Verified")
+
+
+FOUND_BY_NAME = """
+
+class Fan(Model):
+    id = fields.IntField(primary_key=True)
+    team = fields.ForeignKeyField("models.Team", related_name="fans", to_field="name")
+
+
+class Report(Model):
+    id = fields.IntField(primary_key=True)
+
+    class Meta:
+        managed = False
+"""
+
+
+def test_models_are_described_as_new_describes_them(changing: Changing) -> None:
+    service = changing.service
+    with (service.folder / MODELS).open("a", encoding="utf-8") as file:
+        file.write(FOUND_BY_NAME)
+    changing.new()
+
+    squash(changing)
+
+    assert "match the migrations" in service.run(*MIGRATE, "check").stdout
+    assert "Nothing changed" in changing.new().stdout
+    service.run(*MIGRATE, "upgrade")
+    assert "fan" in service.database.tables()
+    assert "report" not in service.database.tables()
+
+
+def test_failure_in_the_scratch_database_gives_no_advice_about_the_real_one(
+    changing: Changing,
+) -> None:
+    service = changing.service
+    newest = changing.files()[-1]
+    text = newest.read_text(encoding="utf-8")
+    start = text.index('return """') + len('return """')
+    newest.write_text(f"{text[:start]}\n        SELECT 1; DROP TABLE x;{text[start:]}", "utf-8")
+    before = changing.files()
+
+    output = service.run(*MIGRATE, "squash", "--yes", status=1).stderr
+
+    assert output.startswith(
+        f"{newest.name}: upgrade() failed in the scratch database, at statement 2 of"
+    )
+    assert "stamp" not in output
+    assert changing.files() == before
+    assert list((service.folder / "migrations").glob("squashed_*")) == []

@@ -1,0 +1,358 @@
+"""Columns whose types change, with values in them."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.support.changes import Bench, Change, model, on_engines
+from tools.render import ENGINES
+
+from .test_adding import NAME, item
+
+UUID = "00000000-0000-4000-8000-000000000007"
+# declarations without null, and a value of each
+FIELDS = {
+    "smallint": ("fields.SmallIntField({})", "1"),
+    "int": ("fields.IntField({})", "1"),
+    "bigint": ("fields.BigIntField({})", "1"),
+    "bool": ("fields.BooleanField({})", "TRUE"),
+    "float": ("fields.FloatField({})", "1"),
+    "decimal": ("fields.DecimalField(max_digits=6, decimal_places=2, {})", "1"),
+    "wide": ("fields.DecimalField(max_digits=20, decimal_places=5, {})", "1"),
+    "char": ("fields.CharField(max_length=50, {})", "'1'"),
+    "varchar": ("fields.CharField(max_length=200, {})", "'1'"),
+    "text": ("fields.TextField({})", "'1'"),
+    "uuid": ("fields.UUIDField({})", f"'{UUID}'"),
+    "date": ("fields.DateField({})", "'2001-02-03'"),
+    "datetime": ("fields.DatetimeField({})", "'2001-02-03 04:05:06'"),
+    "time": ("fields.TimeField({})", "'04:05:06'"),
+    "duration": ("fields.TimeDeltaField({})", "1"),
+    "json": ("fields.JSONField({})", "'1'"),
+    "binary": ("fields.BinaryField({})", "'1'"),
+    "enum": ("fields.CharEnumField(Color, max_length=50, {})", "'1'"),
+    "number": ("fields.IntEnumField(Number, {})", "1"),
+}
+ENUMS = "class Color(str, enum.Enum):\n    red = '1'\nclass Number(enum.IntEnum):\n    one = 1\n"
+
+
+@pytest.mark.parametrize("source", FIELDS)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_pair_of_types(changes: Bench, engine: str, source: str) -> None:
+    """Both ways, with values that fit, and NULL where the user has to convert."""
+    declaration, value = FIELDS[source]
+    names = [f"c_{name}" for name in FIELDS]
+    before = [f"{name} = {declaration.format('null=True')}" for name in names]
+    after = [f"c_{name} = {other.format('null=True')}" for name, (other, _) in FIELDS.items()]
+    change = Change(
+        ENUMS + model("Item", *before),
+        ENUMS + model("Item", *after),
+        rows=[
+            f"INSERT INTO item ({', '.join(names)}) VALUES ({', '.join([value] * len(names))})",
+            f"INSERT INTO item ({names[0]}) VALUES (NULL)",
+        ],
+    )
+    plan = changes.plan(engine, change)
+    values = dict.fromkeys(plan.upgrade.missing, "NULL")
+    back = dict.fromkeys(plan.downgrade.missing, "NULL")
+    changes.apply(
+        engine,
+        Change(
+            change.before,
+            change.after,
+            change.rows,
+            values=values,
+            back=back,
+            losses=[l.describe(None) for l in plan.losses],
+        ),
+    )
+
+
+def converted(before: str, after: str, value: str, expected: object = None, **rest: Any) -> Change:
+    """Change the declaration of a column with a value."""
+    found = {} if expected is None else {"SELECT n FROM item": expected}
+    arguments: dict[str, Any] = {
+        "rows": [f"INSERT INTO item (name, n) VALUES ('a', {value})"],
+        "expected": found,
+        **rest,
+    }
+    return Change(item(f"n = {before}"), item(f"n = {after}"), **arguments)
+
+
+INT, BIG, SMALL = "fields.IntField()", "fields.BigIntField()", "fields.SmallIntField()"
+TO_INT = {"sqlite": "CAST(n AS INTEGER)", "postgresql": "n::INT", "mysql": "CAST(n AS SIGNED)"}
+
+
+def char(length: int, more: str = "") -> str:
+    return f"fields.CharField(max_length={length}{more})"
+
+
+def narrow(before: str, after: str) -> list[str]:
+    return [f"item.n cannot hold every value: {before} becomes {after}"]
+
+
+AUTOMATIC = {
+    "wider": converted(char(5), char(30), "'abcde'", [("abcde",)]),
+    "narrower that fits": converted(
+        char(30), char(5), "'abcdé'", [("abcdé",)], losses=narrow("VARCHAR(30)", "VARCHAR(5)")
+    ),
+    "to text": converted(char(5), "fields.TextField()", "'abcde'", [("abcde",)]),
+    "from text": converted(
+        "fields.TextField()",
+        char(5),
+        "'漢字'",
+        [("漢字",)],
+        losses={
+            "sqlite": narrow("TEXT", "VARCHAR(5)"),
+            "postgresql": narrow("TEXT", "VARCHAR(5)"),
+            "mysql": narrow("LONGTEXT", "VARCHAR(5)"),
+        },
+    ),
+    "integer to bigint": converted(INT, BIG, "7", [(7,)]),
+    "bigint to smallint": converted(
+        BIG, SMALL, "-32768", [(-32768,)], losses=narrow("BIGINT", "SMALLINT")
+    ),
+    "integer to short text": converted(
+        INT,
+        char(3),
+        "123",
+        [("123",)],
+        losses=narrow("INT", "VARCHAR(3)"),
+        back={"item.n": TO_INT},
+        reverted={"SELECT n FROM item": [(123,)]},
+    ),
+    "integer to text": converted(INT, char(11), "-2147483648", [("-2147483648",)]),
+    "integer to boolean": converted(
+        INT,
+        "fields.BooleanField()",
+        "1",
+        {"sqlite": [(1,)], "postgresql": [(True,)], "mysql": [(1,)]},
+        losses=narrow("INT", "BOOL"),
+        engines=("postgresql", "mysql"),
+        reverted={"SELECT n FROM item": [(1,)]},
+    ),
+    "boolean to bigint": converted("fields.BooleanField()", BIG, "TRUE", [(1,)]),
+    "boolean to bigint with defaults": converted(
+        "fields.BooleanField(db_default=True)", "fields.BigIntField(db_default=5)", "TRUE", [(1,)]
+    ),
+    "default of the server and type": converted(
+        "fields.IntField(db_default=1)",
+        "fields.CharField(max_length=20, db_default='x')",
+        "7",
+        [("7",)],
+        back={"item.n": TO_INT},
+    ),
+    "default of the server dropped with the type": converted(
+        "fields.IntField(db_default=1)", char(20), "7", [("7",)], back={"item.n": TO_INT}
+    ),
+    "default of the server kept, type changed": converted(
+        "fields.IntField(db_default=1)", "fields.BigIntField(db_default=1)", "7", [(7,)]
+    ),
+    "default of the server added": converted(INT, "fields.IntField(db_default=1)", "7", [(7,)]),
+    "default of the server changed": converted(
+        "fields.IntField(db_default=2)", "fields.IntField(db_default=1)", "7", [(7,)]
+    ),
+    "function of the server to a value": converted(
+        "fields.DatetimeField(db_default=Now())",
+        "fields.DatetimeField(db_default=SqlDefault(\"'2001-02-03 04:05:06'\"))",
+        "'2001-02-03 04:05:06'",
+        engines=("postgresql", "mysql"),
+    ),
+    "scale": converted(
+        "fields.DecimalField(max_digits=8, decimal_places=4)",
+        "fields.DecimalField(max_digits=8, decimal_places=2)",
+        "1.2300",
+        losses=narrow("DECIMAL(8,4)", "DECIMAL(8,2)"),
+        engines=("postgresql", "mysql"),
+    ),
+    "null to required with a default": converted(
+        "fields.IntField(null=True)",
+        "fields.IntField(default=5)",
+        "NULL",
+        [(5,)],
+        missing=(),
+    ),
+    "null to required with a default of the server": converted(
+        "fields.IntField(null=True)",
+        "fields.IntField(db_default=5)",
+        "NULL",
+        [(5,)],
+    ),
+    "required to null": converted(
+        INT, "fields.IntField(null=True)", "7", [(7,)], back={"item.n": "0"}
+    ),
+    "required to null with a new type": converted(
+        INT, "fields.BigIntField(null=True)", "7", [(7,)], back={"item.n": "0"}
+    ),
+    "null to required with a new type": converted(
+        "fields.IntField(null=True)",
+        "fields.BigIntField(default=9)",
+        "NULL",
+        [(9,)],
+    ),
+    "null to required text with a default": converted(
+        char(5, ", null=True"),
+        char(9, ", default='it\\'s %s'"),
+        "NULL",
+        [("it's %s",)],
+        reversible=False,
+    ),
+    "enum to text": Change(
+        ENUMS + item("n = fields.CharEnumField(Color)"),
+        item(f"n = {char(1)}"),
+        rows=["INSERT INTO item (name, n) VALUES ('a', '1')"],
+        engines=("postgresql", "mysql"),
+    ),
+}
+
+
+@on_engines(AUTOMATIC)
+def test_automatic(changes: Bench, engine: str, change: Change) -> None:
+    changes.apply(engine, change)
+
+
+BY_HAND = {
+    "text to integer": converted(
+        char(9),
+        INT,
+        "'12'",
+        [(12,)],
+        values={"item.n": TO_INT},
+        reverted={"SELECT n FROM item": [("12",)]},
+    ),
+    "text to uuid": converted(
+        char(36),
+        "fields.UUIDField()",
+        f"'{UUID}'",
+        values={"item.n": {"sqlite": "n", "postgresql": "n::UUID", "mysql": "n"}},
+        back={"item.n": {"postgresql": "n::TEXT", "sqlite": "n", "mysql": "n"}},
+    ),
+    "text to json": converted(
+        "fields.TextField()",
+        "fields.JSONField()",
+        "'[1]'",
+        values={"item.n": {"sqlite": "n", "postgresql": "n::JSONB", "mysql": "n"}},
+        back={"item.n": {"sqlite": "n", "postgresql": "n::TEXT", "mysql": "n"}},
+    ),
+    "date to year": converted(
+        "fields.DateField()",
+        INT,
+        "'2001-02-03'",
+        [(2001,)],
+        values={
+            "item.n": {
+                "sqlite": "strftime('%Y', n)",
+                "postgresql": "EXTRACT(YEAR FROM n)",
+                "mysql": "YEAR(n)",
+            }
+        },
+        back={"item.n": "'2001-02-03'"},
+    ),
+    "integer to json": converted(
+        INT,
+        "fields.JSONField()",
+        "7",
+        values={
+            "item.n": {
+                "sqlite": "json_array(n)",
+                "postgresql": "to_jsonb(n)",
+                "mysql": "JSON_ARRAY(n)",
+            }
+        },
+        back={"item.n": "7"},
+    ),
+    "with a subquery and another column": converted(
+        "fields.TextField()",
+        INT,
+        "'x'",
+        [(2,)],
+        values={"item.n": "(SELECT COUNT(*) FROM (SELECT id FROM item) x) + item.id"},
+    ),
+    "with index, default and comment": converted(
+        "fields.CharField(max_length=9, db_index=True, db_default='x')",
+        "fields.IntField(db_index=True, db_default=3, description='now a number')",
+        "'12'",
+        [(12,)],
+        values={"item.n": TO_INT},
+    ),
+    "unique": converted(
+        "fields.CharField(max_length=9, unique=True)",
+        "fields.IntField(unique=True)",
+        "'12'",
+        [(12,)],
+        values={"item.n": TO_INT},
+    ),
+    "part of a unique group": Change(
+        model(
+            "Item",
+            NAME,
+            f"n = {char(9)}",
+            meta="unique_together = (('name', 'n'),)\n        indexes = (('n', 'name'),)",
+        ),
+        model(
+            "Item",
+            NAME,
+            f"n = {INT}",
+            meta="unique_together = (('name', 'n'),)\n        indexes = (('n', 'name'),)",
+        ),
+        rows=["INSERT INTO item (name, n) VALUES ('a', '12')"],
+        values={"item.n": TO_INT},
+        expected={"SELECT n FROM item": [(12,)]},
+    ),
+    "null to required": converted(
+        "fields.IntField(null=True)", INT, "NULL", [(2,)], values={"item.n": "id + 1"}
+    ),
+    "null to required, by hand, with a new type": converted(
+        "fields.IntField(null=True)", BIG, "NULL", [(2,)], values={"item.n": "id + 1"}
+    ),
+}
+
+
+@on_engines(BY_HAND)
+def test_by_hand(changes: Bench, engine: str, change: Change) -> None:
+    changes.apply(engine, change)
+
+
+TOO_MUCH = {
+    "text": converted(char(30), char(5), "'abcdefghij'"),
+    "spaces": converted(char(30), char(5), "'abc       '"),
+    "long text": converted("fields.TextField()", char(5), "'abcdefghij'"),
+    "integer": converted(INT, char(3), "123456"),
+    "bigint": converted(BIG, INT, "12345678901"),
+    "boolean": converted(INT, "fields.BooleanField()", "2"),
+    "scale": converted(
+        "fields.DecimalField(max_digits=8, decimal_places=4)",
+        "fields.DecimalField(max_digits=8, decimal_places=2)",
+        "1.2345",
+    ),
+    "digits": converted(
+        "fields.DecimalField(max_digits=8, decimal_places=2)",
+        "fields.DecimalField(max_digits=4, decimal_places=2)",
+        "1234.5",
+    ),
+    "bigint to float": converted(BIG, "fields.FloatField()", "9007199254740993"),
+    "smallest bigint to float": converted(BIG, "fields.FloatField()", "-9223372036854775807 - 1"),
+    "smallest int to decimal": converted(
+        "fields.IntField()",
+        "fields.DecimalField(max_digits=4, decimal_places=1)",
+        "-2147483648",
+    ),
+}
+
+
+@on_engines({name: replace(c, engines=("postgresql", "mysql")) for name, c in TOO_MUCH.items()})
+def test_values_that_do_not_fit(changes: Bench, engine: str, change: Change) -> None:
+    """The upgrade fails before it changes anything, and a count of the rows was announced."""
+    found = changes.fail(engine, change)
+    assert ("cannot hold" if engine == "postgresql" else "more than 1 row") in found
+    assert len(changes.plan(engine, change).losses) == 1
+
+
+def test_enum_with_one_member_more(changes: Bench) -> None:
+    """Only the comment changes, and SQLite has none."""
+    before = ENUMS + item("n = fields.CharEnumField(Color)")
+    change = Change(before, before.replace("'1'\n", "'1'\n    blue = '2'\n", 1))
+    assert changes.plan_or_none("sqlite", change) is None
+    for engine in ("postgresql", "mysql"):
+        (statement,) = changes.apply(engine, change).upgrade
+        assert "blue: 2" in statement

@@ -1,0 +1,220 @@
+"""What one engine has, or does in its own way."""
+
+from typing import Any
+
+import pytest
+
+from tests.support.changes import Bench, Change, model, on_engines
+
+NAME = "name = fields.CharField(max_length=20)"
+ROWS = ["INSERT INTO item (name) VALUES ('cats')"]
+ITEM = model("Item", NAME)
+POSTGRESQL = ("postgresql",)
+MYSQL = ("mysql",)
+
+
+def added(line: str, expected: object) -> Change:
+    return Change(
+        ITEM,
+        model("Item", NAME, f"n = {line}"),
+        ROWS,
+        expected={"SELECT n FROM item": [(expected,)]},
+        engines=POSTGRESQL,
+    )
+
+
+ARRAYS = {
+    "empty": added("ArrayField(default=list)", []),
+    "integers": added("ArrayField('int', default=[1, -2])", [1, -2]),
+    "smallints": added("ArrayField('smallint', default=lambda: [1])", None)
+    if False
+    else added("ArrayField('smallint', default=[1])", [1]),
+    "text": added(
+        r"""ArrayField('text', default=['it\'s', '"a", {b}', '\\ % %s', None])""",
+        ["it's", '"a", {b}', "\\ % %s", None],
+    ),
+    "empty text": added("ArrayField('text', default=[])", []),
+    "null": added("ArrayField('text', null=True)", None),
+    "booleans": added("ArrayField('bool', default=[True, False])", [True, False]),
+    "floats": added("ArrayField('float', default=[1.5, float('inf')])", [1.5, float("inf")]),
+}
+
+
+@on_engines(ARRAYS)
+def test_array(changes: Bench, engine: str, change: Change) -> None:
+    changes.apply(engine, change)
+
+
+BODY = "body = fields.TextField()"
+VECTOR = "v = TSVectorField(source_fields=('name', 'body'), config='english', weights=('A', 'B'), null=True)"
+VECTORS = model("Item", NAME, BODY, VECTOR)
+FILLED = ["INSERT INTO item (name, body) VALUES ('cats', 'dogs')"]
+
+
+def vectors(before: str, after: str, **rest: Any) -> Change:
+    arguments: dict[str, Any] = {"rows": FILLED, "engines": POSTGRESQL, **rest}
+    return Change(before, after, **arguments)
+
+
+GENERATED = {
+    "added": vectors(
+        model("Item", NAME, BODY),
+        VECTORS,
+        expected={"SELECT v::TEXT FROM item": [("'cat':1A 'dog':2B",)]},
+    ),
+    "dropped": vectors(VECTORS, model("Item", NAME, BODY)),
+    "weights": vectors(
+        VECTORS,
+        VECTORS.replace("'A', 'B'", "'B', 'C'"),
+        expected={"SELECT v::TEXT FROM item": [("'cat':1B 'dog':2C",)]},
+    ),
+    "configuration": vectors(
+        VECTORS,
+        VECTORS.replace("'english'", "'simple'"),
+        expected={"SELECT v::TEXT FROM item": [("'cats':1A 'dogs':2B",)]},
+    ),
+    "type of a source": vectors(VECTORS, VECTORS.replace("=20", "=30")),
+    "source renamed": vectors(
+        VECTORS, VECTORS.replace("name", "title"), answers=["item.name=title"]
+    ),
+    "source dropped": vectors(
+        VECTORS,
+        model("Item", BODY, VECTOR.replace("'name', ", "").replace("'A', ", "")),
+        losses=["item.name is dropped with its values"],
+        back={"item.name": "'cats'"},
+    ),
+    "source added": vectors(
+        model("Item", NAME, BODY),
+        model(
+            "Item",
+            NAME,
+            BODY,
+            "more = fields.TextField(default='')",
+            VECTOR.replace("'body'", "'more'"),
+        ),
+    ),
+    "not generated any more": vectors(
+        VECTORS, model("Item", NAME, BODY, "v = TSVectorField(null=True)"), engines=()
+    ),
+    "indexed": vectors(
+        VECTORS, model("Item", NAME, BODY, VECTOR, meta="indexes = [GinIndex(fields=('v',))]")
+    ),
+    "index kept while it changes": vectors(
+        model("Item", NAME, BODY, VECTOR, meta="indexes = [GinIndex(fields=('v',))]"),
+        model(
+            "Item",
+            NAME,
+            BODY,
+            VECTOR.replace("'A', 'B'", "'B', 'C'"),
+            meta="indexes = [GinIndex(fields=('v',))]",
+        ),
+    ),
+}
+
+
+@on_engines(GENERATED)
+def test_generated_column(changes: Bench, engine: str, change: Change) -> None:
+    changes.apply(engine, change)
+
+
+EXACT = """
+class ExactCharField(fields.CharField):
+    class _db_mysql:
+        def __init__(self, field):
+            self.field = field
+        @property
+        def SQL_TYPE(self):
+            return f"VARCHAR({self.field.max_length}) COLLATE utf8mb4_bin"
+"""
+MYSQL_ONLY = {
+    "collation": Change(
+        EXACT + ITEM,
+        EXACT + model("Item", NAME.replace("fields.Char", "ExactChar")),
+        ROWS,
+        engines=MYSQL,
+    ),
+    "collation and length": Change(
+        EXACT + ITEM,
+        EXACT + model("Item", NAME.replace("fields.Char", "ExactChar").replace("20", "30")),
+        ROWS,
+        engines=MYSQL,
+    ),
+    "new column with a collation": Change(
+        EXACT + ITEM,
+        EXACT
+        + model(
+            "Item",
+            NAME,
+            "n = ExactCharField(max_length=5, unique=True, null=True, description='d')",
+        ),
+        ROWS,
+        engines=MYSQL,
+    ),
+    "uuid": Change(
+        ITEM,
+        model(
+            "Item",
+            NAME,
+            "n = fields.UUIDField(default=uuid.uuid4)",
+            "m = UUIDField(binary_compressed=False, default=uuid.UUID(int=1))",
+        ),
+        ROWS,
+        engines=MYSQL,
+    ),
+    "geometry": Change(
+        ITEM, model("Item", NAME, "n = GeometryField(null=True)"), ROWS, engines=MYSQL
+    ),
+}
+
+
+@on_engines(MYSQL_ONLY)
+def test_mysql(changes: Bench, engine: str, change: Change) -> None:
+    changes.apply(engine, change)
+
+
+PASSES = {
+    "columns": (
+        model(
+            "Item",
+            NAME,
+            "a = fields.IntField(null=True)",
+            "b = fields.BigIntField(db_index=True, null=True)",
+        ),
+        1,
+    ),
+    "columns with defaults": (
+        model("Item", NAME, "a = fields.IntField(default=1)", "b = fields.TextField(default='x')"),
+        2,
+    ),
+    "length, comment, index": (
+        model(
+            "Item",
+            "name = fields.CharField(max_length=30, db_index=True, description='d')",
+            meta="table_description = 'd'",
+        ),
+        1,
+    ),
+    "null": (model("Item", "name = fields.CharField(max_length=20, null=True)"), 1),
+    "foreign key": (model("Item", NAME, "a = fields.ForeignKeyField('models.Item', null=True)"), 2),
+}
+
+
+@pytest.mark.parametrize(("after", "count"), PASSES.values(), ids=PASSES)
+def test_passes_over_a_table_on_mysql(changes: Bench, after: str, count: int) -> None:
+    """One ALTER TABLE per table; dropping a default is not a pass, and a reference needs its column."""
+    plan = changes.plan("mysql", Change(ITEM, after))
+    assert len(plan.upgrade.statements) == count
+    assert "DROP DEFAULT" in plan.upgrade.statements[1] if "default" in after else True
+
+
+def test_guards_come_first_on_mysql(changes: Bench) -> None:
+    after = model(
+        "Item",
+        "title = fields.CharField(max_length=5, unique=True)",
+        "n = fields.IntField(null=True)",
+    )
+    plan = changes.plan("mysql", Change(ITEM, after, answers=["item.name=title"]))
+    kinds = [statement.split()[0] for statement in plan.upgrade.statements]
+    assert kinds == ["SELECT", "SELECT", "ALTER", "ALTER"]
+    rows = ["INSERT INTO item (name) VALUES ('a'), ('a')"]
+    changes.fail("mysql", Change(ITEM, after, rows, answers=["item.name=title"]))

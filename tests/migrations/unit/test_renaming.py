@@ -1,0 +1,395 @@
+"""Tables and columns that are renamed, alone and together with other changes."""
+
+from tests.support.changes import Bench, Change, model, on_engines
+
+TAG = model("Tag", "name = fields.CharField(max_length=20)")
+POST = model(
+    "Post",
+    "tags = fields.ManyToManyField('models.Tag')",
+    "parent = fields.ForeignKeyField('models.Tag', null=True, related_name='kids')",
+)
+BLOG = TAG + POST
+BLOG_ROWS = [
+    "INSERT INTO tag (name) VALUES ('a'), ('b')",
+    "INSERT INTO post (parent_id) VALUES (1), (NULL)",
+    "INSERT INTO post_tag (post_id, tag_id) VALUES (1, 1), (2, 2), (1, 2)",
+]
+LINKS = [(1, 1), (1, 2), (2, 2)]
+SELF = model("Tag", "friends = fields.ManyToManyField('models.Tag')")
+TWO = model("Item", "a = fields.CharField(max_length=20)", "b = fields.CharField(max_length=20)")
+TWO_ROWS = ["INSERT INTO item (a, b) VALUES ('x', 'y')"]
+NAMES = "class Aaa(Model):\n    id = fields.IntField(primary_key=True)\n    x = fields.CharField(max_length=5)\n{}class Bbb(Model):\n    id = fields.IntField(primary_key=True)\n    y = fields.IntField()\n    aaa = fields.ForeignKeyField('models.Aaa', null=True)\n{}class Ccc(Model):\n    id = fields.IntField(primary_key=True)\n    z = fields.IntField()\n{}"
+
+
+def named(*tables: str) -> str:
+    return NAMES.format(*(f"    class Meta:\n        table = '{name}'\n" for name in tables))
+
+
+NAMED_ROWS = [
+    "INSERT INTO aaa (x) VALUES ('q')",
+    "INSERT INTO bbb (y, aaa_id) VALUES (3, 1)",
+    "INSERT INTO ccc (z) VALUES (5)",
+]
+INDEXED = "n = fields.IntField(db_index=True)\n    u = fields.IntField(unique=True)"
+OTHERS = ("a = fields.IntField()", "b = fields.IntField()")
+NAMED = "indexes = [Index(fields=('n',), name='my_index')]"
+LONG_NAMES = ["A" * 60, "A" * 59 + "B"]
+RENAMES = {
+    "model at the end of a relation": Change(
+        BLOG,
+        BLOG.replace("Tag", "Label"),
+        rows=BLOG_ROWS,
+        answers=["tag=label"],
+        expected={
+            "SELECT post_id, label_id FROM post_label ORDER BY 1, 2": LINKS,
+            "SELECT parent_id FROM post ORDER BY id": [(1,), (None,)],
+        },
+        reverted={"SELECT post_id, tag_id FROM post_tag ORDER BY 1, 2": LINKS},
+    ),
+    "model that has a relation": Change(
+        BLOG,
+        BLOG.replace("Post", "Page"),
+        rows=BLOG_ROWS,
+        answers=["post=page"],
+        expected={"SELECT page_id, tag_id FROM page_tag ORDER BY 1, 2": LINKS},
+    ),
+    "both ends": Change(
+        BLOG,
+        BLOG.replace("Post", "Page").replace("Tag", "Label"),
+        rows=BLOG_ROWS,
+        answers=["post=page", "tag=label"],
+        expected={"SELECT page_id, label_id FROM page_label ORDER BY 1, 2": LINKS},
+    ),
+    "relation to itself": Change(
+        SELF,
+        SELF.replace("Tag", "Label"),
+        rows=[
+            "INSERT INTO tag (id) VALUES (1), (2)",
+            "INSERT INTO tag_tag (tag_rel_id, tag_id) VALUES (1, 2)",
+        ],
+        answers=["tag=label"],
+        expected={"SELECT label_rel_id, label_id FROM label_label": [(1, 2)]},
+    ),
+    "relation declared at the other end": Change(
+        BLOG,
+        model(
+            "Tag",
+            "name = fields.CharField(max_length=20)",
+            "posts = fields.ManyToManyField('models.Post')",
+        )
+        + model(
+            "Post", "parent = fields.ForeignKeyField('models.Tag', null=True, related_name='kids')"
+        ),
+        rows=BLOG_ROWS,
+        expected={"SELECT post_id, tag_id FROM tag_post ORDER BY 1, 2": LINKS},
+    ),
+    "model with a new column": Change(
+        BLOG,
+        BLOG.replace("Tag", "Label").replace(
+            "max_length=20)", "max_length=20)\n    n = fields.IntField(default=4)"
+        ),
+        rows=BLOG_ROWS,
+        answers=["tag=label"],
+        expected={
+            "SELECT n FROM label": [(4,), (4,)],
+            "SELECT post_id, label_id FROM post_label ORDER BY 1, 2": LINKS,
+        },
+    ),
+    "model with a dropped column": Change(
+        BLOG,
+        BLOG.replace("Tag", "Label").replace("    name = fields.CharField(max_length=20)\n", ""),
+        rows=BLOG_ROWS,
+        answers=["tag=label"],
+        losses=["label.name is dropped with its values"],
+        back={"label.name": "id"},
+    ),
+    "table of a model": Change(
+        BLOG,
+        BLOG.replace(
+            "max_length=20)\n", "max_length=20)\n    class Meta:\n        table = 'labels'\n"
+        ),
+        rows=BLOG_ROWS,
+        expected={"SELECT name FROM labels ORDER BY id": [("a",), ("b",)]},
+    ),
+    "column and its type": Change(
+        TWO,
+        TWO.replace("a = fields.CharField(max_length=20)", "c = fields.CharField(max_length=30)"),
+        rows=TWO_ROWS,
+        answers=["item.a=c"],
+        expected={"SELECT c FROM item": [("x",)]},
+    ),
+    "column and its type, by hand": Change(
+        TWO,
+        TWO.replace("a = fields.CharField(max_length=20)", "c = fields.IntField()"),
+        rows=TWO_ROWS,
+        answers=["item.a=c"],
+        values={"item.c": "7"},
+        expected={"SELECT c FROM item": [(7,)]},
+    ),
+    "column and its index": Change(
+        TWO,
+        TWO.replace(
+            "a = fields.CharField(max_length=20)",
+            "c = fields.CharField(max_length=20, unique=True)",
+        ).replace(
+            "b = fields.CharField(max_length=20)",
+            "b = fields.CharField(max_length=20, db_index=True)",
+        ),
+        rows=TWO_ROWS,
+        answers=["item.a=c"],
+        expected={"SELECT c FROM item": [("x",)]},
+    ),
+    "unique column": Change(
+        TWO.replace(
+            "a = fields.CharField(max_length=20)",
+            "a = fields.CharField(max_length=20, unique=True)",
+        ),
+        TWO.replace(
+            "a = fields.CharField(max_length=20)",
+            "c = fields.CharField(max_length=20, unique=True)",
+        ),
+        rows=TWO_ROWS,
+        answers=["item.a=c"],
+    ),
+    "unique column, no longer unique": Change(
+        TWO.replace(
+            "a = fields.CharField(max_length=20)",
+            "a = fields.CharField(max_length=20, unique=True)",
+        ),
+        TWO.replace("a = fields.CharField(max_length=20)", "c = fields.CharField(max_length=20)"),
+        rows=TWO_ROWS,
+        answers=["item.a=c"],
+    ),
+    "indexed column, no longer indexed": Change(
+        TWO.replace(
+            "a = fields.CharField(max_length=20)",
+            "a = fields.CharField(max_length=20, db_index=True)",
+        ),
+        TWO.replace("a = fields.CharField(max_length=20)", "c = fields.CharField(max_length=20)"),
+        rows=TWO_ROWS,
+        answers=["item.a=c"],
+    ),
+    "unique column and its table": Change(
+        TWO.replace(
+            "a = fields.CharField(max_length=20)",
+            "a = fields.CharField(max_length=20, unique=True)",
+        ),
+        TWO.replace(
+            "a = fields.CharField(max_length=20)",
+            "c = fields.CharField(max_length=20, unique=True)",
+        ).replace("Item", "Thing"),
+        rows=TWO_ROWS,
+        answers=["item=thing", "thing.a=c"],
+    ),
+    "unique column of a renamed table, no longer unique": Change(
+        TWO.replace(
+            "a = fields.CharField(max_length=20)",
+            "a = fields.CharField(max_length=20, unique=True)",
+        ),
+        TWO.replace(
+            "a = fields.CharField(max_length=20)", "c = fields.CharField(max_length=20)"
+        ).replace("Item", "Thing"),
+        rows=TWO_ROWS,
+        answers=["item=thing", "thing.a=c"],
+    ),
+    "column, null and default": Change(
+        TWO,
+        TWO.replace(
+            "a = fields.CharField(max_length=20)",
+            "c = fields.CharField(max_length=20, null=True, db_default='q', description='d')",
+        ),
+        rows=TWO_ROWS,
+        answers=["item.a=c"],
+        back={"item.c": "'x'"},
+    ),
+    "chain of columns": Change(
+        TWO,
+        TWO.replace("    b =", "    c =").replace("    a =", "    b ="),
+        rows=TWO_ROWS,
+        answers=["item.a=b", "item.b=c"],
+        expected={"SELECT b, c FROM item": [("x", "y")]},
+    ),
+    "columns that swap": Change(
+        TWO.replace("b = fields.CharField(max_length=20)", "b = fields.CharField(max_length=9)"),
+        TWO.replace("a = fields.CharField(max_length=20)", "a = fields.CharField(max_length=9)"),
+        rows=TWO_ROWS,
+        answers=["item.a=b", "item.b=a"],
+        expected={"SELECT a, b FROM item": [("y", "x")]},
+    ),
+    "indexed columns that swap": Change(
+        TWO.replace(
+            "a = fields.CharField(max_length=20)",
+            "a = fields.CharField(max_length=20, unique=True)",
+        ).replace(
+            "b = fields.CharField(max_length=20)",
+            "b = fields.CharField(max_length=9, db_index=True)",
+        ),
+        TWO.replace(
+            "b = fields.CharField(max_length=20)",
+            "b = fields.CharField(max_length=20, unique=True)",
+        ).replace(
+            "a = fields.CharField(max_length=20)",
+            "a = fields.CharField(max_length=9, db_index=True)",
+        ),
+        rows=TWO_ROWS,
+        answers=["item.a=b", "item.b=a"],
+        expected={"SELECT a, b FROM item": [("y", "x")]},
+    ),
+    "three columns in a circle": Change(
+        model("Item", *(f"{n} = fields.IntField()" for n in "abc")),
+        model("Item", *(f"{n} = fields.BigIntField()" for n in "abc")),
+        rows=["INSERT INTO item (a, b, c) VALUES (1, 2, 3)"],
+        answers=["item.a=b", "item.b=c", "item.c=a"],
+        expected={"SELECT a, b, c FROM item": [(3, 1, 2)]},
+    ),
+    "foreign keys that swap": Change(
+        BLOG.replace(
+            "parent =", "other = fields.ForeignKeyField('models.Post', null=True)\n    parent ="
+        ),
+        BLOG.replace(
+            "parent =", "parent = fields.ForeignKeyField('models.Post', null=True)\n    other ="
+        ),
+        rows=[*BLOG_ROWS, "UPDATE post SET other_id = 2"],
+        answers=["post.other_id=parent_id", "post.parent_id=other_id"],
+        expected={"SELECT parent_id, other_id FROM post ORDER BY id": [(2, 1), (2, None)]},
+    ),
+    "chain of tables": Change(
+        named("aaa", "bbb", "ccc"),
+        named("bbb", "ccc", "ddd"),
+        rows=NAMED_ROWS,
+        expected={
+            "SELECT x FROM bbb": [("q",)],
+            "SELECT y, aaa_id FROM ccc": [(3, 1)],
+            "SELECT z FROM ddd": [(5,)],
+        },
+    ),
+    "tables that swap": Change(
+        named("aaa", "bbb", "ccc"),
+        named("bbb", "aaa", "ccc"),
+        rows=NAMED_ROWS,
+        expected={"SELECT x FROM bbb": [("q",)], "SELECT y, aaa_id FROM aaa": [(3, 1)]},
+    ),
+    "tables in a circle": Change(
+        named("aaa", "bbb", "ccc"),
+        named("bbb", "ccc", "aaa"),
+        rows=NAMED_ROWS,
+        expected={"SELECT x FROM bbb": [("q",)], "SELECT z FROM aaa": [(5,)]},
+    ),
+    "foreign key and what it refers to": Change(
+        BLOG,
+        BLOG.replace("Tag", "Label").replace("parent =", "label ="),
+        rows=BLOG_ROWS,
+        answers=["tag=label", "post.parent_id=label_id"],
+        expected={"SELECT label_id FROM post ORDER BY id": [(1,), (None,)]},
+    ),
+    "relation that becomes a model": Change(
+        BLOG,
+        TAG
+        + POST.replace(
+            "models.Tag'",
+            "models.Tag', through='post_tag', forward_key='tag_id', backward_key='post_id'",
+            1,
+        )
+        + model(
+            "PostTag",
+            "post = fields.ForeignKeyField('models.Post')",
+            "tag = fields.ForeignKeyField('models.Tag', related_name='links')",
+            "note = fields.CharField(max_length=5, default='x')",
+            meta="table = 'post_tag'",
+        ),
+        rows=BLOG_ROWS,
+        expected={
+            "SELECT post_id, tag_id, note FROM post_tag ORDER BY 1, 2": [
+                (*pair, "x") for pair in LINKS
+            ]
+        },
+        losses={},
+        back={},
+    ),
+    "relation that becomes a model with another name": Change(
+        BLOG,
+        TAG
+        + POST.replace(
+            "models.Tag'",
+            "models.Tag', through='tagging', forward_key='tag_id', backward_key='post_id'",
+            1,
+        )
+        + model(
+            "Tagging",
+            "post = fields.ForeignKeyField('models.Post')",
+            "tag = fields.ForeignKeyField('models.Tag', related_name='links')",
+            meta="table = 'tagging'",
+        ),
+        rows=BLOG_ROWS,
+        answers=["post_tag=tagging"],
+        expected={"SELECT post_id, tag_id FROM tagging ORDER BY 1, 2": LINKS},
+    ),
+    "primary key": Change(
+        BLOG,
+        BLOG.replace("    id =", "    key ="),
+        rows=BLOG_ROWS,
+        answers=["tag.id=key", "post.id=key"],
+        expected={"SELECT post_id, tag_id FROM post_tag ORDER BY 1, 2": LINKS},
+    ),
+    "primary key and its type": Change(
+        BLOG,
+        BLOG.replace("    id = fields.IntField", "    key = fields.BigIntField"),
+        rows=BLOG_ROWS,
+        answers=["tag.id=key", "post.id=key"],
+        expected={"SELECT post_id, tag_id FROM post_tag ORDER BY 1, 2": LINKS},
+    ),
+    "primary key, its type and the tables": Change(
+        BLOG,
+        BLOG.replace("    id = fields.IntField", "    key = fields.BigIntField")
+        .replace("Tag", "Label")
+        .replace("Post", "Page"),
+        rows=BLOG_ROWS,
+        answers=["tag=label", "post=page", "label.id=key", "page.id=key"],
+        expected={"SELECT page_id, label_id FROM page_label ORDER BY 1, 2": LINKS},
+    ),
+    "tables with the same indexes that swap their names": Change(
+        model("Aaa", INDEXED, "a = fields.IntField()")
+        + model("Bbb", INDEXED, "b = fields.IntField()"),
+        model("Bbb", INDEXED, "a = fields.IntField()")
+        + model("Aaa", INDEXED, "b = fields.IntField()"),
+        rows=["INSERT INTO aaa (n, u, a) VALUES (1, 2, 3)"],
+        answers=["aaa=bbb", "bbb=aaa"],
+        expected={"SELECT n, u, a FROM bbb": [(1, 2, 3)]},
+    ),
+    "table renamed, and another created under its name": Change(
+        model("Aaa", INDEXED),
+        model("Bbb", INDEXED, "a = fields.IntField(null=True)") + model("Aaa", INDEXED),
+        rows=["INSERT INTO aaa (n, u) VALUES (1, 2)"],
+        answers=["aaa=bbb"],
+        expected={"SELECT n, u FROM bbb": [(1, 2)], "SELECT n FROM aaa": []},
+    ),
+    "index that moves to another table": Change(
+        model("Aaa", "n = fields.IntField()", meta=NAMED) + model("Kept"),
+        model("Bbb", "n = fields.IntField()", *OTHERS, meta=NAMED) + model("Kept"),
+        losses=["aaa is dropped with its rows"],
+    ),
+    "tables with long names that swap them": Change(
+        model(LONG_NAMES[0], "a = fields.IntField()")
+        + model(LONG_NAMES[1], "b = fields.IntField()"),
+        model(LONG_NAMES[0], "b = fields.IntField()")
+        + model(LONG_NAMES[1], "a = fields.IntField()"),
+        rows=[f"INSERT INTO {LONG_NAMES[0].lower()} (a) VALUES (1)"],
+        answers=[
+            f"{LONG_NAMES[0].lower()}={LONG_NAMES[1].lower()}",
+            f"{LONG_NAMES[1].lower()}={LONG_NAMES[0].lower()}",
+        ],
+        expected={f"SELECT a FROM {LONG_NAMES[1].lower()}": [(1,)]},
+    ),
+    "dropped and created under one name": Change(
+        TAG + model("Item", "n = fields.IntField()"),
+        model("Item", "name = fields.CharField(max_length=20)"),
+        rows=["INSERT INTO tag (name) VALUES ('a')"],
+        answers=["item=tag"],
+        engines=(),
+    ),
+}
+
+
+@on_engines(RENAMES)
+def test_renamed(changes: Bench, engine: str, change: Change) -> None:
+    changes.apply(engine, change)

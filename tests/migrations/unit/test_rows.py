@@ -1,0 +1,228 @@
+"""Sample rows, without a database."""
+
+from typing import Any
+
+import pytest
+
+from ...support.package import make_importable
+
+make_importable()
+
+from migration_package.tables import Column, ForeignKey, Index, Table
+from migration_package.verification.kinds import Kind, choose, fits, kind_of_field, kind_of_type
+from migration_package.verification.rows import Reference, Row, Sampler
+
+
+def table(*columns: Column, unique: tuple[tuple[str, ...], ...] = (), **more: Any) -> Table:
+    indexes = frozenset(Index(("u",), columns, unique=True) for columns in unique)
+    return Table("item", {column.name: column for column in columns}, indexes, **more)
+
+
+ID = Column("id", "INT", null=False, generated=True, primary=True)
+
+
+@pytest.mark.parametrize(
+    ("type_", "kind"),
+    [
+        ("VARCHAR(20)", Kind("text", size=20)),
+        ("LONGTEXT", Kind("text")),
+        ("CITEXT", Kind("text")),
+        ("INT", Kind("integer", low=-(2**31), high=2**31 - 1)),
+        ("SMALLINT", Kind("integer", low=-(2**15), high=2**15 - 1)),
+        ("BIGINT", Kind("integer", low=-(2**63), high=2**63 - 1)),
+        ("INT UNSIGNED", Kind("integer", low=0, high=2**32 - 1)),
+        ("TINYINT(1)", Kind("boolean")),
+        ("BOOL", Kind("boolean")),
+        ("DECIMAL(5,2)", Kind("decimal", size=5, scale=2)),
+        ("DOUBLE PRECISION", Kind("float")),
+        ("TIMESTAMPTZ", Kind("datetime")),
+        ("DATETIME(6)", Kind("datetime")),
+        ("DATE", Kind("date")),
+        ("TIMETZ", Kind("time")),
+        ("JSONB", Kind("json")),
+        ("UUID", Kind("uuid")),
+        ("LONGBLOB", Kind("binary")),
+        ("BYTEA", Kind("binary")),
+        ("BINARY(16)", Kind("binary", size=16)),
+        ("INT[]", Kind("array", item=Kind("integer", low=-(2**31), high=2**31 - 1))),
+        ("GEOMETRY", Kind("")),
+    ],
+)
+def test_kinds_of_types(type_: str, kind: Kind) -> None:
+    assert kind_of_type(type_) == kind
+
+
+KINDS = [
+    *(Kind("text", size=size) for size in (1, 2, 3, 8, 255)),
+    Kind("text"),
+    *(kind_of_type(f"DECIMAL({sizes})") for sizes in ("1,0", "2,2", "5,2", "30,10")),
+    Kind("text", size=9, members=("low", "high")),
+    Kind("integer", low=0, high=255, members=("1", "7")),
+    *map(
+        kind_of_type,
+        ("SMALLINT", "BIGINT", "BOOL", "DOUBLE", "TIMESTAMP", "DATE", "TIME", "JSON", "UUID"),
+    ),
+    *map(kind_of_type, ("BYTEA", "BINARY(16)", "INT[]", "TEXT[]", "INET")),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_values_fit_their_kind(kind: Kind) -> None:
+    found = choose((kind,))
+
+    assert len(found) >= 2
+    assert len(set(found)) == len(found)
+    assert all(fits(value, kind) for value in found)
+    assert all(fits(value, kind) for value in choose((kind,), simple=True))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "there"),
+    [
+        ("VARCHAR(30)", "VARCHAR(5)", "é" * 5),
+        ("VARCHAR(5)", "VARCHAR(30)", "é" * 5),
+        ("TEXT", "VARCHAR(5)", "é" * 5),
+        ("INT", "VARCHAR(3)", "42"),
+        ("BIGINT", "SMALLINT", "-32768"),
+        ("INT", "SMALLINT", "32767"),
+        ("DECIMAL(9,4)", "DECIMAL(5,2)", "-999.99"),
+        ("DECIMAL(9,4)", "INT", "1"),
+        ("INT", "BOOL", "1"),
+        ("VARCHAR(20)", "INT", "-2147483648"),
+        ("TEXT", "UUID", "a3bb189e-8bf9-4888-9912-ace4e6543002"),
+        ("TEXT", "JSON", "[]"),
+        ("BIGINT", "DOUBLE", "42"),
+    ],
+)
+def test_values_fit_before_and_after_a_change(old: str, new: str, there: str) -> None:
+    kinds = (kind_of_type(old), kind_of_type(new))
+
+    found = choose(kinds)
+
+    assert there in found
+    assert all(fits(value, kind) for value in found for kind in kinds)
+
+
+def test_values_fit_the_old_type_where_none_fits_both() -> None:
+    assert "2024-02-29" in choose((Kind("date"), kind_of_type("INT")))
+
+
+def test_values_are_empty_longest_and_of_any_language() -> None:
+    found = [value for value in choose((Kind("text", size=20),)) if isinstance(value, str)]
+
+    assert "" in found
+    assert max(map(len, found)) == 20
+    assert any(not value.isascii() for value in found)
+    assert any("'" in value for value in found)
+
+
+def described(**field: Any) -> dict[str, Any]:
+    basics = {"field_type": "CharEnumFieldInstance", "python_type": "str", "description": None}
+    return {**basics, "db_column": "level", "db_field_types": {"": "VARCHAR(9)"}, **field}
+
+
+def test_members_are_read_from_the_description() -> None:
+    assert kind_of_field(described(description="low: l\nhigh: h: h")).members == ("l", "h: h")
+    assert kind_of_field(described(description="How high it is")).members == ()
+    assert kind_of_field(described(description="a: b", field_type="CharField")).members == ()
+    assert kind_of_field(described(), members=("x",)).members == ("x",)
+
+
+def test_sqlite_types_are_those_of_the_field() -> None:
+    types = {"": "DECIMAL(5,2)", "sqlite": "VARCHAR(40)"}
+    decimal = described(field_type="DecimalField", db_field_types=types)
+
+    assert kind_of_field(decimal, "sqlite") == Kind("decimal", size=5, scale=2)
+
+
+def test_rows_use_every_member_and_null() -> None:
+    columns = (ID, Column("level", "VARCHAR(9)", null=True))
+    kinds = {"level": (Kind("text", size=9, members=tuple("abcdefghijkl")),)}
+
+    found = Sampler(table(*columns), None, kinds, {}).rows()
+
+    assert {row["level"] for row in found} == {*"abcdefghijkl", None}
+    assert all("id" not in row for row in found)
+
+
+def test_unique_columns_have_distinct_values() -> None:
+    columns = (ID, Column("name", "VARCHAR(3)", null=False), Column("flag", "BOOL", null=False))
+    kinds = {"name": (Kind("text", size=3),), "flag": (Kind("boolean"),)}
+
+    found = Sampler(table(*columns, unique=(("name",),)), None, kinds, {}).rows()
+    flags = Sampler(table(*columns, unique=(("flag",),)), None, kinds, {}).rows()
+    pairs = Sampler(table(*columns, unique=(("name", "flag"),)), None, kinds, {}).rows()
+
+    assert len(found) >= 3
+    assert len({row["name"] for row in found}) == len(found)
+    assert len(flags) == 2
+    assert len({(row["name"], row["flag"]) for row in pairs}) == len(pairs)
+
+
+def test_rows_fit_a_unique_constraint_that_comes_later() -> None:
+    columns = (ID, Column("flag", "BOOL", null=False))
+    later = table(*columns, unique=(("flag",),))
+
+    assert len(Sampler(table(*columns), later, {"flag": (Kind("boolean"),)}, {}).rows()) == 2
+
+
+def link(available: int, *, unique: bool = False) -> list[Row]:
+    columns = (Column("post_id", "INT", null=False), Column("tag_id", "INT", null=False))
+    keys = frozenset(
+        ForeignKey(("f",), column.name, column.name[:-3], "id", "CASCADE") for column in columns
+    )
+    linked = table(*columns, unique=(("post_id", "tag_id"),), foreign_keys=keys)
+    counts = {"post": available, "tag": available}
+    found: list[Row] = Sampler(linked, None, {}, counts).rows()
+    return found
+
+
+def test_links_are_many_to_many() -> None:
+    found = [(row["post_id"], row["tag_id"]) for row in link(9)]
+
+    assert len(set(found)) == len(found) > 4
+    assert len({post for post, _ in found}) < len(found)
+    assert len({tag for _, tag in found}) < len(found)
+    assert link(1) == [{"post_id": Reference("post", "id", 0), "tag_id": Reference("tag", "id", 0)}]
+
+
+def test_one_to_one_rows_refer_to_different_rows() -> None:
+    column = Column("owner_id", "INT", null=False)
+    key = ForeignKey(("f",), "owner_id", "owner", "id", "CASCADE")
+    one = table(ID, column, unique=(("owner_id",),), foreign_keys=frozenset([key]))
+
+    found = Sampler(one, None, {}, {"owner": 2}).rows()
+
+    assert [row["owner_id"] for row in found] == [Reference("owner", "id", n) for n in (0, 1)]
+
+
+def test_rows_refer_to_rows_of_their_own_table() -> None:
+    key = ForeignKey(("f",), "parent_id", "item", "id", "CASCADE")
+    keys = frozenset([key])
+    may = table(ID, Column("parent_id", "INT", null=True), foreign_keys=keys)
+    must = table(ID, Column("parent_id", "INT", null=False), foreign_keys=keys)
+
+    first, *others = Sampler(may, None, {}, {}).rows()
+
+    assert first["parent_id"] is None
+    assert all(isinstance(row["parent_id"], Reference) for row in others)
+    assert all(row["parent_id"] == row["id"] for row in Sampler(must, None, {}, {}).rows())
+
+
+def test_says_why_there_can_be_no_rows() -> None:
+    key = ForeignKey(("f",), "owner_id", "owner", "id", "CASCADE")
+    owned = table(ID, Column("owner_id", "INT", null=False), foreign_keys=frozenset([key]))
+    place = Column("place", "GEOMETRY", null=False)
+
+    assert Sampler(owned, None, {}, {"owner": 0}).missing() == (
+        "it refers to owner, which has no rows"
+    )
+    assert Sampler(table(ID, place), None, {"place": (Kind(""),)}, {}).missing() == (
+        "there are no sample values for place GEOMETRY"
+    )
+    assert Sampler(table(ID), None, {}, {}).missing() is None
+
+
+def test_rows_of_a_table_with_nothing_but_a_number() -> None:
+    rows = Sampler(table(ID), None, {}, {}).rows()
+    assert len({row["id"] for row in rows}) == len(rows) > 1
