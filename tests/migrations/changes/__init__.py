@@ -1,0 +1,1 @@
+"""Random changes of models: what they are, how a service carries them out, and what must hold."""
