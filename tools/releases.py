@@ -50,10 +50,12 @@ def releases() -> list[Release]:
     if shallow == "true":
         raise RuntimeError("This clone has no history: run `git fetch --unshallow`")
     found: list[Release] = []
-    for commit in git(REPOSITORY, "log", "--reverse", "--format=%H", "--", "CHANGELOG.md").split():
+    log = git(REPOSITORY, "log", "--reverse", "--format=%H %P", "--", "CHANGELOG.md")
+    for commit, *parents in map(str.split, log.splitlines()):
         version = _version(commit)
         heading = rf"^## {re.escape(version)} - "
-        sets_it = version != _version(f"{commit}^")
+        # A merge may bring a release that one of its parents has
+        sets_it = version not in {_version(parent) for parent in parents}
         if sets_it and re.search(heading, _file(commit, "CHANGELOG.md"), re.MULTILINE):
             found.append(Release(version, commit))
     return found

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from migration_package.errors import MigrationError
 
 from tests.support.changes import Bench, Change, model, on_engines
 
@@ -218,3 +219,10 @@ def test_guards_come_first_on_mysql(changes: Bench) -> None:
     assert kinds == ["SELECT", "SELECT", "ALTER", "ALTER"]
     rows = ["INSERT INTO item (name) VALUES ('a'), ('a')"]
     changes.fail("mysql", Change(ITEM, after, rows, answers=["item.name=title"]))
+
+
+def test_text_search_without_a_configuration(changes: Bench) -> None:
+    """PostgreSQL refuses such a column, as it depends on the session."""
+    after = model("Item", NAME, "v = TSVectorField(source_fields=('name',))")
+    with pytest.raises(MigrationError, match="config='english'.*'v'"):
+        changes.plan("postgresql", Change(ITEM, after))

@@ -535,3 +535,32 @@ def test_states_without_the_field_that_a_relation_refers_to(engine: str) -> None
     changed = asyncio.run(read_models(source.replace(", to_field='code'", ""), engine))
     plan = planner.plan(described.state, changed.state, changed.models, [], None)
     assert plan is not None
+
+
+UNNUMBERED = model(
+    "Item",
+    "name = fields.CharField(max_length=5)",
+    key="id = fields.IntField(primary_key=True, generated=False)",
+)
+NUMBERS = {
+    "none": (),
+    "negative": (-992, -1),
+    "zero": (0,),
+    "zero and one": (0, 1),
+    "largest": (2**31 - 1,),
+}
+
+
+@pytest.mark.parametrize("numbers", NUMBERS.values(), ids=NUMBERS)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_server_numbers_rows_from_now_on(
+    changes: Bench, engine: str, numbers: tuple[int, ...]
+) -> None:
+    change = Change(
+        UNNUMBERED,
+        UNNUMBERED.replace(", generated=False", ""),
+        [f"INSERT INTO item (id, name) VALUES ({number}, 'a')" for number in numbers],
+        expected={"SELECT id FROM item ORDER BY id": [(number,) for number in numbers]},
+        reverted={"SELECT id FROM item ORDER BY id": [(number,) for number in numbers]},
+    )
+    changes.apply(engine, change)

@@ -1,6 +1,10 @@
 """Tables and columns that are renamed, alone and together with other changes."""
 
+import pytest
+from migration_package.errors import MigrationError
+
 from tests.support.changes import Bench, Change, model, on_engines
+from tools.render import ENGINES
 
 TAG = model("Tag", "name = fields.CharField(max_length=20)")
 POST = model(
@@ -30,6 +34,7 @@ NAMED_ROWS = [
     "INSERT INTO bbb (y, aaa_id) VALUES (3, 1)",
     "INSERT INTO ccc (z) VALUES (5)",
 ]
+NAME_FIELD = "name = fields.CharField(max_length=20)"
 INDEXED = "n = fields.IntField(db_index=True)\n    u = fields.IntField(unique=True)"
 OTHERS = ("a = fields.IntField()", "b = fields.IntField()")
 NAMED = "indexes = [Index(fields=('n',), name='my_index')]"
@@ -393,3 +398,41 @@ RENAMES = {
 @on_engines(RENAMES)
 def test_renamed(changes: Bench, engine: str, change: Change) -> None:
     changes.apply(engine, change)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_links_of_a_renamed_model_that_become_a_model(changes: Bench, engine: str) -> None:
+    """The table of the links is not dropped without a question whether it was renamed."""
+    before = model("Group", NAME_FIELD) + model(
+        "Member", "groups = fields.ManyToManyField('models.Group')"
+    )
+    after = (
+        model("Group", NAME_FIELD)
+        + model(
+            "Post",
+            "groups = fields.ManyToManyField('models.Group', through='post_group',"
+            " backward_key='post_id', forward_key='group_id')",
+        )
+        + model(
+            "PostGroup",
+            "post = fields.ForeignKeyField('models.Post', related_name='a')",
+            "group = fields.ForeignKeyField('models.Group', related_name='b')",
+            "note = fields.CharField(max_length=5, null=True)",
+            meta="table = 'post_group'",
+        )
+    )
+    with pytest.raises(MigrationError, match="member_group to post_group"):
+        changes.plan(engine, Change(before, after, answers=["member=post"]))
+
+    answers = [
+        "member=post",
+        "member_group=post_group",
+        "post_group.member_id=post_id",
+    ]
+    rows = [
+        "INSERT INTO \"group\" (name) VALUES ('a')",
+        "INSERT INTO member (id) VALUES (7)",
+        "INSERT INTO member_group (member_id, group_id) VALUES (7, 1)",
+    ]
+    expected = {"SELECT post_id, group_id FROM post_group": [(7, 1)]}
+    changes.apply(engine, Change(before, after, rows, answers, expected=expected))

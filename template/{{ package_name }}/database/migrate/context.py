@@ -1,6 +1,7 @@
 """What the migration package uses of the service: its configuration, its engine, its folders."""
 
 import ssl
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -79,8 +80,18 @@ async def connected(**credentials: object) -> AsyncIterator[BaseDBAsyncClient]:
         except Exception as error:
             # Tortoise says of a failed import only which module of the list it was in
             cause = error.__context__ if isinstance(error.__context__, ImportError) else error
-            raise MigrationError(f"The models have an error: {reason(cause)}") from error
+            found = f"The models have an error: {reason(cause)}{_place(cause)}"
+            raise MigrationError(found) from error
         yield context.db("default")
+
+
+def _place(error: BaseException) -> str:
+    """Say which line of the service raised an error, if one did."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        if path.is_relative_to(PACKAGE) and not path.is_relative_to(Path(__file__).parent):
+            return f" ({path.relative_to(PACKAGE.parent).as_posix()}, line {frame.lineno})"
+    return ""
 
 
 def is_unreachable(error: BaseException) -> bool:

@@ -200,10 +200,11 @@ class _Search:
         gone = old.keys() - self.new.keys()
         made = self.new.keys() - old.keys()
         chosen = sure + self._answered("", old.keys(), self.new.keys(), sure)
-        linked = {rename.old for rename in _links(_all(old, in_order(chosen)), self.new)}
+        renamed = _all(old, in_order(chosen))
+        linked = {rename.old for rename in _links(renamed, self.new)}
         candidates = [
-            (Rename("", a, b), _alikeness(old[a], self.new[b]))
-            for a in sorted(gone - linked)
+            (Rename("", a, b), _alikeness(renamed[a], self.new[b]))
+            for a in sorted((gone & renamed.keys()) - linked)
             for b in sorted(made)
         ]
         chosen += self._asked(candidates, chosen)

@@ -22,6 +22,10 @@ _SPLITTER = Splitter(
     comment=r"#[^\n]*|--(?=\s|$)[^\n]*",
 )
 
+# A column that the server begins to number keeps 0 instead of getting the next number for it
+_KEEP_ZERO = "SET SESSION sql_mode = CONCAT(@@sql_mode, ',NO_AUTO_VALUE_ON_ZERO')"
+_NUMBER_ZERO = "SET SESSION sql_mode = REPLACE(@@sql_mode, 'NO_AUTO_VALUE_ON_ZERO', '')"
+
 # MySQL's documentation, "INFORMATION_SCHEMA Tables"
 _TABLES = """
 SELECT table_name AS `table`, 'comment' AS name, table_comment AS value
@@ -216,7 +220,19 @@ class MySQL:
             clauses.append(f"COMMENT='{new.comment}'")
         alter = f"ALTER TABLE {self.quote(new.name)}"
         sql = [f"{alter} {', '.join(clauses)}"] if clauses else []
+        sql = self._keeping_zero(sql, old, new, sources)
         return sql + ([f"{alter} {', '.join(filled)}"] if filled else []) + later
+
+    def _keeping_zero(
+        self, sql: list[str], old: Table, new: Table, sources: Mapping[str, str]
+    ) -> list[str]:
+        """Keep the number 0 where the server begins to number rows."""
+        begins = any(
+            column.generated and before is not None and not before.generated
+            for column in new.columns.values()
+            for before in [old.columns.get(sources.get(column.name, column.name))]
+        )
+        return [_KEEP_ZERO, *sql, _NUMBER_ZERO] if begins else sql
 
     def _add(self, column: Column) -> str:
         if default := self._default(column):

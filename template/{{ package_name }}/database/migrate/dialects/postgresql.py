@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from ..errors import MigrationError
 from ..splitting import Splitter
 from ..tables import Column, ForeignKey, Index, Table
 from . import Numbered, if_missing
@@ -123,7 +124,12 @@ class PostgreSQL:
         sources, weights = described.get("source_fields"), described.get("weights")
         if not (sources and described.get("stored")):
             return ""
-        config = f"{self._text(described['config'])}," if described["config"] is not None else ""
+        if described["config"] is None:
+            raise MigrationError(
+                f"Add config='english', or another, to the TSVectorField {described['name']!r}:"
+                " PostgreSQL computes no column in the language of the session"
+            )
+        config = f"{self._text(described['config'])},"
         vectors = [f"TO_TSVECTOR({config}COALESCE({self.quote(names[s])}, ''))" for s in sources]
         if weights:
             vectors = [
@@ -310,10 +316,11 @@ class PostgreSQL:
     def _start_numbering(self, table: Table, column: Column) -> list[str]:
         quoted, name = self.quote(table.name), self.quote(column.name)
         sequence = self.quote(self._generated_name(table.name, column.name, "seq"))
-        next_number = f"COALESCE(MAX({name}), 0) + 1"
+        # a sequence begins with 1, and the largest number may be the largest there is
+        newest = f"GREATEST(MAX({name}), 1), COALESCE(MAX({name}) > 0, false)"
         return [
             f"CREATE SEQUENCE {sequence} AS {column.type} OWNED BY {quoted}.{name}",
-            f"SELECT setval({self._text(sequence)}, {next_number}, false) FROM {quoted}",
+            f"SELECT setval({self._text(sequence)}, {newest}) FROM {quoted}",
             f"ALTER TABLE {quoted} ALTER COLUMN {name} SET DEFAULT nextval({self._text(sequence)})",
         ]
 
