@@ -1,9 +1,7 @@
 """The service meets faults with an answer, and serves again by itself when they are over."""
 
 import os
-import re
 import resource
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -18,6 +16,7 @@ from .conftest import MakeService
 from .support.databases import account, new_user
 from .support.network import Proxy, wait_for
 from .support.services import DEADLINE, Server, Service
+from .support.sockets import connect, resident, rest
 
 IDLE = 2000
 HALF_HEAD = b"GET / HTTP/1.1\r\nHost: x\r\nX: "
@@ -82,12 +81,6 @@ def faulty(engine: str, make_service: MakeService) -> Service:
 def at_once(server: Server, path: str, count: int) -> list[httpx2.Response]:
     with ThreadPoolExecutor(count) as threads:
         return list(threads.map(server.get, [path] * count))
-
-
-def resident(server: Server) -> int:
-    """Read the memory that a server has now, in kilobytes."""
-    status = Path(f"/proc/{server.process.pid}/status").read_text(encoding="utf-8")
-    return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0])
 
 
 def is_busy(answer: httpx2.Response) -> bool:
@@ -385,27 +378,13 @@ def test_database_that_refuses_connections_under_load_is_used_again(faulty: Serv
 def served(make_service: MakeService) -> Iterator[Server]:
     """A service on SQLite, with little patience, that answers a body with its length."""
     service = make_service("sqlite")
-    service.edit("src/__main__.py", "PATIENCE = 30.0", "PATIENCE = 1.0")
+    service.edit("src/server.py", "CLIENT_TIMEOUT = 30.0", "CLIENT_TIMEOUT = 1.0")
     service.edit("src/main.py", "\n    return app\n", LENGTH)
     service.upgrade()
     with service.serve() as server:
         yield server
     assert server.process.returncode == 0
     assert "Traceback" not in server.output
-
-
-def connect(server: Server) -> socket.socket:
-    host, port = server.url.removeprefix("http://").split(":")
-    return socket.create_connection((host, int(port)), timeout=DEADLINE)
-
-
-def rest(client: socket.socket) -> bytes:
-    """Read what a server sends until it closes the connection."""
-    received = b""
-    with suppress(ConnectionError):  # as it may not read all that was sent
-        while data := client.recv(65536):
-            received += data
-    return received
 
 
 def test_oversized_requests_are_refused(served: Server) -> None:

@@ -6,6 +6,7 @@ from asyncio import CancelledError
 from collections.abc import Mapping
 from http.client import responses
 from typing import Any
+from uuid import uuid4
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -14,13 +15,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from structlog.contextvars import get_contextvars
+from structlog.contextvars import bound_contextvars, get_contextvars
 from tortoise.exceptions import DoesNotExist, IntegrityError, ObjectDoesNotExistError
 
 from .database.engine import is_unavailable
 
 MEDIA_TYPE = "application/problem+json"
 RETRY = {"Retry-After": "5"}  # seconds
+MAX_LISTED = 20  # problems of a malformed request
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 logger = logging.getLogger(__name__)
@@ -54,6 +56,17 @@ def problem(
     title = responses.get(status, "Error")
     body = Problem(title=title, status=status, detail=detail, faults=faults, request_id=request_id)
     return Response(body.model_dump_json(exclude_none=True), status, headers, MEDIA_TYPE)
+
+
+def bad_request(detail: str) -> bytes:
+    """Answer what the HTTP server cannot read, and log it: no middleware sees it."""
+    request_id = uuid4().hex
+    with bound_contextvars(request_id=request_id):
+        logger.info("Bad request: %s", detail)
+    headers = {"Connection": "close", "X-Request-ID": request_id}
+    answer = problem(400, detail, headers=headers, request_id=request_id)
+    lines = [b"%b: %b\r\n" % header for header in answer.raw_headers]
+    return b"".join((b"HTTP/1.1 400 Bad Request\r\n", *lines, b"\r\n", answer.body))
 
 
 PROBLEM = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
@@ -109,8 +122,12 @@ def add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def malformed(_: Request, error: RequestValidationError) -> Response:
-        faults = [Fault(location=list(e["loc"]), message=e["msg"]) for e in error.errors()]
-        return problem(422, "The request is malformed.", faults)
+        errors = error.errors()
+        listed = [Fault(location=list(e["loc"]), message=e["msg"]) for e in errors[:MAX_LISTED]]
+        if len(errors) == len(listed):
+            return problem(422, "The request is malformed.", listed)
+        rest = f"{len(errors) - MAX_LISTED} more problems are not listed."
+        return problem(422, f"The request is malformed. {rest}", listed)
 
     @app.exception_handler(DoesNotExist)
     @app.exception_handler(ObjectDoesNotExistError)

@@ -219,3 +219,76 @@ default_pool_size = 2
 def listens(port: int) -> bool:
     with socket.socket() as connection:
         return connection.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def reverse_proxy(kind: str, port: int) -> Iterator[int]:
+    """Put nginx or HAProxy before a service, with connections kept open and WebSockets passed on.
+
+    Args:
+        kind: `nginx` or `haproxy`.
+        port: where the service answers on this machine.
+
+    Yields:
+        The port of the proxy.
+    """
+    command = _find(kind)
+    front = free_port()
+    with tempfile.TemporaryDirectory(prefix=kind) as name:
+        file = Path(name) / "configuration"
+        file.write_text({"nginx": NGINX, "haproxy": HAPROXY}[kind].format(**locals()))
+        options = {"nginx": f"-p {name} -c {file}", "haproxy": f"-db -q -f {file}"}[kind]
+        process = subprocess.Popen([command, *options.split()])
+        try:
+            wait_for(lambda: process.poll() is not None or listens(front))
+            yield front
+        finally:
+            process.terminate()
+            process.wait(DEADLINE)
+
+
+# One connection to the service, so that what an attacker leaves on it meets the next client. The map
+# is the one of nginx's documentation for WebSockets.
+NGINX = """\
+daemon off;
+worker_processes 1;
+pid {name}/pid;
+error_log {name}/errors;
+events {{ worker_connections 64; }}
+http {{
+    access_log off;
+    client_body_temp_path {name};
+    proxy_temp_path {name};
+    fastcgi_temp_path {name};
+    uwsgi_temp_path {name};
+    scgi_temp_path {name};
+    map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}
+    upstream service {{ server 127.0.0.1:{port}; keepalive 1; }}
+    server {{
+        listen 127.0.0.1:{front};
+        location / {{
+            proxy_pass http://service;
+            proxy_http_version 1.1;
+            proxy_request_buffering off;
+            proxy_set_header Host $host;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection $connection_upgrade;
+        }}
+    }}
+}}
+"""
+HAPROXY = """\
+global
+    nbthread 1
+defaults
+    mode http
+    http-reuse always
+    timeout connect 2s
+    timeout client 60s
+    timeout server 60s
+frontend front
+    bind 127.0.0.1:{front}
+    default_backend service
+backend service
+    server service 127.0.0.1:{port}
+"""

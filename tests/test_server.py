@@ -1,0 +1,471 @@
+"""The HTTP server holds against hostile clients, over real sockets and behind proxies."""
+
+import asyncio
+import json
+import os
+import random
+import re
+import resource
+import signal
+import socket
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from functools import partial
+from itertools import product
+
+import httpx2
+import pytest
+
+from .conftest import MakeService
+from .support.clusters import reverse_proxy
+from .support.mutations import SMUGGLED, framed, mutated
+from .support.network import wait_for
+from .support.services import DEADLINE, Server, Service, install
+from .support.sockets import connect, read_answer, resident, rest
+
+ROUTES = """
+    from asyncio import Event
+
+    from fastapi import Response
+
+    released, smuggled = Event(), 0
+
+    @app.api_route("/length", methods=["GET", "POST"])
+    async def length(request: Request) -> int:
+        return len(await request.body())
+
+    @app.get("/smuggled")
+    async def count() -> int:
+        nonlocal smuggled
+        smuggled += 1
+        return smuggled
+
+    @app.get("/wait")
+    async def wait() -> str:
+        await released.wait()
+        return "waited"
+
+    @app.get("/release")
+    async def release() -> None:
+        released.set()
+
+    @app.get("/big")
+    async def big() -> Response:
+        return Response(b"x" * 500_000)
+
+    return app
+"""
+LIVEZ = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+POST = b"POST /length HTTP/1.1\r\nHost: x\r\n"
+LENGTH = b"Content-Length: %d" % len(SMUGGLED)
+CHUNKED = b"Transfer-Encoding: chunked"
+CHUNKS = b"%x\r\n%b\r\n0\r\n\r\n" % (len(SMUGGLED), SMUGGLED)
+H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk"
+WEBSOCKET = (
+    b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+)
+
+
+@pytest.fixture
+def hostile(make_service: MakeService) -> Service:
+    """A service on SQLite that cuts clients off soon, with routes that wait and count."""
+    service = make_service("sqlite")
+    service.edit("src/server.py", "CLIENT_TIMEOUT = 30.0", "CLIENT_TIMEOUT = 2.0")
+    service.edit("src/main.py", "\n    return app\n", ROUTES)
+    service.upgrade()
+    return service
+
+
+@pytest.fixture
+def server(hostile: Service) -> Iterator[Server]:
+    with hostile.serve() as server:
+        yield server
+    assert server.process.returncode == 0
+    assert "Traceback" not in server.output
+
+
+def header(answer: bytes, name: str) -> str:
+    found = re.search(rf"\r\n{name}: ([^\r]*)\r\n".encode(), answer, re.IGNORECASE)
+    return found[1].decode() if found else ""
+
+
+def assert_problem(answer: bytes, status: int) -> None:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status), answer
+    assert header(answer, "content-type") == "application/problem+json"
+    assert header(answer, "x-request-id")
+    assert json.loads(body)["status"] == status
+
+
+def test_body_after_an_offer_to_upgrade_is_read_as_a_body(server: Server) -> None:
+    offers = (H2C, WEBSOCKET, b"Connection: Upgrade\r\nUpgrade: TLS/1.0")
+    framings = ((LENGTH, SMUGGLED), (CHUNKED, CHUNKS))
+    for offer, (framing, body), expect, pause in product(offers, framings, (0, 1), (0, 1)):
+        with connect(server) as client:
+            head = POST + offer + b"\r\n" + framing + b"\r\nExpect: 100-continue" * expect
+            client.sendall(head + b"\r\n\r\n")
+            if expect:
+                assert client.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+            if pause:
+                assert server.get("/livez").status_code == 200  # the head has been read
+            client.sendall(body)
+            assert read_answer(client).endswith(b"\r\n\r\n%d" % len(SMUGGLED)), head
+            client.sendall(LIVEZ)  # the connection is still in step
+            assert read_answer(client).endswith(b'{"status":"alive"}'), head
+    assert server.get("/smuggled").json() == 1
+
+
+def test_body_whose_end_is_not_clear_ends_the_connection(server: Server) -> None:
+    for head in (
+        POST + LENGTH + b"\r\n" + CHUNKED,
+        POST + b"Transfer-Encoding: chunked, identity\r\n" + LENGTH,
+        POST + b"Transfer-Encoding : chunked\r\n" + LENGTH,
+        POST + LENGTH + b"\r\nContent-Length: 0",
+        POST.replace(b"1.1", b"1.0") + CHUNKED,
+        POST.replace(b"1.1", b"2.0") + LENGTH,
+        POST.replace(b"1.1", b"0.9") + LENGTH,
+        POST.replace(b"POST /length", b"CONNECT x:80") + LENGTH,
+    ):
+        with connect(server) as client:
+            client.sendall(head + b"\r\n\r\n")
+            with suppress(ConnectionError):
+                client.sendall(CHUNKS)
+            answer = rest(client)
+        assert answer.count(b"HTTP/1.1 ") == 1, head
+        assert_problem(answer, 400)
+    assert server.get("/smuggled").json() == 1
+
+
+@pytest.mark.parametrize("proxy", ["nginx", "haproxy"])
+def test_nobody_gets_another_clients_answer_behind_a_proxy(proxy: str, server: Server) -> None:
+    with reverse_proxy(proxy, int(server.url.rpartition(":")[2])) as front:
+        url = f"http://127.0.0.1:{front}"
+        framings = ((LENGTH, SMUGGLED), (CHUNKED, CHUNKS))
+        for offer, (framing, body), _ in product((H2C, WEBSOCKET), framings, range(4)):
+            with socket.create_connection(("127.0.0.1", front), DEADLINE) as attacker:
+                attacker.sendall(POST + offer + b"\r\n" + framing + b"\r\n\r\n")
+                assert server.get("/livez").status_code == 200
+                attacker.sendall(body)
+                assert b"HTTP/1.1 " in attacker.recv(65536)
+                for _ in range(3):
+                    assert httpx2.get(f"{url}/livez").json() == {"status": "alive"}
+        answers = [httpx2.post(f"{url}/length", content=b"x" * n).json() for n in range(5)]
+    assert answers == list(range(5))
+    assert server.get("/smuggled").json() == 1
+
+
+WEBSOCKETS = """
+    from fastapi import WebSocket
+
+    @app.websocket("/echo")
+    async def echo(websocket: WebSocket) -> None:
+        await websocket.accept()
+        while True:
+            await websocket.send_text(await websocket.receive_text())
+
+    return app
+"""
+
+
+def frame(text: bytes) -> bytes:
+    """Make a frame of text with a mask of zeros (RFC 6455, section 5.2)."""
+    return bytes([0x81, 0x80 | len(text)]) + bytes(4) + text
+
+
+@pytest.mark.parametrize("proxy", ["", "nginx", "haproxy"])
+def test_websockets_work(proxy: str, make_service: MakeService) -> None:
+    service = make_service("sqlite")
+    service.edit("src/server.py", "CLIENT_TIMEOUT = 30.0", "CLIENT_TIMEOUT = 0.5")
+    service.edit("src/main.py", "\n    return app\n", WEBSOCKETS)
+    service.edit("pyproject.toml", '    "uvicorn>=', '    "websockets>=17.4",\n    "uvicorn>=')
+    service.commands = install(service.folder, "sqlite-websockets")
+    service.upgrade()
+    handshake = b"GET %b HTTP/1.1\r\nHost: x\r\n" + WEBSOCKET + b"\r\n\r\n"
+    with service.serve() as server, ExitStack() as stack:
+        port = int(server.url.rpartition(":")[2])
+        front = stack.enter_context(reverse_proxy(proxy, port)) if proxy else port
+        with socket.create_connection(("127.0.0.1", front), DEADLINE) as client:
+            client.sendall(handshake % b"/echo")
+            assert client.recv(65536).startswith(b"HTTP/1.1 101 ")
+            for text in (b"one", b"two"):
+                client.sendall(frame(text))
+                assert client.recv(65536) == bytes([0x81, len(text)]) + text
+                time.sleep(1.5)  # longer than the server waits for what it does wait for
+        with socket.create_connection(("127.0.0.1", front), DEADLINE) as client:
+            client.sendall(handshake % b"/nowhere")
+            assert client.recv(65536).startswith(b"HTTP/1.1 403 ")
+    assert server.process.returncode == 0
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_pipelined_requests_take_little_memory(count: int, server: Server) -> None:
+    for _ in range(50):
+        server.get("/livez")
+    before = most = resident(server)
+    requests = LIVEZ * 1000
+    with ExitStack() as stack:
+        clients = [stack.enter_context(connect(server)) for _ in range(count)]
+        for client in clients:
+            client.settimeout(0.2)
+            sent = 0
+            with suppress(TimeoutError):  # the server reads no more while it answers
+                while sent < 8_000_000:
+                    sent += client.send(requests)
+                    most = max(most, resident(server))
+            assert sent < 8_000_000
+        for _ in range(20):
+            most = max(most, resident(server))
+            assert server.get("/livez").status_code == 200
+    assert most - before < 20_000
+
+
+def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
+    count = 500
+    requests = b"".join(
+        b"POST /length HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (n, b"x" * n)
+        for n in range(count)
+    )
+    with connect(server) as client, ThreadPoolExecutor(1) as thread:
+        sending = thread.submit(client.sendall, requests + b"GET / HTTP/1.1\r\nbad\r\n\r\n" + LIVEZ)
+        received = rest(client)
+        sending.result()
+    bodies = re.findall(rb"\r\n\r\n(\d+)HTTP", received + b"HTTP")
+    assert bodies == [b"%d" % n for n in range(count)]
+    assert b"alive" not in received
+
+
+def test_clients_that_do_not_read_take_little_memory_and_are_cut_off(server: Server) -> None:
+    for _ in range(50):
+        server.get("/openapi.json")
+    for path in (b"/openapi.json", b"/livez", b"/big"):
+        before = resident(server)
+        with ExitStack() as stack:
+            clients = [stack.enter_context(connect(server)) for _ in range(50)]
+            for client in clients:
+                client.setblocking(False)
+                with suppress(BlockingIOError):
+                    for _ in range(100):
+                        client.send(b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path * 100)
+            assert server.get("/livez").status_code == 200
+            assert resident(server) - before < 50_000, path
+            wait_for(partial(are_reset, clients))
+            assert resident(server) - before < 50_000, path
+    assert server.get("/livez").status_code == 200
+
+
+def are_reset(clients: list[socket.socket]) -> bool:
+    return all(map(is_reset, clients))
+
+
+def is_reset(client: socket.socket) -> bool:
+    """Say whether the server has closed a connection on which answers wait."""
+    try:
+        client.send(b"x")
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def test_slow_reader_gets_its_whole_answer(server: Server) -> None:
+    """It needs longer than the server waits for a client that reads nothing."""
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", int(server.url.rpartition(":")[2])))
+        client.sendall(b"GET /big HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        received, begin = 0, time.monotonic()
+        while data := client.recv(8192):
+            received += len(data)
+            time.sleep(0.1)
+    assert time.monotonic() - begin > 4
+    assert received > 500_000
+
+
+@pytest.mark.parametrize("close", [b"", b"Connection: close\r\n"])
+def test_stop_does_not_wait_for_clients_that_do_not_read(close: bytes, hostile: Service) -> None:
+    hostile.edit("src/server.py", "CLIENT_TIMEOUT = 2.0", "CLIENT_TIMEOUT = 3600.0")
+    hostile.edit("src/__main__.py", "STOP = 30 ", "STOP = 3600 ")
+    with hostile.serve() as server, ExitStack() as stack:
+        for _ in range(10):
+            client = stack.enter_context(connect(server))
+            client.setblocking(False)
+            with suppress(BlockingIOError):
+                for _ in range(100):
+                    client.send(b"GET /big HTTP/1.1\r\nHost: x\r\n" + close + b"\r\n")
+        assert server.get("/livez").status_code == 200
+        assert server.stop() == 0
+    assert "Traceback" not in server.output
+
+
+def test_requests_that_cannot_be_read_are_problems(server: Server) -> None:
+    for request in (
+        b"nonsense\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\n folded\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost : x\r\n\r\n",
+        b"GET / HTTP/1.1\nHost: x\n\n",
+        b"GET / HTTP/1.1\r\nX: %b\r\n\r\n" % (b"x" * 70_000),
+        b"GET / HTTP/1.1\r\n" + b"a:\r\n" * 5000 + b"\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: user@a\r\n\r\n",
+    ):
+        with connect(server) as client:
+            client.sendall(request)
+            answer = rest(client)
+        assert_problem(answer, 400)
+        identifier = header(answer, "x-request-id")
+        wait_for(partial(contains, server, identifier))
+    for host in (b"x", b"x:80", b"[::1]:80", b"127.0.0.1", b"", b"a.example.com:"):
+        with connect(server) as client:
+            client.sendall(b"GET /livez HTTP/1.1\r\nHost: %b\r\n\r\n" % host)
+            assert read_answer(client).startswith(b"HTTP/1.1 200 "), host
+    with connect(server) as client:
+        client.sendall(b"GET /livez HTTP/1.0\r\n\r\n")
+        assert rest(client).startswith(b"HTTP/1.1 200 ")
+
+
+def contains(server: Server, text: str) -> bool:
+    return text in server.output
+
+
+def test_no_answer_leads_to_another_host(server: Server) -> None:
+    for path in (b"/users/", b"/livez/", b"//evil.example/", b"/auth/sessions/"):
+        for method in (b"GET", b"POST"):
+            with connect(server) as client:
+                line = b"%b %b HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 0\r\n\r\n"
+                client.sendall(line % (method, path))
+                answer = read_answer(client)
+            assert b"evil" not in answer, answer
+            assert answer[9:12] in (b"404", b"405"), answer
+
+
+def test_idle_connection_stays_open_as_long_as_set(hostile: Service) -> None:
+    for seconds, stays in (("1", False), ("3600", True)):
+        with hostile.serve(KEEP_ALIVE=seconds) as server, connect(server) as client:
+            client.sendall(LIVEZ)
+            assert b" 200 " in read_answer(client)
+            if stays:
+                time.sleep(5)  # more than twice the time that an active client is waited for
+                client.sendall(LIVEZ)
+                assert b" 200 " in read_answer(client)
+            else:
+                assert rest(client) == b""
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_hang_up_cuts_no_request(workers: str, hostile: Service) -> None:
+    with hostile.serve(WEB_CONCURRENCY=workers) as server, connect(server) as client:
+        client.sendall(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n" if workers == "1" else LIVEZ[:20])
+        assert server.get("/livez").status_code == 200
+        server.process.send_signal(signal.SIGHUP)
+        assert server.get("/livez").status_code == 200
+        if workers == "1":
+            assert server.get("/release").status_code == 200
+            assert read_answer(client).endswith(b'"waited"')
+    assert server.process.returncode == 0
+
+
+def test_few_file_descriptors_are_logged(server: Server) -> None:
+    resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (64, 4096))
+    with ExitStack() as stack:
+        for _ in range(100):
+            stack.enter_context(connect(server))
+        wait_for(lambda: "of 64 file descriptors are in use" in server.output)
+    wait_for(lambda: answers(server))
+    assert server.output.count("file descriptors") == 1
+
+
+def answers(server: Server) -> bool:
+    try:
+        return server.get("/livez").status_code == 200
+    except httpx2.TransportError:
+        return False
+
+
+def test_documentation_is_off_in_production(make_service: MakeService) -> None:
+    service = make_service("sqlite")
+    service.upgrade()
+    for environment, docs, status in (
+        ("production", "", 404),
+        ("production", "on", 200),
+        ("development", "", 200),
+        ("development", "off", 404),
+    ):
+        with service.serve(ENVIRONMENT=environment, DOCS=docs) as server:
+            for path in ("/docs", "/redoc", "/openapi.json"):
+                assert server.get(path).status_code == status, (environment, docs, path)
+
+
+def test_refused_bodies_cost_little(server: Server) -> None:
+    many = b'{"email": "a@example.com"' + b"".join(b', "k%d": 1' % n for n in range(95_000)) + b"}"
+    form = b"&".join(b"k%d=1" % n for n in range(95_000))
+    some = b"{" + b", ".join(b'"k%d": 1' % n for n in range(5_000)) + b"}"
+    text = b'{"email": "' + b'{[,:\\"' * 100_000 + b'"}'
+    kinds = {"json": "application/json", "form": "application/x-www-form-urlencoded"}
+    for path, kind, body, status in (
+        ("/auth/password-reset", "json", many, 400),
+        ("/auth/token", "form", form, 400),
+        ("/auth/password-reset", "json", b"[" * 1_000_000, 400),
+        ("/auth/password-reset", "json", b'{"a":' * 100_000, 400),
+        ("/auth/password-reset", "json", some, 422),
+        ("/auth/password-reset", "json", text, 422),
+    ):
+        headers = {"Content-Type": kinds[kind]}
+        answer = httpx2.post(server.url + path, content=body, headers=headers, timeout=DEADLINE)
+        assert answer.status_code == status, (body[:50], answer.text[:500])
+        assert len(answer.content) < 4000
+        if body is some:
+            assert len(answer.json()["faults"]) == 20
+            assert "4981 more problems are not listed" in answer.json()["detail"]
+
+
+REQUESTS = 20_000
+CLIENTS = 50
+
+
+async def attack(port: int, choose: random.Random) -> Counter[int]:
+    """Send damaged requests, each on a new connection, and count the statuses of the answers."""
+    requests = iter([choose.choice((framed, mutated))(choose) for _ in range(REQUESTS // 2)])
+    statuses: Counter[int] = Counter()
+
+    async def send() -> None:
+        for request in requests:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            with suppress(ConnectionError, TimeoutError):
+                writer.write(request)
+                async with asyncio.timeout(0.1):  # many wait for more, which never comes
+                    answer = await reader.read(65536)
+                statuses.update(int(status) for status in re.findall(rb"HTTP/1.1 (\d{3})", answer))
+            writer.transport.abort()
+
+    await asyncio.gather(*(send() for _ in range(CLIENTS)))
+    return statuses
+
+
+def test_damaged_requests_break_nothing(hostile: Service) -> None:
+    seed = int(os.environ.get("FUZZ_SEED", random.SystemRandom().randrange(2**32)))
+    print(f"\nFUZZ_SEED={seed}")
+    choose = random.Random(seed)
+    with hostile.serve(ENVIRONMENT="production") as server:
+        port = int(server.url.rpartition(":")[2])
+        statuses = asyncio.run(attack(port, choose))
+        before = resident(server)
+        statuses += asyncio.run(attack(port, choose))
+        assert resident(server) - before < 20_000
+        assert server.get("/smuggled").json() == 1, "a body was taken for a request"
+        assert server.get("/readyz").status_code == 200
+    assert server.process.returncode == 0
+    assert statuses[200] > REQUESTS / 100
+    assert statuses[400] > REQUESTS / 10
+    assert not [status for status in statuses if status >= 500 and status != 503], statuses
+    lines = [json.loads(line) for line in server.output.splitlines()]
+    assert not [line for line in lines if line["level"] in {"error", "critical"}]
+    assert not [line for line in lines if line.get("status", 0) >= 500 and line["status"] != 503]
