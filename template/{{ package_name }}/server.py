@@ -9,7 +9,8 @@ import os
 import sys
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from .errors import bad_request
 
@@ -27,6 +28,7 @@ class LimitedProtocol(HttpToolsProtocol):
     # Bytes that are not parsed yet, and how many there are of an unfinished head and of bodies.
     rest, head, body = memoryview(b""), 0, 0
     client_timeout = CLIENT_TIMEOUT
+    answering: RequestResponseCycle | None = None
     before: object = None  # what `_watch` saw last
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -34,9 +36,15 @@ class LimitedProtocol(HttpToolsProtocol):
         self.watch = self.loop.call_later(self.client_timeout, self._watch)
         warn_when_files_run_out(transport)
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self.answering = cycle
+        super()._start_asgi_task(cycle, app)
+
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - see the next line
         super().connection_lost(None)  # with an error, uvicorn's timer would keep the connection
         self.watch.cancel()
+        if self.answering:  # uvicorn tells the last request only, the one before it would go on
+            self.answering.disconnected = True
 
     def data_received(self, data: bytes) -> None:
         # uvicorn parses all it has received: 8 MB of pipelined requests become 600 MB of objects.
