@@ -1,4 +1,4 @@
-"""Make the first administrator: `python -m`, this module, a user name and an e-mail address.
+"""Create the first administrator: `python -m`, this module, a user name and an e-mail address.
 
 The password is asked for, or read from standard input where that is no terminal.
 """
@@ -32,51 +32,66 @@ def _read_password() -> str:
     return password
 
 
-async def make_administrator(username: str, email: str) -> str:
-    """Make a new user or an existing one an administrator.
+async def make_administrator(username: str, email: str, *, promote: bool = False) -> str:
+    """Create an administrator, or promote a user when asked to.
 
     Args:
-        username: the name; if there is such a user already, the password stays as it is.
+        username: the name.
         email: the address.
+        promote: whether an existing account becomes the administrator's. It gets the password that
+            is read, and all its sessions end: whoever signed up with that name keeps no access.
 
     Returns:
-        What was done, in words.
+        What was done.
 
     Raises:
-        ConflictError: the name or the address is another user's.
+        ConflictError: there is an account with this name or address, and it is not to be promoted,
+            or it has another address.
         UnacceptableError: the password must not be used.
         ValidationError: the name, the address or the password is malformed.
     """
     placeholder = "not the password"  # which is asked for only if it is needed
     names = SignUp.model_validate({"username": username, "email": email, "password": placeholder})
     user = await User.get_or_none(username=names.username)
-    if user is None:
-        password = _read_password()
-        new = SignUp.model_validate({"username": username, "email": email, "password": password})
-        user = await service.sign_up(new.username, new.email, new.password.get_secret_value())
-    elif user.email != names.email:
+    if user and user.email != names.email:
         raise ConflictError(f"{names.username} has another e-mail address.")
-    elif user.is_admin and user.is_active:
-        return f"{user.username} is an administrator already."
-    await User.filter(id=user.id).update(is_admin=True, is_active=True, is_verified=True)
-    return f"{user.username} is an administrator now."
+    if user and not promote:
+        if user.is_admin and user.is_active:
+            return f"{user.username} is an administrator already."
+        raise ConflictError(
+            f"Add --promote to make {user.username} an administrator: the account exists already. "
+            "It gets the password that you enter, and its sessions end."
+        )
+    password = _read_password()
+    new = SignUp.model_validate({"username": username, "email": email, "password": password})
+    password = new.password.get_secret_value()
+    if user is None:
+        await service.sign_up(new.username, new.email, password, as_administrator=True)
+    else:
+        await service.promote(user, password)
+    return f"{new.username} is an administrator now."
 
 
-async def _main(username: str, email: str) -> str:
+async def _main(username: str, email: str, *, promote: bool) -> str:
     await Tortoise.init(config=TORTOISE_ORM)
     try:
-        return await make_administrator(username, email)
+        return await make_administrator(username, email, promote=promote)
     finally:
         await Tortoise.close_connections()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Make a user an administrator.")
+    parser = argparse.ArgumentParser(description="Create an administrator.")
     parser.add_argument("username")
     parser.add_argument("email")
+    parser.add_argument(
+        "--promote",
+        action="store_true",
+        help="make an existing account the administrator's, with a new password",
+    )
     arguments = parser.parse_args()
     try:
-        message = asyncio.run(_main(arguments.username, arguments.email))
+        message = asyncio.run(_main(arguments.username, arguments.email, promote=arguments.promote))
     except ValidationError as error:
         faults = (f"{fault['loc'][0]}: {fault['msg']}" for fault in error.errors())
         sys.exit("\n".join(faults))

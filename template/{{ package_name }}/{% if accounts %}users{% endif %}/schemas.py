@@ -13,20 +13,30 @@ EMAIL_LENGTH = 100
 INVISIBLE = re.compile(  # letters and marks that nobody sees: Unicode's Default_Ignorable_Code_Point
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
-NAME = {"pattern": r"^[\p{XID_Continue}.-]+$"}
+# As far as every dialect of regular expressions can say it
+NAME = {"pattern": r"^[\w.-]*[^\W_][\w.-]*$"}
 NOT_BLANK = {"pattern": r"^[^\x00]*[^\x00\s][^\x00]*$"}
 
 
 def normalise(text: str) -> str:
-    """Make equal what people take for equal: case-folded, in Unicode's form NFKC."""
-    return INVISIBLE.sub("", normalize("NFKC", normalize("NFKC", text).casefold()))
+    """Make equal what people take for equal: case-folded, in Unicode's form NFKC.
+
+    Each step can undo another, so they are repeated until nothing changes.
+    """
+    while (
+        form := normalize("NFKC", INVISIBLE.sub("", normalize("NFKC", text).casefold()))
+    ) != text:
+        text = form
+    return text
 
 
 def _username(text: str) -> str:
     name = normalise(text)
-    # what Python's identifiers consist of stays that when it is normalised (Unicode's UAX 31)
-    if not name or not re.sub("[.-]", "_", f"_{text}{name}").isidentifier():
+    # Python's identifiers consist of letters, digits and marks (Unicode's UAX 31)
+    if not re.sub("[.-]", "_", f"_{name}").isidentifier():
         raise ValueError("A user name consists of letters, digits, and . _ -")
+    if not any(character.isalnum() for character in name):
+        raise ValueError("A user name has at least one letter or digit")
     if len(name) > USERNAME_LENGTH:  # form NFKC can be longer
         raise ValueError(f"A user name has at most {USERNAME_LENGTH} characters")
     return name
@@ -42,6 +52,14 @@ def _email(text: str) -> str:
     if len(ascii_form) > EMAIL_LENGTH:
         raise ValueError(f"An e-mail address has at most {EMAIL_LENGTH} characters")
     return ascii_form
+
+
+def canonical_email(text: str) -> str | None:
+    """Return the form in which an address is stored; None if it cannot be one."""
+    try:
+        return _email(text)
+    except ValueError:
+        return None
 
 
 Username = Annotated[
@@ -72,9 +90,11 @@ class ProfileChange(Schema):
     """What a user changes; what is absent stays."""
 
     username: Username = Field(default_factory=str)
-    email: Email = Field(default_factory=str)
+    email: Email = Field(
+        default_factory=str, description="Replaces the present one when it is confirmed"
+    )
     current_password: Password = Field(
-        default_factory=lambda: Secret(""), description="Needed for another e-mail address"
+        default_factory=lambda: Secret(""), description="Needed for another email address"
     )
 
 
