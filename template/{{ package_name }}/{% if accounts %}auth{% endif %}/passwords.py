@@ -34,7 +34,7 @@ ESTIMATED = 24  # characters; estimating many more of them takes longer than a h
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
 
-_hasher = PasswordHasher(
+hasher = PasswordHasher(
     time_cost=settings.password_iterations,
     memory_cost=settings.password_memory,
     parallelism=settings.password_lanes,
@@ -75,7 +75,7 @@ async def hash_password(password: str) -> str:
     Raises:
         BusyError: too many hashes are being computed, or there is no memory for one.
     """
-    return await _in_thread(_hasher.hash, password)
+    return await _in_thread(hasher.hash, password)
 
 
 async def verify_password(password: str, hashed: str | None) -> tuple[bool, str | None]:
@@ -91,7 +91,7 @@ async def verify_password(password: str, hashed: str | None) -> tuple[bool, str 
     matches = await _in_thread(_matches, password, known or _DUMMY_HASH)
     if not (known and matches):
         return False, None
-    outdated = _hasher.check_needs_rehash(known)
+    outdated = hasher.check_needs_rehash(known)
     return True, await hash_password(password) if outdated else None
 
 
@@ -105,7 +105,7 @@ def _usable(hashed: str | None) -> str | None:
 
 def _matches(password: str, hashed: str) -> bool:
     try:
-        return _hasher.verify(hashed, password)
+        return hasher.verify(hashed, password)
     except VerifyMismatchError:
         return False
 

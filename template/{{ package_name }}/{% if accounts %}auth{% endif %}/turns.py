@@ -60,7 +60,8 @@ class FairQueue:
             raise error
         newest = self._lines[longest][-1]
         self._remove(longest, newest)
-        newest.set_exception(error)
+        if not newest.done():
+            newest.set_exception(error)
 
     def _remove(self, client: str, turn: Future[None]) -> None:
         line = self._lines.get(client)
@@ -71,11 +72,13 @@ class FairQueue:
 
     def _pass_on(self) -> None:
         """Give the turn to the next client, who then goes to the end of the line."""
-        if not self._lines:
-            self._free += 1
-            return
-        client = next(iter(self._lines))
-        line = self._lines.pop(client)
-        line.popleft().set_result(None)
-        if line:
-            self._lines[client] = line
+        while self._lines:
+            client = next(iter(self._lines))
+            line = self._lines.pop(client)
+            turn = line.popleft()
+            if line:
+                self._lines[client] = line
+            if not turn.done():  # else it was cancelled, and its task has not yet run
+                turn.set_result(None)
+                return
+        self._free += 1
