@@ -227,8 +227,12 @@ def test_revocation_reaches_every_replica(service: Service) -> None:
 
         ada, other = join("ada")
         change = {"current_password": PASSWORD, "new_password": "a new password"}
-        assert ask("PUT", "/users/me/password", ada, change) == 204
-        assert [seen(ada), seen(other)] == [200, 401]
+        answer = httpx2.put(f"{one.url}/users/me/password", json=change, headers=ada)
+        assert answer.status_code == 200
+        assert [seen(ada), seen(other)] == [401, 401]
+        ada = token_of(answer)
+        assert seen(ada) == 200
+        assert box.wait()["Subject"] == "Your password was changed"
         assert ask("POST", "/auth/logout", ada) == 204
         assert seen(ada) == 401
 
@@ -247,6 +251,7 @@ def test_revocation_reaches_every_replica(service: Service) -> None:
         assert ask("POST", "/auth/password-reset", {}, {"email": "bob@example.com"}) == 202
         reset = {"token": box.token(), "password": "a new password"}
         assert ask("POST", "/auth/password-reset/confirm", {}, reset) == 204
+        assert box.wait()["Subject"] == "Your password was changed"
         assert [seen(bob), seen(other)] == [401, 401]
 
         ben, _ = join("ben")
@@ -530,7 +535,8 @@ def test_nothing_secret_is_logged(where: str, service: Service) -> None:
         ada = token_of(log_in(server))
         url = server.url
         change = {"current_password": PASSWORD, "new_password": "new-secret-password"}
-        httpx2.put(f"{url}/users/me/password", json=change, headers=ada)
+        ada = token_of(httpx2.put(f"{url}/users/me/password", json=change, headers=ada))
+        box.wait()
         httpx2.post(f"{url}/auth/password-reset", json={"email": "ada@example.com"})
         reset = box.token()
         httpx2.post(f"{url}/auth/password-reset/confirm", json={"token": reset, "password": "x"})
@@ -589,6 +595,18 @@ def test_first_administrator_is_made_by_command(service: Service) -> None:
     assert again.stdout == "boss is an administrator already.\n"
     other = service.run(*command[:-1], "other@example.com", status=1)
     assert "another e-mail address" in other.stderr
+    service.database.query("UPDATE users SET is_admin = false")
+    refused = service.run(*command, status=1, input=f"{PASSWORD}\n")
+    assert refused.stderr.startswith("Add --promote to make boss an administrator")
+    assert service.database.query("SELECT 1 FROM users WHERE is_admin") == []
+    with service.serve(**CHEAP) as server:
+        stranger = token_of(log_in(server, "boss"))
+        promoted = service.run(*command, "--promote", input="another good one\n")
+        assert promoted.stdout == "boss is an administrator now.\n"
+        users = httpx2.get(f"{server.url}/users", headers=stranger)
+        assert users.status_code == 401
+        assert log_in(server, "boss").status_code == 401
+    service.run(*command, "--promote", input=f"{PASSWORD}\n")
     with service.serve() as server:
         boss = token_of(log_in(server, "boss"))
         users = httpx2.get(f"{server.url}/users", headers=boss).json()["items"]
@@ -668,7 +686,7 @@ def test_demotions_that_wait_for_each_other_meet_no_deadlock(make_service: MakeS
         demotion = httpx2.Request("PATCH", url, json={"is_admin": False}, headers=ada)
         lock = "UPDATE users SET is_admin = true WHERE is_admin = true"
         demote_ada = "UPDATE users SET is_admin = false WHERE username = 'ada'"
-        assert asyncio.run(meet(service.database, lock, demotion, demote_ada)) == 409
+        assert asyncio.run(meet(service.database, lock, demotion, demote_ada)) == 403
     assert service.database.query("SELECT username FROM users WHERE is_admin") == [("eve",)]
 
 
@@ -686,6 +704,79 @@ def test_link_that_is_used_as_its_user_is_deactivated_meets_no_deadlock(service:
         )
         assert spent == 409
     assert service.database.query("SELECT count(*) FROM users WHERE is_verified") == [(0,)]
+
+
+CHANGED_MEANWHILE = {
+    "the session was ended": "DELETE FROM sessions",
+    "the password was changed": "UPDATE users SET hashed_password = '-' WHERE username = 'ada'",
+    "the user was deactivated": "UPDATE users SET is_active = false WHERE username = 'ada'",
+    "the user was deleted": "DELETE FROM users WHERE username = 'ada'",
+}
+OWN_CHANGES: list[tuple[str, str, dict[str, str]]] = [
+    ("PATCH", "/users/me", {"username": "countess"}),
+    ("PATCH", "/users/me", {"email": "new@example.com", "current_password": PASSWORD}),
+    ("PUT", "/users/me/password", {"current_password": PASSWORD, "new_password": "a new password"}),
+    ("DELETE", "/users/me", {"password": PASSWORD}),
+    ("DELETE", "/auth/sessions", {}),
+]
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "mysql"], indirect=True)
+def test_change_that_waits_for_a_lock_finds_what_was_changed_meanwhile(service: Service) -> None:
+    """Another transaction holds the user's row until the request waits for it, in the database."""
+    lock = "UPDATE users SET is_admin = is_admin WHERE username = 'ada'"
+    users = "SELECT username, email, hashed_password, is_active FROM users ORDER BY id"
+    with accounts(service, **CHEAP, **UNTHROTTLED) as server:
+        for change, meanwhile in itertools.product(OWN_CHANGES, CHANGED_MEANWHILE.values()):
+            service.database.query("DELETE FROM users")
+            sign_up(server)
+            ada = token_of(log_in(server))
+            method, path, body = change
+            url = f"{server.url}{path}"
+            request = httpx2.Request(method, url, headers=ada, json=body or None)
+            status = asyncio.run(meet(service.database, lock, request, meanwhile))
+            left = service.database.query(users)
+            assert status in {401, 409}, (change, meanwhile)
+            service.database.query("DELETE FROM users")
+            assert not {row[0] for row in left} - {"ada"}, (change, meanwhile)
+            assert not {row[1] for row in left} - {"ada@example.com"}, (change, meanwhile)
+            assert bool(left) is ("DELETE FROM users" not in meanwhile), (change, meanwhile)
+            assert "hashed" not in meanwhile or left[0][2] == "-", (change, meanwhile)
+
+
+def test_renames_with_a_stolen_session_undo_nothing(service: Service) -> None:
+    """Sixteen at once, while the victim's new address is confirmed."""
+    environment = {**CHEAP, **UNTHROTTLED}
+    with mailbox() as box, accounts(service, SMTP_URL=box.url, **environment) as server:
+        sign_up(server)
+        box.wait()
+        stolen = token_of(log_in(server))
+        for number in range(5):
+            email = f"new{number}@example.com"
+            body = {"email": email, "current_password": PASSWORD}
+            url = f"{server.url}/users/me"
+            assert httpx2.patch(url, json=body, headers=stolen).status_code == 200
+            token = box.token()
+
+            async def meet_all(number: int, token: str) -> list[int]:
+                async with httpx2.AsyncClient(base_url=server.url, timeout=DEADLINE) as client:
+                    confirmation = client.post(
+                        "/auth/email-verification/confirm", json={"token": token}
+                    )
+                    renames = (
+                        client.patch(
+                            "/users/me", json={"username": f"u{number}x{n}"}, headers=stolen
+                        )
+                        for n in range(16)
+                    )
+                    answers = await asyncio.gather(*renames, confirmation)
+                    return [answer.status_code for answer in answers]
+
+            *renamed, confirmed = asyncio.run(meet_all(number, token))
+            assert set(renamed) <= {200, 409}
+            assert confirmed == 204
+            box.wait()
+            assert service.database.query("SELECT email FROM users") == [(email,)]
 
 
 def in_terminal(service: Service, command: list[str]) -> "pexpect.spawn[str]":
