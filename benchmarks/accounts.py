@@ -12,6 +12,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Awaitable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import httpx2
@@ -69,6 +70,43 @@ async def crowd(engine: str, server: Server, client: httpx2.AsyncClient) -> None
     show(engine, "/livez meanwhile, median, ms", statistics.median(probes), "< 250")
 
 
+async def shares(engine: str, server: Server) -> None:
+    """Log in from one address while another has 200 log-ins in flight, and three more 140 each."""
+
+    def at(address: str) -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(
+            base_url=server.url,
+            limits=httpx2.Limits(max_connections=200),
+            timeout=120,
+            headers={"X-Forwarded-For": address},
+        )
+
+    floods = {"one address": {"198.51.100.1": 200}}
+    floods["three"] = {f"198.51.100.{number}": 140 for number in range(2, 5)}
+    for what, attackers in floods.items():
+        async with AsyncExitStack() as stack:
+            owner = await stack.enter_async_context(at("192.0.2.1"))
+            flood: list[asyncio.Future[httpx2.Response]] = []
+            for address, count in attackers.items():
+                client = await stack.enter_async_context(at(address))
+                for number in range(count):
+                    form = {"username": f"u{number}", "password": "a guess"}
+                    flood.append(asyncio.ensure_future(client.post("/auth/token", data=form)))
+            await asyncio.wait(flood, return_when=asyncio.FIRST_COMPLETED)
+            times: list[float] = []
+            statuses: set[int] = set()
+            while not all(request.done() for request in flood) and len(times) < 10:
+                form = {"username": "ada", "password": PASSWORD}
+                start = time.perf_counter()
+                statuses.add((await owner.post("/auth/token", data=form)).status_code)
+                times.append(time.perf_counter() - start)
+            for request in flood:
+                request.cancel()
+            await asyncio.gather(*flood, return_exceptions=True)
+        name = f"log-in while {what} sent {sum(attackers.values())} {statuses}, median, s"
+        show(engine, name, statistics.median(times), "< 2")
+
+
 async def likeness(engine: str, client: httpx2.AsyncClient) -> None:
     """Compare an unknown user with a wrong password, and a known with an unknown address."""
     times: dict[str, list[float]] = {"ada": [], "nobody": [], "ada@": [], "nobody@": []}
@@ -112,6 +150,7 @@ async def measure(engine: str, service: Service, server: Server, rows: int) -> N
         body = {"username": "ada", "email": "ada@example.com", "password": PASSWORD}
         await client.post("/users", json=body)
         await crowd(engine, server, client)
+        await shares(engine, server)
         await likeness(engine, client)
         await depth(engine, service, client, rows)
 
@@ -128,6 +167,7 @@ def main() -> None:
                 service = Service(rendered, install(rendered, engine), database)
                 service.run("aerich", "upgrade")
                 environment = {"LOG_LEVEL": "ERROR", "ENVIRONMENT": "production", **UNTHROTTLED}
+                environment["TRUSTED_PROXIES"] = "127.0.0.1"
                 with service.serve(**environment) as server:
                     asyncio.run(measure(engine, service, server, options.rows))
 

@@ -292,3 +292,17 @@ def test_internationalised_address_logs_in_as_typed(make_service: MakeService) -
         ):
             assert log_in(server, typed).status_code == 200, typed
         assert "Authorization" in token_of(log_in(server))
+
+
+def test_security_events_are_documented_and_used(make_service: MakeService) -> None:
+    folder = make_service("sqlite").folder
+    source = (folder / "src" / "auth" / "events.py").read_text(encoding="utf-8")
+    members = dict(re.findall(r'^    ([A-Z_]+) = "([a-z._]+)"', source, re.MULTILINE))
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+
+    listed = re.findall(r"^\| `((?:auth|user)\.[a-z_]+)` \|", readme, re.MULTILINE)
+
+    assert sorted(listed) == sorted(members.values())
+    files = [*(folder / "src").rglob("*.py")]
+    text = "".join(file.read_text(encoding="utf-8") for file in files if file.name != "events.py")
+    assert set(re.findall(r"\bEvent\.([A-Z_]+)", text)) == set(members)
