@@ -18,6 +18,7 @@ from ..database.config import TORTOISE_ORM
 from ..database.engine import is_missing_table, is_unavailable
 from ..database.migrate.context import COMMAND
 from ..database.models import User
+from ..logs import configure_logging
 from . import service
 from .schemas import SignUp
 
@@ -90,6 +91,7 @@ def main() -> None:
         help="make an existing account the administrator's, with a new password",
     )
     arguments = parser.parse_args()
+    configure_logging()  # security events go where the service's do
     try:
         message = asyncio.run(_main(arguments.username, arguments.email, promote=arguments.promote))
     except ValidationError as error:
