@@ -57,7 +57,7 @@ def test_lock_is_that_of_older_releases(service: Service, name: str) -> None:
                     status=1,
                     DATABASE_URL=database.url,
                 )
-            return f"connection {holder} of the server has it", process.stderr
+            return f"connection {holder} of the server", process.stderr
 
         expected, said = asyncio.run(upgrade_beside_an_older_release())
 
