@@ -209,15 +209,16 @@ def test_mysql_login_that_changed_is_503(make_service: MakeService, change: str)
     with (
         new_user(service.database, "secret") as url,
         service.serve(DATABASE_URL=url) as server,
-        ThreadPoolExecutor(1) as thread,
+        ThreadPoolExecutor(3) as threads,
     ):
         assert server.get("/read").status_code == 200
         service.database.query(f"ALTER USER {account(url)} {change}")
-        held = thread.submit(server.get, "/hold")
+        # the pool has a connection or two that logged in before
+        held = [threads.submit(server.get, "/hold") for _ in range(3)]
         wait_for(lambda: server.get("/read").status_code != 200)
         assert is_busy(server.get("/read"))
         server.get("/release")
-        assert held.result().status_code == 200
+        assert 200 in {answer.result().status_code for answer in held}
 
 
 QUEUE = """
