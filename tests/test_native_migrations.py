@@ -132,7 +132,7 @@ def test_service_can_leave_aerich_as_the_record_says(engine: str, service: Servi
         "INSERT INTO users (username, email, hashed_password) VALUES ('ada', 'ada@example.com', '-')"
     )
 
-    service.edit(CONFIG, '"models": [f"{__package__}.models", "aerich.models"],', models)
+    service.edit(CONFIG, '"models": [*MODELS, "aerich.models"],', models)
     with (service.folder / CONFIG).open("a", encoding="utf-8") as config:
         config.write(connection.replace("backends.sqlite", f"backends.{BACKENDS[engine]}"))
     for command in commands:
