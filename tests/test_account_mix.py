@@ -161,7 +161,7 @@ def mutate(chance: random.Random, body: dict[str, Any]) -> bytes:
         fields.append(f'"{chance.choice(["id", "is_admin", "x", "email"])}": true')
     text = bytearray(f"{{{', '.join(fields)}}}".encode())
     for _ in range(chance.choice([0, 0, 0, 1, 3])):
-        place = chance.randrange(len(text))
+        place = chance.randrange(len(text) + 1)
         text[place : place + chance.randrange(2)] = chance.randbytes(chance.randrange(3))
     return bytes(text)
 

@@ -224,7 +224,7 @@ def test_readme_lists_every_setting(engine: str, rendered: Rendered) -> None:
     folder = rendered({"database": engine, "license": "MIT"})
     readme = (folder / "README.md").read_text(encoding="utf-8")
     settings = ast.parse((folder / "src/settings.py").read_text(encoding="utf-8"))
-    rows = re.findall(r"^\| `([A-Z_]+)` \| ([^|]*) \|", readme, re.MULTILINE)
+    rows = re.findall(r"^\| `([A-Z_]+)` \| ([^|]*) \| [^|]* \|$", readme, re.MULTILINE)
     fields = [
         (node.target.id, keyword.value.value)
         for node in ast.walk(settings)
