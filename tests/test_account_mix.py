@@ -28,7 +28,7 @@ from .test_accounts import (
 MUTATIONS = int(os.environ.get("FUZZED_REQUESTS", "20000")) // 3
 OPERATIONS = int(os.environ.get("FUZZED_OPERATIONS", "6000")) // 3
 CLIENTS = 32
-SEED = int(os.environ.get("FUZZ_SEED", random.randrange(2**32)))
+SEED = int(os.environ.get("FUZZ_SEED", "1"))  # the weekly job takes another each time
 
 INVARIANTS = {
     "a session without a user": "SELECT count(*) FROM sessions s LEFT JOIN users u ON u.id = s.user_id"

@@ -451,7 +451,7 @@ async def attack(port: int, choose: random.Random) -> Counter[int]:
 
 
 def test_damaged_requests_break_nothing(hostile: Service) -> None:
-    seed = int(os.environ.get("FUZZ_SEED", random.SystemRandom().randrange(2**32)))
+    seed = int(os.environ.get("FUZZ_SEED", "1"))  # the weekly job takes another each time
     print(f"\nFUZZ_SEED={seed}")
     choose = random.Random(seed)
     with hostile.serve(ENVIRONMENT="production") as server:
