@@ -19,6 +19,7 @@ from structlog.contextvars import bound_contextvars, get_contextvars
 from tortoise.exceptions import DoesNotExist, IntegrityError, ObjectDoesNotExistError
 
 from .database.engine import is_unavailable
+from .settings import settings
 
 MEDIA_TYPE = "application/problem+json"
 RETRY = {"Retry-After": "5"}  # seconds
@@ -78,7 +79,15 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 class DocumentedAPI(FastAPI):
-    """FastAPI whose document describes errors as they are: problems, of their own media type."""
+    """FastAPI whose document describes errors as they are: problems, of their own media type.
+
+    The document, and the pages that show it, are served only if the settings say so.
+    """
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - FastAPI's
+        if not settings.serves_docs:
+            options["openapi_url"] = None
+        super().__init__(**options)
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema:
