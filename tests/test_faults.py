@@ -33,12 +33,18 @@ ROUTES = """
     from .database.models import User
 
     released = Event()
+    holding: list[str] = []
 
     @app.get("/hold")
     async def hold() -> None:
         async with in_transaction():
             await User.all().count()
+            holding.append("one")
             await released.wait()
+
+    @app.get("/holding")
+    async def how_many_hold() -> int:
+        return len(holding)
 
     @app.get("/release")
     async def release() -> None:
@@ -193,7 +199,7 @@ def test_limit_of_a_mysql_users_connections_is_503(make_service: MakeService) ->
         with service.serve(DATABASE_URL=url) as server:
             assert server.get("/read").status_code == 200
             held = thread.submit(server.get, "/hold")
-            wait_for(lambda: server.get("/read").status_code != 200)
+            wait_for(lambda: server.get("/holding").json() == 1)
             assert is_busy(server.get("/read"))
             server.get("/release")
             assert held.result().status_code == 200
@@ -215,7 +221,11 @@ def test_mysql_login_that_changed_is_503(make_service: MakeService, change: str)
         service.database.query(f"ALTER USER {account(url)} {change}")
         # the pool has a connection or two that logged in before
         held = [threads.submit(server.get, "/hold") for _ in range(3)]
-        wait_for(lambda: server.get("/read").status_code != 200)
+        wait_for(
+            lambda: (
+                server.get("/holding").json() + sum(answer.done() for answer in held) == len(held)
+            )
+        )
         assert is_busy(server.get("/read"))
         server.get("/release")
         assert 200 in {answer.result().status_code for answer in held}
