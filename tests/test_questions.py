@@ -1,4 +1,4 @@
-"""Good answers render, bad ones are refused in words that say what to type."""
+"""Valid answers render, others are refused with a message that starts with the fix."""
 
 import ast
 import os
@@ -87,7 +87,16 @@ def test_bad_answer_is_refused(question: str, answer: str, template: Path, tmp_p
 
     assert not (tmp_path / "service").exists()
     if "validator" in QUESTIONS[question]:
-        assert any(word in str(error.value) for word in ("type", "Use ", "for example"))
+        fix = str(error.value).partition("': ")[2]
+        assert fix.startswith(("Enter ", "Remove ", "Try ", "Use "))
+
+
+@pytest.mark.parametrize("name", [name for name in QUESTIONS if "help" in QUESTIONS[name]])
+def test_question_fits_80_columns(name: str) -> None:
+    """Beside Copier's mark, and the hint that follows: `(Y/n)` or `(Use arrow keys)`."""
+    question = QUESTIONS[name]
+    hint = "(Use arrow keys)" if "choices" in question else "(Y/n)"
+    assert len(f"?? {question['help']} {hint}") <= 80
 
 
 @pytest.mark.parametrize(("question", "answer"), flat(GOOD))
@@ -178,13 +187,13 @@ def test_bad_answer_is_refused_at_a_terminal(template: Path, tmp_path: Path) -> 
         dimensions=(50, 200),
         env={**os.environ, "TERM": "xterm"},
     )
-    child.expect("What is your service called")
+    child.expect("Name of the service")
     child.send('Bad "name"\r')
-    child.expect("double quote")
+    child.expect('Remove " and')
     child.send("\x01\x0bGood name\r")
-    child.expect("What should machines call it")
+    child.expect("Name for pyproject.toml")
     child.send("\r")
-    child.expect("in one sentence")
+    child.expect("Description in one sentence")
     child.close(force=True)
 
 
@@ -200,5 +209,5 @@ def test_data_on_the_command_line_is_checked(template: Path, tmp_path: Path) -> 
     )
 
     assert process.returncode != 0
-    assert "type another name, for example json_service" in process.stderr
+    assert "Try json_service" in process.stderr
     assert not (tmp_path / "service").exists()
