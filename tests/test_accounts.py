@@ -449,6 +449,50 @@ def test_only_trusted_proxies_say_whose_address_it_is(service: Service) -> None:
         assert statuses == [401] * 10 + [last]
 
 
+def forward(server: Server, header: str) -> None:
+    """Send a request with one header over a socket, and read the whole answer."""
+    parts = urlsplit(server.url)
+    request = f"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{header}\r\n\r\n"
+    with socket.create_connection((parts.hostname, parts.port), timeout=DEADLINE) as connection:
+        connection.sendall(request.encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
+        while connection.recv(65536):
+            pass
+
+
+FORWARDED = (
+    "X-Forwarded-For: 198.51.100.1",
+    "x-forwarded-for: 198.51.100.1:5678",  # with a port, as some gateways send it
+    "X-Forwarded-Proto: https",
+    "Forwarded: for=198.51.100.1",
+)
+
+
+@pytest.mark.parametrize("header", FORWARDED)
+@pytest.mark.parametrize("trusted", ["", "192.0.2.0/24"])
+def test_forwarded_headers_from_a_stranger_are_warned_of_once(
+    header: str, trusted: str, make_service: MakeService
+) -> None:
+    with accounts(make_service("sqlite"), TRUSTED_PROXIES=trusted) as server:
+        forward(server, "X-Request-ID: none")
+        assert "TRUSTED_PROXIES" not in server.output
+        for _ in range(3):
+            forward(server, header)
+    (line,) = [line for line in server.output.splitlines() if "TRUSTED_PROXIES" in line]
+    assert "Forwarded headers from 127.0.0.1 are ignored" in line
+    assert "warning" in line
+    assert "198.51.100.1" not in server.output
+
+
+def test_forwarded_headers_from_a_trusted_proxy_are_not_warned_of(
+    make_service: MakeService,
+) -> None:
+    with accounts(make_service("sqlite"), TRUSTED_PROXIES="127.0.0.0/8") as server:
+        for header in FORWARDED:
+            forward(server, header)
+    assert "TRUSTED_PROXIES" not in server.output
+
+
 def test_mail_goes_out_by_smtp(service: Service) -> None:
     with mailbox() as box:
         environment = {"SMTP_URL": box.url, "MAIL_FROM": "desk@example.com", **CHEAP}

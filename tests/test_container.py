@@ -69,9 +69,31 @@ def test_compose_file_is_valid_and_holds_no_password(project: Path) -> None:
     if "database" in services:
         assert services["migrate"]["depends_on"]["database"] == {"condition": "service_healthy"}
         assert services["database"]["healthcheck"]["test"]
-        assert services["database"]["volumes"]
-    for password in re.findall(r"PASSWORD: (.*)|//service:(.*)@", text):
-        assert re.fullmatch(r"\$\{DATABASE_PASSWORD:\?.*\}|\"yes\"", "".join(password))
+        volume, script = services["database"]["volumes"]
+        assert volume.startswith("data:")
+        assert (project / script.partition(":")[0]).is_file()
+        assert (
+            "owner:${DATABASE_OWNER_PASSWORD" in services["migrate"]["environment"]["DATABASE_URL"]
+        )
+        serving = services["service"]["environment"]
+        assert "server:${DATABASE_PASSWORD" in serving["DATABASE_URL"]
+        assert serving["DATABASE_OWNER_PASSWORD"] == "", ".env has it, and goes to all"
+    for password in re.findall(r"PASSWORD: ([^#\n]*)|//(?:owner|server):(.*)@", text):
+        assert re.fullmatch(
+            r"\$\{DATABASE_(OWNER_)?PASSWORD(:\?.*)?\}|\"(yes)?\"", "".join(password).strip()
+        )
+
+
+def test_containers_are_confined(project: Path) -> None:
+    services = yaml.safe_load((project / "compose.yaml").read_text(encoding="utf-8"))["services"]
+
+    for name, service in services.items():
+        assert service["mem_limit"], name
+        assert service["pids_limit"] > 0, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service.get("read_only") or name == "database", name
+        assert "build" in service or service["user"] in {"mysql", "postgres", "redis"}, name
 
 
 def test_is_absent_when_declined(template: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -80,13 +81,15 @@ def test_migration_and_servers_share_image_namespace_and_secrets(
     ]
     images = {container["image"] for pod in pods for container in pod["containers"]}
     assert images == {"registry.example.com/order-desk:0.1.0"}
-    for pod in pods:
-        secrets = [
-            source["secretRef"]["name"]
-            for source in pod["containers"][0]["envFrom"]
-            if "secretRef" in source
-        ]
-        assert secrets[0] == "order-desk"
+    secrets = [
+        [source["secretRef"] for source in pod["containers"][0]["envFrom"] if "secretRef" in source]
+        for pod in pods
+    ]
+    # the later one goes before: the job migrates as the owner, whom the servers do not know
+    assert secrets == [
+        [{"name": "order-desk"}],
+        [{"name": "order-desk"}, {"name": "order-desk-migration"}],
+    ]
     assert "Secret" not in {manifest["kind"] for manifest in servers + migration}
     command = only(migration, "Job")["spec"]["template"]["spec"]["containers"][0]["command"]
     assert command == ["python", "-m", "src.database.migrate", "upgrade"]
@@ -129,6 +132,49 @@ def test_everything_selects_the_servers(deploy: Path, environment: str) -> None:
     pod = migration["spec"]["template"]["metadata"]["labels"].items()
     assert only(manifests, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"].items() <= pod
     assert not only(manifests, "Service")["spec"]["selector"].items() <= pod
+
+
+def test_finished_migration_is_removed_later(deploy: Path, environment: str) -> None:
+    job = only(build(deploy / environment / "migration"), "Job")["spec"]
+    assert job["ttlSecondsAfterFinished"] >= 3600
+
+
+@pytest.mark.parametrize("accounts", [True, False])
+@pytest.mark.parametrize("observability", [True, False])
+@pytest.mark.parametrize(("database", "port"), [("postgresql", 5432), ("mysql", 3306)])
+def test_pods_reach_only_what_was_chosen(
+    accounts: bool,
+    observability: bool,
+    database: str,
+    port: int,
+    template: Path,
+    tmp_path: Path,
+) -> None:
+    answers: Answers = {**KUBERNETES, "database": database, "accounts": accounts}
+    answers = {**answers, "observability": observability}
+    deploy = render(template, tmp_path / "service", answers) / "deploy"
+    policy = only(build(deploy / "production"), "NetworkPolicy")
+    validate(policy, VERSIONS[-1], strict=True)
+    public, private = set(), set()
+    for rule in policy["spec"]["egress"]:
+        ports = {port["port"] for port in rule["ports"]}
+        blocks = [peer["ipBlock"]["cidr"] for peer in rule.get("to", []) if "ipBlock" in peer]
+        assert all(ip_network(block).is_private for block in blocks)
+        if "to" in rule:
+            private |= ports
+        else:
+            public |= ports
+    assert private == {53, port, *([6379] if accounts else []), *([4318] if observability else [])}
+    assert public == ({465, 587} if accounts else set())
+
+
+def test_guide_shows_encrypted_connections(deploy: Path) -> None:
+    guide = (deploy / "README.md").read_text(encoding="utf-8")
+    shown = dict(
+        line.split("=", 1) for line in guide.partition("```ini\n")[2].partition("```")[0].split()
+    )
+    assert "=verify" in shown["DATABASE_URL"]
+    assert shown["REDIS_URL"].startswith("rediss://")
 
 
 def test_a_changed_setting_restarts_the_pods(deploy: Path) -> None:
@@ -194,7 +240,8 @@ def test_guide_stops_at_a_failed_migration(state: str, deploy: Path, tmp_path: P
 def test_git_ignores_the_secrets(deploy: Path) -> None:
     subprocess.run(["git", "init", "--quiet"], cwd=deploy.parent, check=True)
     for place in (deploy.parent, deploy):
-        (place / "secrets.env").write_text("SMTP_URL=smtp://user:password@mail.example.com\n")
+        for name in ("secrets.env", "migration-secrets.env"):
+            (place / name).write_text("SMTP_URL=smtp://user:password@mail.example.com\n")
     command = ["git", "status", "--porcelain", "--untracked-files=all"]
     process = subprocess.run(command, cwd=deploy.parent, check=True, capture_output=True, text=True)
     assert "deploy/README.md" in process.stdout

@@ -1,5 +1,6 @@
 """What stands around many replicas: a database server of one's own, a pool, a load balancer."""
 
+import getpass
 import glob
 import os
 import shutil
@@ -99,6 +100,62 @@ def own_postgresql() -> Iterator[PostgreSQL]:
             yield server
         finally:
             server.run("pg_ctl", "stop", "--wait", "--mode=immediate")
+
+
+@dataclass
+class MariaDB:
+    """A server that belongs to one test.
+
+    Attributes:
+        url: its administrative database, as root, who has no password.
+        socket: where local clients reach it.
+        command: what runs it, without how it listens.
+    """
+
+    url: str
+    socket: Path
+    command: str
+    _process: "subprocess.Popen[bytes] | None" = None
+
+    def start(self) -> None:
+        port = urlsplit(self.url).port or 0
+        listen = ["--bind-address=127.0.0.1", f"--port={port}", f"--socket={self.socket}"]
+        self._process = process = subprocess.Popen([*self.command.split(), *listen])
+        wait_for(lambda: process.poll() is not None or listens(port))
+        assert process.poll() is None
+
+    def stop(self) -> None:
+        if self._process:
+            self._process.terminate()
+            self._process.wait(DEADLINE)
+
+
+@contextmanager
+def own_mariadb() -> Iterator[MariaDB]:
+    """Start a new MariaDB server on a free port; stop and delete it afterwards."""
+    daemon, install = _find("mariadbd"), _find("mariadb-install-db")
+    user = "mysql" if os.geteuid() == 0 else getpass.getuser()  # MariaDB refuses to be root
+    with tempfile.TemporaryDirectory(prefix="mariadb") as name:
+        if os.geteuid() == 0:
+            shutil.chown(name, user)
+        data = Path(name) / "data"
+        options = ["--no-defaults", f"--user={user}", f"--datadir={data}"]
+        login = "--auth-root-authentication-method=normal"
+        done = subprocess.run(
+            [install, *options, login, "--skip-test-db"], capture_output=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        quiet = f"--log-error={name}/log"
+        server = MariaDB(
+            f"mysql://root@127.0.0.1:{free_port()}/mysql",
+            Path(name) / "socket",
+            " ".join([daemon, *options, quiet]),
+        )
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
 
 
 @dataclass
