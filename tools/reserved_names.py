@@ -56,7 +56,7 @@ def main(pythons: list[str]) -> None:
             service = render(
                 template, Path(folder) / engine, {"database": engine, "observability": True}
             )
-            run = ["uv", "run", "--quiet", "--project", str(service), "python"]
+            run = ["uv", "run", "--quiet", "--all-groups", "--project", str(service), "python"]
             for kind, found in installed(*run).items():
                 names.setdefault(kind, set()).update(found)
     for python in (sys.executable, *pythons):

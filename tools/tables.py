@@ -19,6 +19,7 @@ CHOSEN = {
     "devcontainer": (".devcontainer/*",),
     "observability": ("observability/*",),
     "ci == 'github'": (".github/workflows/ci.yml",),
+    "ci == 'github' and container": (".github/workflows/publish.yml",),
     "ci == 'gitlab'": (".gitlab-ci.yml",),
     "deployment == 'kubernetes'": ("deploy/*",),
 }
