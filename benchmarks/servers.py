@@ -1,4 +1,4 @@
-"""How HTTP servers bear hostile clients: the figures of docs/decisions/0001-http-server.md.
+"""How HTTP servers bear hostile clients: the figures of docs/decisions/0002-http-server.md.
 
 Run it in a rendered service that has the routes /length and /slow (see `ROUTES`):
 
