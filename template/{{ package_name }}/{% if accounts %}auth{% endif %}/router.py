@@ -18,13 +18,17 @@ from .schemas import (
     SessionRead,
 )
 from .service import Purpose
-from .throttling import LinkAttempts, LoginAttempts, note_client
+from .throttling import CountedRoute, LinkAttempts, LoginAttempts, note_client
 
 DEVICE_LENGTH = 200
 BAD_LINK = "The link has been used already or has expired: ask for a new one."
 
 router = APIRouter(
-    prefix="/auth", tags=["auth"], dependencies=[Depends(note_client)], responses=problems(503)
+    prefix="/auth",
+    tags=["auth"],
+    route_class=CountedRoute,
+    dependencies=[Depends(note_client)],
+    responses=problems(503),
 )
 
 

@@ -15,6 +15,7 @@ from ..auth.dependencies import (
 from ..auth.schemas import AccessToken
 from ..auth.throttling import (
     Attempts,
+    CountedRoute,
     EmailAttempts,
     PasswordAttempts,
     RenameAttempts,
@@ -35,7 +36,11 @@ Search = Annotated[
 ]
 
 router = APIRouter(
-    prefix="/users", tags=["users"], dependencies=[Depends(note_client)], responses=problems(503)
+    prefix="/users",
+    tags=["users"],
+    route_class=CountedRoute,
+    dependencies=[Depends(note_client)],
+    responses=problems(503),
 )
 
 
