@@ -31,7 +31,10 @@ class Notice(StrEnum):
 
 
 async def create_link(user: User, purpose: Purpose, email: str) -> str:
-    """Store a new link for a user, whose row is locked, and return its token."""
+    """Store a new link for a user, whose row is locked, and return its token.
+
+    The caller records that it is sent, once the transaction is committed.
+    """
     token = secrets.token_urlsafe(32)
     await LinkToken.create(
         user_id=user.id,
@@ -40,7 +43,6 @@ async def create_link(user: User, purpose: Purpose, email: str) -> str:
         email=email,
         expires_at=datetime.now(UTC) + LINK_LIFETIME,
     )
-    record(Event.LINK_SENT, actor=None, target=user.id, purpose=purpose)
     return token
 
 
@@ -65,6 +67,7 @@ async def send_link(purpose: Purpose, email: str) -> None:
     except Exception:
         logger.exception("A link could not be made", purpose=purpose)
     else:
+        record(Event.LINK_SENT, actor=None, target=user.id, purpose=purpose)
         await send_email(purpose, email, user.username, token)
 
 

@@ -111,6 +111,8 @@ async def change_profile(session: Session, username: str, email: str) -> tuple[U
                 user.username = username
     except IntegrityError:
         raise await _conflict(username) from None
+    if token:
+        record(Event.LINK_SENT, actor=None, target=user.id, purpose=Purpose.NEW_ADDRESS)
     if username:
         record(Event.USER_RENAMED, actor=user.id, target=user.id)
     return user, token
