@@ -30,6 +30,7 @@ ROUTES = """
     from asyncio import Event
 
     from fastapi import Response
+    from fastapi.responses import StreamingResponse
 
     released, smuggled = Event(), 0
 
@@ -55,6 +56,14 @@ ROUTES = """
     @app.get("/big")
     async def big(size: int = 200_000) -> Response:
         return Response(b"x" * size)
+
+    @app.get("/stream")
+    async def stream() -> Response:
+        async def pieces():
+            for _ in range(100):
+                yield b"x" * 50_000
+
+        return StreamingResponse(pieces())
 
     return app
 """
@@ -129,6 +138,8 @@ def test_body_whose_end_is_not_clear_ends_the_connection(server: Server) -> None
         POST.replace(b"1.1", b"2.0") + LENGTH,
         POST.replace(b"1.1", b"0.9") + LENGTH,
         POST.replace(b"POST /length", b"CONNECT x:80") + LENGTH,
+        POST.replace(b"POST", b"CONNECT") + LENGTH,
+        POST.replace(b"POST", b"CONNECT") + H2C + b"\r\n" + LENGTH,
     ):
         with connect(server) as client:
             client.sendall(head + b"\r\n\r\n")
@@ -138,6 +149,48 @@ def test_body_whose_end_is_not_clear_ends_the_connection(server: Server) -> None
         assert answer.count(b"HTTP/1.1 ") == 1, head
         assert_problem(answer, 400)
     assert server.get("/smuggled").json() == 1
+
+
+def test_broken_chunk_ends_the_connection(server: Server) -> None:
+    for chunk in (b"zz\r\n", b"-1\r\n", b"1\r\nab\r\n", b"1\nx\n"):
+        with connect(server) as client:
+            client.sendall(POST + CHUNKED + b"\r\n\r\n")
+            assert server.get("/livez").status_code == 200
+            client.sendall(chunk + SMUGGLED)
+            assert_problem(rest(client), 400)
+    assert server.get("/smuggled").json() == 1
+
+
+def test_trailers_are_no_headers(server: Server) -> None:
+    body = b"1\r\nx\r\n0\r\nX-Request-ID: forged\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n"
+    for chunks in (body, body.removeprefix(b"1\r\nx\r\n")):
+        with connect(server) as client:
+            client.sendall((POST + CHUNKED + b"\r\n\r\n" + chunks) * 2)
+            for _ in range(2):
+                answer = read_answer(client)
+                assert answer.startswith(b"HTTP/1.1 200 ")
+                assert header(answer, "x-request-id") != "forged"
+
+
+def test_what_is_no_body_takes_little_memory(server: Server) -> None:
+    """Trailers, extensions of chunks and empty lines are not seen by the application."""
+    start = POST + CHUNKED + b"\r\n\r\n"
+    server.get("/livez")
+    before = resident(server)
+    for endless in (
+        start + b"0\r\na: " + b"b" * 20_000_000,
+        start + b"0\r\n" + b"a:\r\n" * 4_000_000,
+        start + b"1;" + b"a" * 20_000_000,
+        b"\r\n" * 5_000_000,
+        LIVEZ[:-2] + b"a:\r\n" * 4_000_000,
+    ):
+        with connect(server) as client:
+            with pytest.raises(ConnectionError):
+                client.sendall(endless)
+                rest(client)
+                client.sendall(endless)
+            assert resident(server) - before < 20_000, endless[:100]
+    assert server.get("/livez").status_code == 200
 
 
 @pytest.mark.parametrize("proxy", ["nginx", "haproxy"])
@@ -197,7 +250,7 @@ def test_websockets_work(proxy: str, make_service: MakeService) -> None:
                 time.sleep(1.5)  # longer than the server waits for what it does wait for
         with socket.create_connection(("127.0.0.1", front), DEADLINE) as client:
             client.sendall(handshake % b"/nowhere")
-            assert client.recv(65536).startswith(b"HTTP/1.1 403 ")
+            assert_problem(read_answer(client), 403)
     assert server.process.returncode == 0
 
 
@@ -255,6 +308,34 @@ def test_clients_that_do_not_read_take_little_memory_and_are_cut_off(server: Ser
             wait_for(partial(are_reset, clients))
             assert resident(server) - before < 50_000, path
     assert server.get("/livez").status_code == 200
+
+
+def test_unread_large_answers_are_given_up(server: Server) -> None:
+    """A stream waits for its client; any other answer is in memory until its client is cut off."""
+    for path, limit in ((b"/stream", 50_000), (b"/big?size=5000000", 300_000)):
+        server.get(path.decode())
+        before = resident(server)
+        with ExitStack() as stack:
+            clients = [stack.enter_context(connect(server)) for _ in range(50)]
+            for client in clients:
+                client.sendall(b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path)
+            assert server.get("/livez").status_code == 200
+            assert resident(server) - before < limit, path
+            for client in clients:
+                client.setblocking(False)
+            wait_for(partial(are_reset, clients))
+            assert resident(server) - before < 50_000, path
+
+
+@pytest.mark.parametrize("start", [b"", LIVEZ[:9], POST, POST + LENGTH + b"\r\n\r\nGET"])
+def test_unfinished_request_is_given_up(start: bytes, server: Server) -> None:
+    with connect(server) as client:
+        client.sendall(start)
+        assert rest(client) == b""
+    with connect(server) as client:
+        client.sendall(LIVEZ + start)
+        assert read_answer(client).startswith(b"HTTP/1.1 200 ")
+        assert rest(client) == b""
 
 
 def are_reset(clients: list[socket.socket]) -> bool:

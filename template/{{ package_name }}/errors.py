@@ -6,7 +6,6 @@ from asyncio import CancelledError
 from collections.abc import Mapping
 from http.client import responses
 from typing import Any
-from uuid import uuid4
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -15,7 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from structlog.contextvars import bound_contextvars, get_contextvars
+from starlette.websockets import WebSocketDisconnect
+from structlog.contextvars import get_contextvars
 from tortoise.exceptions import DoesNotExist, IntegrityError, ObjectDoesNotExistError
 
 from .database.engine import is_unavailable
@@ -57,17 +57,6 @@ def problem(
     title = responses.get(status, "Error")
     body = Problem(title=title, status=status, detail=detail, faults=faults, request_id=request_id)
     return Response(body.model_dump_json(exclude_none=True), status, headers, MEDIA_TYPE)
-
-
-def bad_request(detail: str) -> bytes:
-    """Answer what the HTTP server cannot read, and log it: no middleware sees it."""
-    request_id = uuid4().hex
-    with bound_contextvars(request_id=request_id):
-        logger.info("Bad request: %s", detail)
-    headers = {"Connection": "close", "X-Request-ID": request_id}
-    answer = problem(400, detail, headers=headers, request_id=request_id)
-    lines = [b"%b: %b\r\n" % header for header in answer.raw_headers]
-    return b"".join((b"HTTP/1.1 400 Bad Request\r\n", *lines, b"\r\n", answer.body))
 
 
 PROBLEM = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
@@ -159,19 +148,20 @@ class AnswerFailures:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
         started = False
 
         async def noted(message: Message) -> None:
             nonlocal started
+            refused = message["type"] == "websocket.close" and not started
             started = True
-            await send(message)
+            await (problem(403)(scope, receive, send) if refused else send(message))
 
         try:
             await self.app(scope, receive, noted)
-        except ClientDisconnect:
+        except (ClientDisconnect, WebSocketDisconnect):
             return  # who would read an answer is gone
         except CancelledError:  # by the server, which stops and has waited
             logger.warning("The request took longer than the service waits when it stops")

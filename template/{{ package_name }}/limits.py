@@ -10,6 +10,7 @@ from .errors import problem
 from .settings import settings
 
 MAX_DEPTH = 50  # lists and objects inside each other
+MAX_HEADERS = 250
 CLOSE = {"Connection": "close"}
 
 # RFC 9110, section 7.2: a name or an address, and perhaps a port
@@ -72,6 +73,8 @@ class RequestLimits:
             received += len(chunk)
             if received > settings.max_body_size:
                 raise HTTPException(413, TOO_LARGE, headers=CLOSE)
+            if message.get("more_body") and scope.get("state", {}).get("unreadable"):
+                raise HTTPException(400, UNREADABLE, headers=CLOSE)
             if chunk and shape.is_too_large(chunk):
                 raise HTTPException(400, TOO_MANY, headers=CLOSE)
             return message
@@ -79,6 +82,7 @@ class RequestLimits:
         return self.app(scope, limited, send)
 
 
+UNREADABLE = "The request is not valid HTTP/1.1, or its head is too large."
 TOO_LARGE = f"The body is larger than {settings.max_body_size} bytes."
 TOO_MANY = (
     f"The body has more than {settings.max_body_values} values, or is nested more than "
@@ -88,13 +92,14 @@ TOO_MANY = (
 
 def _refusal(scope: Scope, headers: dict[bytes, bytes]) -> Response | None:
     version = scope["http_version"]
+    is_strange = version in {"0.9", "2.0"} or scope["method"] == "CONNECT"  # see `server.py`
+    if is_strange or len(scope["headers"]) > MAX_HEADERS:
+        return problem(400, UNREADABLE, headers=CLOSE)
     hosts = [value for name, value in scope["headers"] if name == b"host"]
     if len(hosts) > 1 or (not hosts and version != "1.0"):
         return problem(400, "Send one Host header.", headers=CLOSE)
     if hosts and not HOST.fullmatch(hosts[0]):
         return problem(400, "The Host header is not valid.", headers=CLOSE)
-    if version in {"0.9", "2.0"}:  # which no request has in this form
-        return problem(400, "Use HTTP/1.1.", headers=CLOSE)
     if version == "1.0" and b"transfer-encoding" in headers:  # RFC 9112, section 6.1
         return problem(400, "HTTP/1.0 has no Transfer-Encoding.", headers=CLOSE)
     length = headers.get(b"content-length", b"0")
