@@ -36,6 +36,17 @@ def test_own_suite_passes(service: Service) -> None:
     assert "skipped" not in output
 
 
+def test_others_on_the_machine_cannot_read_sqlites_files(make_service: MakeService) -> None:
+    service = make_service("sqlite")
+    service.upgrade()
+    file = Path(service.database.url.removeprefix("sqlite://"))
+    with service.serve() as server:
+        assert server.get("/readyz").status_code == 200
+        files = list(file.parent.glob(f"{file.name}*"))
+        assert file in files
+        assert {oct(path.stat().st_mode & 0o077) for path in files} == {"0o0"}, files
+
+
 def test_own_suite_leaves_the_development_database_alone(service: Service) -> None:
     service.upgrade()
     service.database.query(
