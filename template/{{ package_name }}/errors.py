@@ -168,7 +168,7 @@ class AnswerFailures:
             answer = problem(503, "The service is stopping. Try again.", headers=RETRY)
         except Exception as error:
             if is_unavailable(error):
-                logger.warning("The database cannot serve: %s", error or type(error).__name__)
+                logger.warning("The database cannot serve: %s", str(error) or type(error).__name__)
                 answer = problem(503, "The database cannot serve this. Try again.", headers=RETRY)
             else:
                 logger.exception("The request failed")

@@ -33,6 +33,18 @@ def _find(command: str) -> str:
     return found
 
 
+def _make_certificate(folder: Path) -> tuple[Path, Path]:
+    """Create a certificate for 127.0.0.1, which is its own authority, and its key."""
+    certificate, key = folder / "server.crt", folder / "server.key"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test"]
+        + ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
+        check=True,
+        capture_output=True,
+    )
+    return certificate, key
+
+
 @dataclass
 class PostgreSQL:
     """A server that belongs to one test, which may do with it what others would not bear.
@@ -61,13 +73,7 @@ class PostgreSQL:
         Returns:
             The server's certificate, which is its own authority.
         """
-        certificate, key = self._folder / "server.crt", self._folder / "server.key"
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test"]
-            + ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
-            check=True,
-            capture_output=True,
-        )
+        certificate, key = _make_certificate(self._folder)
         if self._user:
             shutil.chown(key, self._user)
         key.chmod(0o600)
@@ -75,6 +81,15 @@ class PostgreSQL:
             configuration.write("ssl = on\n")
         self.restart()
         return certificate
+
+    def stand_by(self) -> None:
+        """Become a standby, which takes no writes, until it is promoted."""
+        (self._folder / "standby.signal").touch()
+        self.restart()
+
+    def promote(self) -> None:
+        """Take writes again, as a standby does that takes over."""
+        self.run("pg_ctl", "promote", "--wait")
 
     def restart(self) -> None:
         """Restart it as administrators do: every connection is cut, no transaction waited for."""
@@ -100,6 +115,46 @@ def own_postgresql() -> Iterator[PostgreSQL]:
             yield server
         finally:
             server.run("pg_ctl", "stop", "--wait", "--mode=immediate")
+
+
+@contextmanager
+def own_mariadb() -> Iterator[str]:
+    """Start a new MariaDB server, which takes TLS, on a free port; stop and delete it afterwards.
+
+    Yields:
+        The URL of its administrative database.
+    """
+    server = _find("mariadbd")
+    port = free_port()
+    user = ["--user=root"] if os.geteuid() == 0 else []
+    with tempfile.TemporaryDirectory(prefix="mariadb") as name:
+        data = Path(name) / "data"
+        subprocess.run(
+            [_find("mariadb-install-db"), "--no-defaults", f"--datadir={data}", *user]
+            + ["--auth-root-authentication-method=normal", "--skip-test-db"],
+            check=True,
+            capture_output=True,
+            timeout=DEADLINE,
+        )
+        certificate, key = _make_certificate(Path(name))
+        process = subprocess.Popen(
+            [server, "--no-defaults", f"--datadir={data}", *user, f"--port={port}"]
+            + ["--bind-address=127.0.0.1", f"--socket={name}/socket", "--innodb-fast-shutdown=2"]
+            + [f"--ssl-cert={certificate}", f"--ssl-key={key}", f"--pid-file={name}/pid"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            wait_for(lambda: _accepts(port))
+            yield f"mysql://root@127.0.0.1:{port}/mysql"
+        finally:
+            process.terminate()
+            process.wait(DEADLINE)
+
+
+def _accepts(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 @dataclass
