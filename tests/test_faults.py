@@ -59,6 +59,11 @@ ROUTES = """
         name = token_hex(8)
         await User.create(username=name, email=name, hashed_password=name)
 
+    @app.get("/write-in-a-transaction")
+    async def write_in_a_transaction() -> None:
+        async with in_transaction():
+            await write()
+
     return app
 """
 
@@ -309,9 +314,11 @@ def test_full_disk_is_503_until_there_is_room(faulty: Service) -> None:
         assert server.get("/write").status_code == 200
         with full_disk(server):
             assert is_busy(server.get("/write"))
-            assert server.get("/read").status_code == 200
+            assert is_busy(server.get("/write-in-a-transaction"))
+            assert server.get("/read").json() == 1
+        assert server.get("/write-in-a-transaction").status_code == 200
         assert server.get("/write").status_code == 200
-        assert server.get("/read").json() == 2
+        assert server.get("/read").json() == 3
 
 
 @contextmanager
