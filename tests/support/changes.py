@@ -303,11 +303,12 @@ class Bench:
             if engine == "postgresql":
                 await run("BEGIN")
             message = ""
+            statement = ""
             try:
                 for statement in dialect.split(script(dialect.in_transaction(up))):
                     await run(statement)
             except error as problem:
-                message = str(problem)
+                message = dialects.guarded(statement) or str(problem)
             assert message, "it did not fail"
             if engine != "mysql":
                 await run("ROLLBACK")

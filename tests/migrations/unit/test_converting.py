@@ -1,6 +1,5 @@
 """Columns whose types change, with values in them."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -340,11 +339,11 @@ TOO_MUCH = {
 }
 
 
-@on_engines({name: replace(c, engines=("postgresql", "mysql")) for name, c in TOO_MUCH.items()})
+@on_engines(TOO_MUCH)
 def test_values_that_do_not_fit(changes: Bench, engine: str, change: Change) -> None:
     """The upgrade fails before it changes anything, and a count of the rows was announced."""
     found = changes.fail(engine, change)
-    assert ("cannot hold" if engine == "postgresql" else "more than 1 row") in found
+    assert "item.n holds values that " in found
     assert len(changes.plan(engine, change).losses) == 1
 
 

@@ -4,6 +4,9 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from .dialects import Dialect
+from .tables import Column
+
 _TYPE = re.compile(r"([A-Z ]+?)(?:\(([0-9]+)(?:, *([0-9]+))?\))?( COLLATE \S+)?", re.IGNORECASE)
 _INTEGERS = {"SMALLINT": 2**15, "INT": 2**31, "BIGINT": 2**63}
 _TEXTS = {"VARCHAR", "TEXT", "LONGTEXT"}
@@ -38,14 +41,28 @@ def misfit(old: str, new: str) -> str | None:
         new: the type as it will be.
 
     Returns:
-        A condition in SQL with `{column}` and `{length}` (of its text), empty where every value fits;
-        None where the engine does not convert, or would guess.
+        A condition in SQL with `{column}`, `{length}` and `{number}` (see `Dialect`), empty where
+        every value fits; None where the engine does not convert, or would guess.
     """
     before, after = _parsed(old), _parsed(new)
     if before == after or any({before.name, after.name} <= names for names in _SAME_MEANING):
         return ""
     convert = _CONVERSIONS.get((_family(before), _family(after)))
     return convert(before, after) if convert else None
+
+
+def misfits(old: Column, new: Column, name: str, dialect: Dialect) -> str:
+    """Write the condition for the values of a column that do not fit its new type.
+
+    Args:
+        old: the column as it is.
+        new: the column as it will be.
+        name: its name in the database, quoted.
+        dialect: the engine's SQL.
+    """
+    length, number = dialect.length.format(column=name), dialect.number.format(column=name)
+    condition = misfit(old.meaning, new.meaning) or ""
+    return condition.format(column=name, length=length, number=number)
 
 
 def _parsed(type_: str) -> _Type:
@@ -92,9 +109,9 @@ def _too_precise(old: _Type, new: _Type) -> str:
     digits = new.size - new.scale
     if _DIGITS.get(old.name, old.size - old.scale) > digits:
         # not ABS(), which overflows for the smallest integer
-        conditions.append(f"{{column}} >= 1{'0' * digits} OR {{column}} <= -1{'0' * digits}")
+        conditions.append(f"{{number}} >= 1{'0' * digits} OR {{number}} <= -1{'0' * digits}")
     if old.scale > new.scale:
-        conditions.append(f"{{column}} <> ROUND({{column}}, {new.scale})")
+        conditions.append(f"{{number}} <> ROUND({{number}}, {new.scale})")
     return " OR ".join(conditions)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from .conversions import misfit
+from .conversions import misfits
 from .dialects import Dialect
 from .references import Follows, follows, has_no_rows, is_replaced
 from .tables import Column, ForeignKey, Index, Table, Tables, in_order_of_reference
@@ -196,8 +196,7 @@ class _Writer:
             before = old.columns.get(column.name)
             if before is None or self._is_replaced(old.name, column.name):
                 continue
-            if condition := misfit(before.type, column.type):
-                self._guard_type(old, column, condition)
+            self._guard_type(old, before, column)
         unique = {index.columns for index in old.indexes if index.unique}
         for index in sorted(new.indexes - old.indexes, key=str):
             is_checked = index.unique and index.columns not in unique
@@ -208,15 +207,16 @@ class _Writer:
             if (key.column, key.table, key.to) not in before_keys:
                 self._guard_reference(old, key)
 
-    def _guard_type(self, table: Table, column: Column, condition: str) -> None:
+    def _guard_type(self, table: Table, before: Column, column: Column) -> None:
         name, original = self._original(table.name, column.name)
-        quoted = self._sql.quote(original)
-        condition = condition.format(column=quoted, length=self._sql.length.format(column=quoted))
+        condition = misfits(before, column, self._sql.quote(original), self._sql)
+        if not condition:
+            return
         select = f"SELECT 1 FROM {self._sql.quote(name)} WHERE {condition}"
         message = (
-            f"{name}.{original} holds values that {column.type} cannot hold: change them first"
+            f"{name}.{original} holds values that {column.meaning} cannot hold: change them first"
         )
-        self._diff.guards += self._sql.guard(select, message, narrows=True)
+        self._diff.guards.append(self._sql.guard(select, message))
 
     def _guard_unique(self, table: Table, index: Index) -> None:
         places = [self._original(table.name, column) for column in index.columns]
@@ -229,7 +229,7 @@ class _Writer:
         )
         same = ", ".join(column for _, column in places)
         message = f"{name} holds rows with the same {same}: change them first"
-        self._diff.guards += self._sql.guard(select, message, narrows=False)
+        self._diff.guards.append(self._sql.guard(select, message))
 
     def _guard_reference(self, old: Table, key: ForeignKey) -> None:
         target = self._old.get(key.table)
@@ -247,13 +247,13 @@ class _Writer:
             f" WHERE c.{quote(original)} IS NOT NULL AND p.{quote(to)} IS NULL"
         )
         message = f"{name}.{original} holds values that no row of {parent} has: change them first"
-        self._diff.guards += self._sql.guard(select, message, narrows=False)
+        self._diff.guards.append(self._sql.guard(select, message))
 
     def _guard_null(self, table: Table, column: str) -> None:
         name, original = self._original(table.name, column)
         select = f"SELECT 1 FROM {self._sql.quote(name)} WHERE {self._sql.quote(original)} IS NULL"
         message = f"{name}.{original} is NULL in some rows: give them a value first"
-        self._diff.guards += self._sql.guard(select, message, narrows=False)
+        self._diff.guards.append(self._sql.guard(select, message))
 
     def _is_new(self, old: Table, columns: Iterable[str]) -> bool:
         """Tell whether one of some columns has no values yet, or gets other ones."""
@@ -276,7 +276,7 @@ class _Writer:
                     self._diff.missing[place] = NO_ROWS.format(key.table)
                 self._convert(old, column, "NULL" if column.null else f"<{place}>")
             elif self._is_replaced(name, column.name):
-                self._diff.missing[place] = f"turns from {before.type} into {column.type}"
+                self._diff.missing[place] = f"turns from {before.meaning} into {column.meaning}"
                 self._convert(old, column, f"<{place}>")
             elif before.null and not column.null:
                 if before.type != column.type and self._sql.strict:

@@ -10,10 +10,12 @@ from tortoise.exceptions import OperationalError
 from tortoise.transactions import in_transaction
 
 from ..engine import is_conflict
-from .context import COMMAND, dialect, is_missing_table, is_unavailable, reason
-from .errors import MigrationError, StatementError
+from .context import COMMAND, dialect, is_missing_table, is_unavailable
+from .dialects import guarded
+from .errors import MigrationError
 from .files import Direction, Migration
 from .recorder import record
+from .statements import failure
 
 CheckLock = Callable[[BaseDBAsyncClient], Awaitable[None]]
 Step = dict[str, Any]
@@ -168,20 +170,13 @@ class Journal:
             if is_unavailable(error) and not is_conflict(error):
                 raise MigrationError(f"{error}\n\n{self._report(steps)}") from error
             await self._note(client, step, "failed")
-            message = f"{error}\n\n{self._report(steps)}"
-            if step is steps[0] and not self.leaves_parts.search(step["statement"]):
+            report = self._report(steps)
+            number, statement = step["step"], step["statement"]
+            is_first = all(guarded(earlier["statement"]) for earlier in steps[: steps.index(step)])
+            if is_first and not self.leaves_parts.search(statement):
                 await _drop(client)
-                message = (
-                    f"{step['version']}: the first statement failed, and nothing of the migration "
-                    f"is kept: {error}\n\n{step['statement']}"
-                )
-            raise StatementError(
-                message,
-                statement=step["statement"],
-                number=step["step"],
-                total=len(steps),
-                reason=reason(error),
-            ) from error
+                report = ""
+            raise failure(step["version"], statement, number, len(steps), error, report) from error
         await self._note(client, step, "committed")
 
     async def _create(self, client: BaseDBAsyncClient) -> None:

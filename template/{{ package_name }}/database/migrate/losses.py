@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .conversions import misfit
+from .conversions import misfits
 from .dialects import Dialect
 from .diff import Original, unchanged
 from .references import has_no_rows, is_replaced, retargeted
@@ -66,9 +66,8 @@ def losses(
             if moved := retargeted(old, new, name, column.name):
                 what = f"keeps its values, which refer to {moved.after.table} and no longer to {moved.before.table}"
                 found.append(Loss(place, what, where))
-            if condition := misfit(column.type, after.type):
-                length = dialect.length.format(column=quoted)
-                where = f"{count} WHERE {condition.format(column=quoted, length=length)}"
-                what = f"cannot hold every value: {column.type} becomes {after.type}"
+            if condition := misfits(column, after, quoted, dialect):
+                where = f"{count} WHERE {condition}"
+                what = f"cannot hold every value: {column.meaning} becomes {after.meaning}"
                 found.append(Loss(place, what, where))
     return found

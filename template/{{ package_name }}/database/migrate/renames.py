@@ -310,7 +310,7 @@ def _likeness(old: Column, new: Column) -> float:
     """Compare two columns by their types, from 0 to 1."""
     if old.type == new.type:
         return 1
-    return 0.75 if conversions.misfit(old.type, new.type) is not None else 0
+    return 0.75 if conversions.misfit(old.meaning, new.meaning) is not None else 0
 
 
 def _links(old: Tables, new: Tables) -> list[Rename]:

@@ -202,6 +202,11 @@ class StateReader:
         types: dict[str, str] = described["db_field_types"]
         return types.get(self._dialect.name) or types[""]
 
+    def _declared(self, described: dict[str, Any]) -> str:
+        declared: str = described["db_field_types"][""]
+        is_other = not self._dialect.strict and re.match("DECIMAL|BOOL", declared)
+        return declared if is_other else ""
+
     def _column(
         self,
         described: dict[str, Any],
@@ -220,6 +225,7 @@ class StateReader:
             generated=primary and described["generated"],
             primary=primary,
             comment=self._comment(described["description"]),
+            declared=self._declared(described),
             computed=self._dialect.computed(described, names),
         )
         if column.computed:

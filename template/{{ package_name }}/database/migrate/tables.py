@@ -16,6 +16,8 @@ class Column:
         generated: whether the server numbers new rows.
         primary: whether it is the primary key.
         comment: the comment as Tortoise escapes it.
+        declared: the type that the model has, where the engine stores it as another one: SQLite
+            keeps decimals as text and booleans as integers.
         computed: what follows the type of a generated column, as `GENERATED ALWAYS AS (...) STORED`.
         backfill: the SQL value that existing rows get when the column is new or may no longer be
             NULL; None where only the user knows it.
@@ -28,8 +30,14 @@ class Column:
     generated: bool = False
     primary: bool = False
     comment: str = ""
+    declared: str = ""
     computed: str = ""
     backfill: str | None = field(default=None, compare=False)
+
+    @property
+    def meaning(self) -> str:
+        """The type by which its values are read."""
+        return self.declared or self.type
 
 
 @dataclass(frozen=True)

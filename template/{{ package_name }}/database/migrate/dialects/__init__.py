@@ -7,6 +7,8 @@ from typing import Any, NamedTuple, Protocol
 
 from ..tables import Column, ForeignKey, Index, Table
 
+_GUARD = re.compile(r"/\* guard: (.*) \*/;?\s*\Z", re.DOTALL)
+
 
 class Numbered(NamedTuple):
     """A column that the server has numbered, and what it needed for that."""
@@ -22,6 +24,7 @@ class Dialect(Protocol):
         name: what Tortoise calls the dialect: `sqlite`, `postgres` or `mysql`.
         new_uuid: SQL for a random UUID.
         length: SQL for the length of a column's value as text, with `{column}`.
+        number: SQL for a column's value as a number, with `{column}`.
         strict: whether a column only holds values of its type.
         comments: whether the server stores comments of tables and columns.
         facts: queries for what the tables consist of, with the columns `table`, `name` and `value`.
@@ -30,6 +33,7 @@ class Dialect(Protocol):
     name: str
     new_uuid: str
     length: str
+    number: str
     strict: bool
     comments: bool
     facts: Sequence[str]
@@ -146,13 +150,12 @@ class Dialect(Protocol):
         """Drop a foreign key of `old`, and what the server created for it; `new` comes next."""
         ...
 
-    def guard(self, select: str, message: str, *, narrows: bool) -> list[str]:
-        """Fail with a message if a query has rows, where the engine itself would not.
+    def guard(self, select: str, message: str) -> str:
+        """Fail if a query has rows; `guarded` finds the message.
 
         Args:
             select: the query.
             message: what is wrong with the rows that it finds.
-            narrows: whether these are values that a new type cannot hold.
         """
         ...
 
@@ -173,6 +176,17 @@ def load(engine: str) -> Dialect:
     """
     dialect: Dialect = import_module(f".{engine}", __name__).dialect
     return dialect
+
+
+def guard_comment(message: str) -> str:
+    """Write the message of a guard on an engine whose SQL cannot raise an error with a text."""
+    return f"/* guard: {message.replace('*/', '* /')} */"
+
+
+def guarded(statement: str) -> str:
+    """Return the message of a guard that failed; nothing for other statements."""
+    match = _GUARD.search(statement)
+    return match[1] if match else ""
 
 
 def if_missing(creates: Iterable[str]) -> list[str]:

@@ -12,7 +12,7 @@ from uuid import UUID
 from ..errors import MigrationError
 from ..splitting import Splitter
 from ..tables import Column, ForeignKey, Index, Table
-from . import Numbered, if_missing
+from . import Numbered, guard_comment, if_missing
 from .indexes import index_changes
 
 _LONGEST_NAME = 64  # characters: MySQL's documentation, "Identifier Length Limits"
@@ -75,6 +75,7 @@ class MySQL:
     name = "mysql"
     new_uuid = "UUID()"
     length = "CHAR_LENGTH(CONCAT({column}, ''))"
+    number = "{column}"
     strict = True
     comments = True
     facts = _FACTS
@@ -309,10 +310,9 @@ class MySQL:
             "DEALLOCATE PREPARE migration",
         ]
 
-    def guard(self, select: str, message: str, *, narrows: bool) -> list[str]:
-        """Fail with "Subquery returns more than 1 row", before anything is committed."""
-        text = message.replace("*/", "* /")
-        return [f"SELECT (SELECT 1 UNION ALL ({select} LIMIT 1)) /* {text} */"]
+    def guard(self, select: str, message: str) -> str:
+        """Fail with "Subquery returns more than 1 row": SIGNAL works in procedures alone."""
+        return f"SELECT (SELECT 1 UNION ALL ({select} LIMIT 1)) {guard_comment(message)}"
 
     def in_transaction(self, statements: list[str]) -> list[str]:
         return statements

@@ -67,6 +67,7 @@ class PostgreSQL:
     name = "postgres"
     new_uuid = "gen_random_uuid()"
     length = "CHAR_LENGTH(CONCAT({column}, ''))"
+    number = "{column}"
     strict = True
     comments = True
     facts = _FACTS
@@ -362,12 +363,9 @@ class PostgreSQL:
         drops = ", ".join(f"DROP CONSTRAINT IF EXISTS {self.quote(name)}" for name in key.names)
         return [f"ALTER TABLE {self.quote(new.name)} {drops}"]
 
-    def guard(self, select: str, message: str, *, narrows: bool) -> list[str]:
-        """Check what a cast would cut or round; PostgreSQL refuses everything else itself."""
-        if not narrows:
-            return []
+    def guard(self, select: str, message: str) -> str:
         raise_ = f"RAISE EXCEPTION USING MESSAGE = {self._text(message)}"
-        return [f"DO $$ BEGIN IF EXISTS ({select}) THEN {raise_}; END IF; END $$"]
+        return f"DO $$ BEGIN IF EXISTS ({select}) THEN {raise_}; END IF; END $$"
 
     def in_transaction(self, statements: list[str]) -> list[str]:
         return statements

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from ..tables import Column, ForeignKey, Index, Table
-from . import Numbered, if_missing
+from . import Numbered, guard_comment, if_missing
 from .indexes import index_changes, nameless
 
 # SQLite's documentation, "PRAGMA Statements" and "PRAGMA functions"
@@ -57,6 +57,7 @@ class SQLite:
         " || '-' || hex(randomblob(6))))"
     )
     length = "LENGTH({column})"
+    number = "({column} + 0)"
     strict = False
     comments = False  # they are a part of the table's text, which only a rebuild changes
     facts = _FACTS
@@ -220,7 +221,7 @@ class SQLite:
         values = {}
         for column in new.columns.values():
             if (source := sources.get(column.name, column.name)) in old.columns:
-                values[column.name] = self.quote(source)
+                values[column.name] = self._copied(old.columns[source], column)
             elif not column.generated:
                 values[column.name] = column.default or column.backfill or "NULL"
         names = ", ".join(map(self.quote, values))
@@ -235,6 +236,14 @@ class SQLite:
             ]
         sql += [f"DROP TABLE {table}", f"ALTER TABLE {self.quote(copy)} RENAME TO {table}"]
         return sql + self._indexes(new, new.indexes)
+
+    def _copied(self, old: Column, new: Column) -> str:
+        """Write a column's value with all its digits: as text, SQLite rounds a number to 15."""
+        name = self.quote(old.name)
+        if old.type != "REAL" or not re.match("VARCHAR|TEXT", new.type):
+            return name
+        text = f"CAST({name} AS TEXT)"
+        return f"iif(CAST({text} AS REAL) = {name}, {text}, printf('%!.17g', {name}))"
 
     def _define(self, column: Column, key: ForeignKey | None) -> str:
         type_ = column.type
@@ -267,9 +276,10 @@ class SQLite:
     def drop_foreign_key(self, old: Table, new: Table, key: ForeignKey) -> list[str]:
         return []
 
-    def guard(self, select: str, message: str, *, narrows: bool) -> list[str]:
-        """Write nothing: SQLite holds any value in any type, and checks everything else itself."""
-        return []
+    def guard(self, select: str, message: str) -> str:
+        """Fail with "integer overflow": RAISE works in triggers alone."""
+        overflow = f"CASE WHEN EXISTS ({select}) THEN abs(-9223372036854775807 - 1) END"
+        return f"SELECT {overflow} {guard_comment(message)}"
 
     def in_transaction(self, statements: list[str]) -> list[str]:
         """Switch foreign keys off around what drops a table, which would delete what refers to it."""

@@ -13,11 +13,12 @@ from tortoise import BaseDBAsyncClient
 from tortoise.exceptions import BaseORMException
 from tortoise.transactions import in_transaction
 
-from ..context import COMMAND, configuration, connected, dialect, reason
-from ..errors import MigrationError, StatementError
+from ..context import COMMAND, configuration, connected, dialect
+from ..errors import MigrationError
 from ..files import Direction, Migration
 from ..journal import Journal
 from ..recorder import record
+from ..statements import run_all
 
 # The lock belongs to the session that migrates, so that both end together. Its key is any number;
 # each database has its own locks (PostgreSQL's documentation, "Advisory Locks").
@@ -106,7 +107,8 @@ class PostgresqlSessions:
             return
         async with in_transaction(client.connection_name) as db:
             statements = dialect.split(await migration.sql(db, direction))
-            await _execute(db, migration, statements)
+            wanted = (s for s in statements if not OWN_TRANSACTION.match(s))
+            await run_all(db.execute_script, migration.name, wanted)
             if check:
                 await check(db)
             await record(db, migration, direction)
@@ -129,22 +131,6 @@ class PostgresqlSessions:
                     yield client
             finally:
                 await server.execute_script(f"DROP DATABASE {quoted} WITH (FORCE)")
-
-
-async def _execute(db: BaseDBAsyncClient, migration: Migration, statements: list[str]) -> None:
-    wanted = [statement for statement in statements if not OWN_TRANSACTION.match(statement)]
-    for number, statement in enumerate(wanted, 1):
-        try:
-            await db.execute_script(statement)
-        except Exception as error:
-            raise StatementError(
-                f"{migration.name}: statement {number} of {len(wanted)} failed, and nothing of the "
-                f"migration is kept: {error}\n\n{statement}",
-                statement=statement,
-                number=number,
-                total=len(wanted),
-                reason=reason(error),
-            ) from error
 
 
 sessions = PostgresqlSessions()

@@ -13,10 +13,11 @@ from tortoise import BaseDBAsyncClient
 from tortoise.exceptions import BaseORMException
 from tortoise.transactions import in_transaction
 
-from ..context import COMMAND, configuration, connected, dialect, reason
-from ..errors import MigrationError, StatementError
+from ..context import COMMAND, configuration, connected, dialect
+from ..errors import MigrationError
 from ..files import Direction, Migration
 from ..recorder import record
+from ..statements import run_all
 
 # A table rebuild brings these for Aerich, which runs it without a transaction
 OWN_TRANSACTION = re.compile(
@@ -80,7 +81,8 @@ class SqliteSessions:
         try:
             async with in_transaction(client.connection_name) as db:
                 statements = dialect.split(await migration.sql(db, direction))
-                await _execute(db, migration, statements)
+                wanted = (s for s in statements if not OWN_TRANSACTION.match(s))
+                await run_all(db.execute_query, migration.name, wanted)
                 await _refuse_orphans(db, migration)
                 if locked:
                     await self.check_lock(db)
@@ -110,22 +112,6 @@ def _begin(lock: sqlite3.Connection) -> bool:
             raise
         return False
     return True
-
-
-async def _execute(db: BaseDBAsyncClient, migration: Migration, statements: list[str]) -> None:
-    wanted = [statement for statement in statements if not OWN_TRANSACTION.match(statement)]
-    for number, statement in enumerate(wanted, 1):
-        try:
-            await db.execute_query(statement)
-        except Exception as error:
-            raise StatementError(
-                f"{migration.name}: statement {number} of {len(wanted)} failed, and nothing of the "
-                f"migration is kept: {error}\n\n{statement}",
-                statement=statement,
-                number=number,
-                total=len(wanted),
-                reason=reason(error),
-            ) from error
 
 
 async def _refuse_orphans(db: BaseDBAsyncClient, migration: Migration) -> None:
