@@ -65,8 +65,11 @@ class Bench:
         empty(self.twin)
 
     def write(self, models: Models) -> None:
+        self.write_source(models.source(self.engine))
+
+    def write_source(self, source: str) -> None:
         path = self.service.folder / "src" / "database" / "models.py"
-        path.write_text(models.source(self.engine), encoding="utf-8")
+        path.write_text(source, encoding="utf-8")
 
     def run(self, *arguments: str) -> Answer:
         """Run a command of the migrations."""

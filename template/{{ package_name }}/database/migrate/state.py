@@ -326,8 +326,8 @@ class StateReader:
         to = _referenced(target, relation)
         own = own or self._generator._get_fk_name(table, column, target["table"], to)
         names = self._dialect.foreign_key_names(table, column, own)
-        on_delete: str = relation["on_delete"]
         enforced: bool = relation["db_constraint"]
+        on_delete: str = relation["on_delete"] if enforced else ""  # Tortoise itself does nothing
         if enforced:
             self._dialect.identifier(names[0])
         return ForeignKey(names, column, target["table"], to, on_delete, enforced)

@@ -12,7 +12,12 @@ from .kinds import NUMBERS, Kind
 
 
 def wrong_value(
-    values: list[Any], described: Mapping[str, Any], kind: Kind, live: Field[Any] | None
+    values: list[Any],
+    described: Mapping[str, Any],
+    kind: Kind,
+    live: Field[Any] | None,
+    *,
+    chosen: bool = False,
 ) -> str | None:
     """Say which value in a new column is wrong, if one is.
 
@@ -21,6 +26,7 @@ def wrong_value(
         described: the description of the field.
         kind: what the column takes.
         live: the field, if the models still have it like this.
+        chosen: whether somebody chose other values than the default.
     """
     for value in values:
         if value is None and described["nullable"]:
@@ -28,21 +34,31 @@ def wrong_value(
         if kind.members and str(value) not in kind.members:
             return f"{value!r}, which is not a member of the enum"
         if live is not None:
-            problem = _differs(live, value, nullable=described["nullable"])
+            problem = _unreadable(live, value)
+            if not (problem or chosen):
+                problem = _differs(live, value, nullable=described["nullable"])
         else:
-            problem = _differs_from_description(described["default"], value, kind)
+            default = None if chosen else described["default"]
+            problem = _differs_from_description(default, value, kind)
         if problem:
             return f"{value!r}{problem}"
     return None
 
 
-def _differs(live: Field[Any], value: object, *, nullable: bool) -> str:
+def _unreadable(live: Field[Any], value: object) -> str:
     try:
-        found = _stored(live, live.to_python_value(value))
+        live.to_python_value(value)
     except Exception as error:  # noqa: BLE001 - whatever a field raises
         return f", which the model cannot read: {error}"
+    return ""
+
+
+def _differs(live: Field[Any], value: object, *, nullable: bool) -> str:
     expected = _default(live)
-    if expected is None or found == expected or (found is None and nullable):
+    if expected is None:
+        return ""
+    found = _stored(live, live.to_python_value(value))
+    if found == expected or (found is None and nullable):
         return ""
     return f" instead of the default {expected[0]}"
 
@@ -64,7 +80,10 @@ def _default(live: Field[Any]) -> tuple[object] | None:
         default, other = default(), default()
         if default != other:
             return None
-    return None if default is None else _stored(live, default)
+    try:
+        return None if default is None else _stored(live, default)
+    except Exception:  # noqa: BLE001 - whatever a field raises that refuses its own default
+        return None
 
 
 def _stored(live: Field[Any], value: object) -> tuple[object] | None:

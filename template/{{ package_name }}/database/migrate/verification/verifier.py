@@ -281,7 +281,9 @@ class _Verifier:
                     continue
                 live = self.live.get(place) if self.current.get(place) == described else None
                 values = [row[column] for row in found.get(new_name, []) if column in row]
-                if wrong := wrong_value(values, described, step.after.kind(*place), live):
+                chosen = described["unique"] or step.up.works or _is_updated(step, name, column)
+                kind = step.after.kind(*place)
+                if wrong := wrong_value(values, described, kind, live, chosen=chosen):
                     self._report(f"{new_name}.{column}: existing rows get {wrong}")
 
     def _note_unfilled(self) -> None:
@@ -312,7 +314,13 @@ def _is_intended(step: _Step, table: str, column: str) -> bool:
         return any(match[1] in names for match in COUNTED.finditer(step.up.text))
     old = step.before.tables[table].columns.get(column)
     new = step.after.tables[step.places.tables[table]].columns.get(column)
-    return old == new and any(
+    return old == new and _is_updated(step, table, column)
+
+
+def _is_updated(step: _Step, table: str, column: str) -> bool:
+    """Tell whether the SQL of a migration gives the rows of a table other values in a column."""
+    names = {table, step.places.tables[table]}
+    return any(
         match[1] in names and re.search(rf"\b{re.escape(column)}\b", match[2])
         for match in UPDATE.finditer(step.up.text)
     )
