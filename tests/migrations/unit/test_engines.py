@@ -226,3 +226,29 @@ def test_text_search_without_a_configuration(changes: Bench) -> None:
     after = model("Item", NAME, "v = TSVectorField(source_fields=('name',))")
     with pytest.raises(MigrationError, match="config='english'.*'v'"):
         changes.plan("postgresql", Change(ITEM, after))
+
+
+LONGER = model("Item", NAME.replace("20", "30"), "n = fields.IntField()")
+VIEW = "CREATE VIEW v AS SELECT name, n FROM item WHERE name <> ''"
+WITH_NUMBER = model("Item", NAME, "n = fields.IntField()")
+
+
+def test_view_of_a_table_that_is_rebuilt(changes: Bench) -> None:
+    rows = [VIEW, "INSERT INTO item (name, n) VALUES ('a', 1)"]
+    expected = {"SELECT * FROM v": [("a", 1)]}
+    changes.apply("sqlite", Change(WITH_NUMBER, LONGER, rows, expected=expected, reverted=expected))
+
+
+OTHERS = model("Other", "m = fields.IntField()")
+USERS = {
+    "view": VIEW,
+    "trigger": "CREATE TRIGGER t AFTER INSERT ON other BEGIN SELECT n FROM item; END",
+}
+
+
+@pytest.mark.parametrize("statement", USERS.values(), ids=USERS)
+def test_view_or_trigger_that_uses_what_is_dropped(changes: Bench, statement: str) -> None:
+    after = model("Item", NAME.replace("20", "30"))
+    rows = [statement, "INSERT INTO item (name, n) VALUES ('a', 1)"]
+    change = Change(WITH_NUMBER + OTHERS, after + OTHERS, rows)
+    assert "no such column: n" in changes.fail("sqlite", change)

@@ -234,7 +234,16 @@ class SQLite:
                 f"DELETE FROM sqlite_sequence WHERE name = {self._text(copy)}",
                 f"INSERT INTO sqlite_sequence {sequence} WHERE name = {self._text(new.name)}",
             ]
-        sql += [f"DROP TABLE {table}", f"ALTER TABLE {self.quote(copy)} RENAME TO {table}"]
+        column = self.quote(next(iter(new.columns)))
+        sql += [
+            f"DROP TABLE {table}",
+            # views and triggers that use the table wait for it, then a rename that changes nothing
+            # fails if one of them uses what is gone
+            "PRAGMA legacy_alter_table = ON",
+            f"ALTER TABLE {self.quote(copy)} RENAME TO {table}",
+            "PRAGMA legacy_alter_table = OFF",
+            f"ALTER TABLE {table} RENAME COLUMN {column} TO {column}",
+        ]
         return sql + self._indexes(new, new.indexes)
 
     def _copied(self, old: Column, new: Column) -> str:

@@ -81,8 +81,10 @@ class SqliteSessions:
         try:
             async with in_transaction(client.connection_name) as db:
                 statements = dialect.split(await migration.sql(db, direction))
+                before = await _triggers(db)
                 wanted = (s for s in statements if not OWN_TRANSACTION.match(s))
                 await run_all(db.execute_query, migration.name, wanted)
+                await _refuse_lost_triggers(db, migration, before)
                 await _refuse_orphans(db, migration)
                 if locked:
                     await self.check_lock(db)
@@ -112,6 +114,27 @@ def _begin(lock: sqlite3.Connection) -> bool:
             raise
         return False
     return True
+
+
+async def _triggers(db: BaseDBAsyncClient) -> dict[str, str]:
+    """List the triggers, with their tables."""
+    query = "SELECT name, tbl_name FROM sqlite_master WHERE type = 'trigger'"
+    return {row["name"]: row["tbl_name"] for row in await db.execute_query_dict(query)}
+
+
+async def _refuse_lost_triggers(
+    db: BaseDBAsyncClient, migration: Migration, before: dict[str, str]
+) -> None:
+    """Refuse to lose what SQLite drops with a table that is rebuilt."""
+    lost = [name for name in before.keys() - await _triggers(db) if name not in migration.text]
+    query = "SELECT name FROM sqlite_master WHERE type = 'table'"
+    tables = {row["name"] for row in await db.execute_query_dict(query)}
+    if lost := sorted(name for name in lost if before[name] in tables):
+        raise MigrationError(
+            f"{migration.name}: create the trigger {lost[0]} again at the end of upgrade() and "
+            f"downgrade(): {before[lost[0]]} is rebuilt, which drops its triggers. Nothing of the "
+            "migration is kept."
+        )
 
 
 async def _refuse_orphans(db: BaseDBAsyncClient, migration: Migration) -> None:
