@@ -127,7 +127,6 @@ AUTOMATIC = {
         "1",
         {"sqlite": [(1,)], "postgresql": [(True,)], "mysql": [(1,)]},
         losses=narrow("INT", "BOOL"),
-        engines=("postgresql", "mysql"),
         reverted={"SELECT n FROM item": [(1,)]},
     ),
     "boolean to bigint": converted("fields.BooleanField()", BIG, "TRUE", [(1,)]),
@@ -162,7 +161,23 @@ AUTOMATIC = {
         "fields.DecimalField(max_digits=8, decimal_places=2)",
         "1.2300",
         losses=narrow("DECIMAL(8,4)", "DECIMAL(8,2)"),
-        engines=("postgresql", "mysql"),
+    ),
+    "more digits": converted(
+        "fields.DecimalField(max_digits=6, decimal_places=2)",
+        "fields.DecimalField(max_digits=12, decimal_places=4)",
+        "'12.5'",
+    ),
+    "decimal to characters": converted(
+        "fields.DecimalField(max_digits=6, decimal_places=2)",
+        char(9),
+        "'12.5'",
+        {"sqlite": [("12.5",)], "postgresql": [("12.50",)], "mysql": [("12.50",)]},
+    ),
+    "float with all its digits to text": converted(
+        "fields.FloatField()",
+        "fields.TextField()",
+        "0.1), ('b', 0.30000000000000004",
+        [("0.1",), ("0.30000000000000004",)],
     ),
     "null to required with a default": converted(
         "fields.IntField(null=True)",
@@ -211,6 +226,28 @@ def test_automatic(changes: Bench, engine: str, change: Change) -> None:
 
 
 BY_HAND = {
+    "text to decimal": converted(
+        char(40),
+        "fields.DecimalField(max_digits=6, decimal_places=2)",
+        "'12.5'",
+        values={"item.n": {"sqlite": "n", "postgresql": "n::NUMERIC", "mysql": "n"}},
+    ),
+    "boolean to text": converted(
+        "fields.BooleanField()",
+        char(5),
+        "TRUE",
+        [("yes",)],
+        values={"item.n": "CASE WHEN n THEN 'yes' ELSE 'no' END"},
+    ),
+    "float to integer": converted(
+        "fields.FloatField()", INT, "2.0", [(2,)], values={"item.n": "ROUND(n)"}
+    ),
+    "date and time to date": converted(
+        "fields.DatetimeField()",
+        "fields.DateField()",
+        "'2001-02-03 04:05:06'",
+        values={"item.n": {"sqlite": "date(n)", "postgresql": "n::DATE", "mysql": "DATE(n)"}},
+    ),
     "text to integer": converted(
         char(9),
         INT,

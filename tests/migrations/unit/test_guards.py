@@ -1,0 +1,94 @@
+"""Rows that stand in the way of a change: it fails before it changes anything, and says why."""
+
+from typing import Any
+
+import pytest
+
+from tests.support.changes import Bench, Change, model, on_engines
+from tools.render import ENGINES
+
+NAME = "name = fields.CharField(max_length=20)"
+TEAM = model("Team", NAME)
+NUMBER = "n = fields.IntField({})"
+TEAMS = ["INSERT INTO team (id, name) VALUES (1, 'a')"]
+
+
+def item(line: str, meta: str = "") -> str:
+    return TEAM + model("Item", NAME, line, meta=meta)
+
+
+def refused(before: str, after: str, *values: str, column: str = "n", **rest: Any) -> Change:
+    rows = [f"INSERT INTO item (name, {column}) VALUES ('a', {value})" for value in values]
+    return Change(item(before), after if "class" in after else item(after), TEAMS + rows, **rest)
+
+
+RELATION = "team = fields.{}Field('models.Team'{})"
+GUARDED = {
+    "unique": (
+        refused(NUMBER.format(""), NUMBER.format("unique=True"), "1", "1"),
+        "item holds rows with the same n",
+    ),
+    "unique and renamed": (
+        refused(
+            NUMBER.format(""),
+            NUMBER.format("unique=True").replace("n =", "number ="),
+            "1",
+            "1",
+            answers=["item.n=number"],
+        ),
+        "item holds rows with the same n",
+    ),
+    "unique together": (
+        refused(
+            NUMBER.format(""),
+            item(NUMBER.format(""), "unique_together = (('name', 'n'),)"),
+            "1",
+            "1",
+        ),
+        "item holds rows with the same name, n",
+    ),
+    "one to one": (
+        refused(
+            RELATION.format("ForeignKey", ""),
+            RELATION.format("OneToOne", ""),
+            "1",
+            "1",
+            column="team_id",
+        ),
+        "item holds rows with the same team_id",
+    ),
+    "reference that is enforced now": (
+        refused(
+            RELATION.format("ForeignKey", ", db_constraint=False"),
+            RELATION.format("ForeignKey", ""),
+            "2",
+            column="team_id",
+        ),
+        "item.team_id holds values that no row of team has",
+    ),
+    "number that becomes a reference": (
+        refused(
+            "team_id = fields.IntField()", RELATION.format("ForeignKey", ""), "2", column="team_id"
+        ),
+        "item.team_id holds values that no row of team has",
+    ),
+}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(("change", "message"), GUARDED.values(), ids=GUARDED)
+def test_says_which_rows(changes: Bench, engine: str, change: Change, message: str) -> None:
+    assert f"{message}: change them first" in changes.fail(engine, change)
+
+
+UNENFORCED = RELATION.format("ForeignKey", ", db_constraint=False{}")
+NOTHING = {
+    "rule of a reference that is not enforced": Change(
+        item(UNENFORCED.format("")), item(UNENFORCED.format(", on_delete=fields.RESTRICT"))
+    ),
+}
+
+
+@on_engines(NOTHING)
+def test_nothing_changes(changes: Bench, engine: str, change: Change) -> None:
+    assert changes.plan_or_none(engine, change) is None
