@@ -589,3 +589,34 @@ def test_advice_that_is_followed_keeps_all_rows(
     user.sees("reverted")
     user.do("upgrade")
     user.sees("expected")
+
+
+def test_rows_in_the_way_are_changed_as_told(engine: str, benches: Callable[[str], Bench]) -> None:
+    """The second check fails: the first one has changed nothing, so there is nothing to repair."""
+    bench = benches(engine)
+    bench.clear()
+    before = model("Item", name(), "n = fields.IntField()")
+    case = Case(
+        before,
+        model("Item", name(5), "n = fields.IntField(unique=True)"),
+        ["INSERT INTO item (name, n) VALUES ('a', 1), ('b', 1)"],
+        expected={"SELECT n FROM item ORDER BY id": [[1], [2]]},
+    )
+    user = User(bench, {"unique": case})
+    user.models("before")
+    user.do("baseline", "--yes")
+    user.do("upgrade")
+    user.write_rows()
+    user.models("after")
+    user.new()
+
+    said = user.do("upgrade", status=1)
+
+    migration = bench.files()[-1].name
+    assert said == (
+        f"{migration}: item holds rows with the same n: change them first. "
+        "Nothing of the migration is kept.\n"
+    )
+    bench.database.query("UPDATE item SET n = id")
+    user.do("upgrade")
+    user.sees("expected")

@@ -308,7 +308,7 @@ class Bench:
                 for statement in dialect.split(script(dialect.in_transaction(up))):
                     await run(statement)
             except error as problem:
-                message = dialects.guarded(statement) or str(problem)
+                message = dialects.guard_message(statement, problem) or str(problem)
             assert message, "it did not fail"
             if engine != "mysql":
                 await run("ROLLBACK")

@@ -11,7 +11,7 @@ from tortoise.transactions import in_transaction
 
 from ..engine import is_conflict
 from .context import COMMAND, dialect, is_missing_table, is_unavailable
-from .dialects import guarded
+from .dialects import is_guard
 from .errors import MigrationError
 from .files import Direction, Migration
 from .recorder import record
@@ -172,7 +172,7 @@ class Journal:
             await self._note(client, step, "failed")
             report = self._report(steps)
             number, statement = step["step"], step["statement"]
-            is_first = all(guarded(earlier["statement"]) for earlier in steps[: steps.index(step)])
+            is_first = all(is_guard(earlier["statement"]) for earlier in steps[: steps.index(step)])
             if is_first and not self.leaves_parts.search(statement):
                 await _drop(client)
                 report = ""

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterable
 
 from .context import reason
-from .dialects import guarded
+from .dialects import guard_message
 from .errors import StatementError
 
 
@@ -41,7 +41,7 @@ def failure(
         error: what the server said.
         report: what of the migration is kept; nothing is, without it.
     """
-    if found := guarded(statement):
+    if found := guard_message(statement, error):
         message = f"{name}: {found}. Nothing of the migration is kept."
     elif report:
         message = f"{error}\n\n{report}"

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from ..tables import Column, ForeignKey, Index, Table
 
-_GUARD = re.compile(r"/\* guard: (.*) \*/;?\s*\Z", re.DOTALL)
+_GUARD = re.compile(r"/\* guard(?:: (.*))? \*/;?\s*\Z", re.DOTALL)
 
 
 class Numbered(NamedTuple):
@@ -151,7 +151,7 @@ class Dialect(Protocol):
         ...
 
     def guard(self, select: str, message: str) -> str:
-        """Fail if a query has rows; `guarded` finds the message.
+        """Fail if a query has rows; `guard_message` finds the message.
 
         Args:
             select: the query.
@@ -178,15 +178,25 @@ def load(engine: str) -> Dialect:
     return dialect
 
 
-def guard_comment(message: str) -> str:
-    """Write the message of a guard on an engine whose SQL cannot raise an error with a text."""
-    return f"/* guard: {message.replace('*/', '* /')} */"
+def guard_comment(message: str = "") -> str:
+    """Mark a guard.
+
+    Args:
+        message: what the guard says, where the engine's SQL cannot raise an error with a text.
+    """
+    text = f": {message.replace('*/', '* /')}" if message else ""
+    return f"/* guard{text} */"
 
 
-def guarded(statement: str) -> str:
-    """Return the message of a guard that failed; nothing for other statements."""
+def is_guard(statement: str) -> bool:
+    """Tell whether a statement only looks at rows, and fails if they stand in the way."""
+    return _GUARD.search(statement) is not None
+
+
+def guard_message(statement: str, error: Exception) -> str:
+    """Return what a guard that failed says; nothing for other statements."""
     match = _GUARD.search(statement)
-    return match[1] if match else ""
+    return (match[1] or str(error)) if match else ""
 
 
 def if_missing(creates: Iterable[str]) -> list[str]:

@@ -10,7 +10,7 @@ from uuid import UUID
 from ..errors import MigrationError
 from ..splitting import Splitter
 from ..tables import Column, ForeignKey, Index, Table
-from . import Numbered, if_missing
+from . import Numbered, guard_comment, if_missing
 from .indexes import index_changes
 
 _LONGEST_NAME = 63  # bytes: PostgreSQL's documentation, "Identifiers and Key Words"
@@ -365,7 +365,7 @@ class PostgreSQL:
 
     def guard(self, select: str, message: str) -> str:
         raise_ = f"RAISE EXCEPTION USING MESSAGE = {self._text(message)}"
-        return f"DO $$ BEGIN IF EXISTS ({select}) THEN {raise_}; END IF; END $$"
+        return f"DO $$ BEGIN IF EXISTS ({select}) THEN {raise_}; END IF; END $$ {guard_comment()}"
 
     def in_transaction(self, statements: list[str]) -> list[str]:
         return statements
