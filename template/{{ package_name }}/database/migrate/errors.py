@@ -10,22 +10,17 @@ class StatementError(MigrationError):
 
     Attributes:
         statement: the statement.
-        number: its place in the migration, from 1.
-        total: how many there are.
+        place: which one it is, such as `2 of 5`.
         reason: the server's message.
     """
 
-    def __init__(
-        self, message: str, *, statement: str, number: int, total: int, reason: str
-    ) -> None:
+    def __init__(self, message: str, *, statement: str, place: str, reason: str) -> None:
         super().__init__(message)
         self.statement = statement
-        self.number = number
-        self.total = total
+        self.place = place
         self.reason = reason
 
     def in_scratch_database(self, name: str, function: str) -> str:
         """Describe the failure without what is to be done about the database."""
-        place = f"statement {self.number} of {self.total}"
-        head = f"{name}: {function}() failed in the scratch database, at {place}:"
+        head = f"{name}: {function}() failed in the scratch database, at statement {self.place}:"
         return f"{head}\n{self.reason}\n\n{self.statement}\n"

@@ -171,12 +171,13 @@ class Journal:
                 raise MigrationError(f"{error}\n\n{self._report(steps)}") from error
             await self._note(client, step, "failed")
             report = self._report(steps)
-            number, statement = step["step"], step["statement"]
+            statement = step["statement"]
             is_first = all(is_guard(earlier["statement"]) for earlier in steps[: steps.index(step)])
             if is_first and not self.leaves_parts.search(statement):
                 await _drop(client)
                 report = ""
-            raise failure(step["version"], statement, number, len(steps), error, report) from error
+            place = f"{step['step']} of {len(steps)}"
+            raise failure(step["version"], statement, place, error, report) from error
         await self._note(client, step, "committed")
 
     async def _create(self, client: BaseDBAsyncClient) -> None:

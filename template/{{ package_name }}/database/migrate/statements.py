@@ -1,43 +1,19 @@
-"""Run the statements of a migration, and say which one failed and why."""
-
-from collections.abc import Awaitable, Callable, Iterable
+"""Say which statement of a migration failed, and why."""
 
 from .context import reason
 from .dialects import guard_message
 from .errors import StatementError
 
 
-async def run_all(
-    execute: Callable[[str], Awaitable[object]], name: str, statements: Iterable[str]
-) -> None:
-    """Run statements in a transaction that a failure rolls back.
-
-    Args:
-        execute: runs one statement.
-        name: the migration's name.
-        statements: the statements.
-
-    Raises:
-        StatementError: a statement failed.
-    """
-    statements = list(statements)
-    for number, statement in enumerate(statements, 1):
-        try:
-            await execute(statement)
-        except Exception as error:
-            raise failure(name, statement, number, len(statements), error) from error
-
-
 def failure(
-    name: str, statement: str, number: int, total: int, error: Exception, report: str = ""
+    name: str, statement: str, place: str, error: Exception, report: str = ""
 ) -> StatementError:
     """Describe the failure of a statement.
 
     Args:
         name: the migration's name.
         statement: the statement.
-        number: its place in the migration, from 1.
-        total: how many there are.
+        place: which one of the migration it is, such as `2 of 5`.
         error: what the server said.
         report: what of the migration is kept; nothing is, without it.
     """
@@ -46,8 +22,6 @@ def failure(
     elif report:
         message = f"{error}\n\n{report}"
     else:
-        head = f"{name}: statement {number} of {total} failed, and nothing of the migration is kept"
+        head = f"{name}: statement {place} failed, and nothing of the migration is kept"
         message = f"{head}: {error}\n\n{statement}"
-    return StatementError(
-        message, statement=statement, number=number, total=total, reason=found or reason(error)
-    )
+    return StatementError(message, statement=statement, place=place, reason=found or reason(error))

@@ -1,18 +1,17 @@
 """The SQL of MySQL and MariaDB."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from math import isfinite
-from typing import Any
-from uuid import UUID
 
 from ..errors import MigrationError
 from ..splitting import Splitter
 from ..tables import Column, ForeignKey, Index, Table
 from . import Numbered, guard_comment, if_missing
+from .base import StandardSQL
 from .indexes import index_changes
 
 _LONGEST_NAME = 64  # characters: MySQL's documentation, "Identifier Length Limits"
@@ -69,7 +68,7 @@ WHERE t.constraint_type = 'CHECK' AND t.table_schema = DATABASE()
 _FACTS = (_TABLES, _COLUMNS, _INDEXES, _FOREIGN_KEYS, _CHECKS)
 
 
-class MySQL:
+class MySQL(StandardSQL):
     """The dialect of MySQL and MariaDB: see `Dialect`."""
 
     name = "mysql"
@@ -79,6 +78,7 @@ class MySQL:
     strict = True
     comments = True
     facts = _FACTS
+    without_checks = ("SET FOREIGN_KEY_CHECKS = 0", "SET FOREIGN_KEY_CHECKS = 1")
 
     def now(self, type_: str) -> str:
         return "CURRENT_TIME(6)" if type_.startswith("TIME(") else "CURRENT_TIMESTAMP(6)"
@@ -87,38 +87,22 @@ class MySQL:
         return "`" + name.replace("`", "``") + "`"
 
     def literal(self, value: object, type_: str = "") -> str | None:
-        text = None
         match value:
-            case None:
-                text = "NULL"
-            case bool() | int():
-                text = str(int(value))
             case Decimal() | float():
-                text = str(value) if isfinite(value) else None
-            case bytes():
-                text = f"X'{value.hex()}'"
+                return str(value) if isfinite(value) else None
             case datetime():
                 value = value.astimezone(UTC) if value.tzinfo else value
-                text = f"'{value:%Y-%m-%d %H:%M:%S.%f}'"
+                return f"'{value:%Y-%m-%d %H:%M:%S.%f}'"
             case time():
-                text = f"'{value:%H:%M:%S.%f}'"
-            case date() | timedelta():
-                text = f"'{value}'"
-            case str() | UUID():
-                text = self._text(str(value))
-        return text
-
-    @staticmethod
-    def _text(text: str) -> str:
-        return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
+                return f"'{value:%H:%M:%S.%f}'"
+            case timedelta():
+                return f"'{value}'"
+        return super().literal(value, type_)
 
     def described_literal(self, value: object, type_: str) -> str | None:
         if isinstance(value, str) and not re.match("(VAR)?CHAR|LONGTEXT|DATE$", type_):
             return value if re.fullmatch(r"-?[0-9.]+", value) else None
         return self.literal(value)
-
-    def computed(self, described: Mapping[str, Any], names: Mapping[str, str]) -> str:
-        return ""
 
     def identifier(self, name: str) -> str:
         """Return a name as it is: the server refuses one that is too long."""
@@ -129,9 +113,6 @@ class MySQL:
             )
         return name
 
-    def folded(self, name: str) -> str:
-        return self.identifier(name)
-
     def unique_names(self, table: str, column: str, own: str) -> tuple[str, ...]:
         """Name a unique key after its column, as the server does."""
         return (column,)
@@ -139,20 +120,9 @@ class MySQL:
     def has_global_name(self, index: Index) -> bool:
         return False
 
-    def foreign_key_names(
-        self,
-        table: str,
-        column: str,
-        own: str,
-        number: int = 0,
-    ) -> tuple[str, ...]:
-        return (own,)
-
     def create_table(self, table: Table, without: Collection[ForeignKey] = ()) -> list[str]:
-        primary = ", ".join(self.quote(c.name) for c in table.columns.values() if c.primary)
         parts = [self._define(column) for column in table.columns.values()]
-        if primary:
-            parts.append(f"PRIMARY KEY ({primary})")
+        parts += self._primary_key(table)
         parts += [self._key(index) for index in sorted(table.indexes, key=str)]
         keys = {key for key in table.foreign_keys if key.enforced} - set(without)
         parts += [self._reference(key) for key in sorted(keys, key=str)]
@@ -161,23 +131,6 @@ class MySQL:
         create = f"CREATE TABLE {self.quote(table.name)} (\n    {body}\n)"
         sql = [f"{create} CHARACTER SET utf8mb4{comment}"]
         return if_missing(sql) if table.may_exist else sql
-
-    def drop_table(self, name: str) -> str:
-        return f"DROP TABLE {self.quote(name)}"
-
-    def drop_tables(self, names: Iterable[str]) -> list[str]:
-        drops = [f"DROP TABLE IF EXISTS {self.quote(name)}" for name in names]
-        return ["SET FOREIGN_KEY_CHECKS = 0", *drops, "SET FOREIGN_KEY_CHECKS = 1"]
-
-    def rename_table(self, old: str, new: str) -> list[str]:
-        return [f"ALTER TABLE {self.quote(old)} RENAME TO {self.quote(new)}"]
-
-    def rename_column(self, table: str, old: str, new: str) -> list[str]:
-        rename = f"RENAME COLUMN {self.quote(old)} TO {self.quote(new)}"
-        return [f"ALTER TABLE {self.quote(table)} {rename}"]
-
-    def add_column(self, table: str, column: Column) -> list[str]:
-        return [f"ALTER TABLE {self.quote(table)} ADD COLUMN {self._define(column)}"]
 
     def add_numbers(self, table: str, column: Column) -> list[str]:
         return [f"{self.add_column(table, replace(column, comment=''))[0]} UNIQUE"]
@@ -277,15 +230,6 @@ class MySQL:
         columns = ", ".join(map(self.quote, index.columns))
         return f"{kind}KEY {self.quote(index.names[0])} ({columns}){index.extra}"
 
-    def _reference(self, key: ForeignKey) -> str:
-        return (
-            f"CONSTRAINT {self.quote(key.names[0])} FOREIGN KEY ({self.quote(key.column)})"
-            f" REFERENCES {self.quote(key.table)} ({self.quote(key.to)}) ON DELETE {key.on_delete}"
-        )
-
-    def add_foreign_key(self, table: Table, key: ForeignKey) -> list[str]:
-        return [f"ALTER TABLE {self.quote(table.name)} ADD {self._reference(key)}"]
-
     def drop_foreign_key(self, old: Table, new: Table, key: ForeignKey) -> list[str]:
         sql = [f"ALTER TABLE {self.quote(new.name)} DROP FOREIGN KEY {self.quote(key.names[0])}"]
         indexed = old.indexes_on(key.column) or old.columns[key.column].primary
@@ -313,9 +257,6 @@ class MySQL:
     def guard(self, select: str, message: str) -> str:
         """Fail with "Subquery returns more than 1 row": SIGNAL works in procedures alone."""
         return f"SELECT (SELECT 1 UNION ALL ({select} LIMIT 1)) {guard_comment(message)}"
-
-    def in_transaction(self, statements: list[str]) -> list[str]:
-        return statements
 
     def split(self, sql: str) -> list[str]:
         return _SPLITTER.split(sql)

@@ -2,15 +2,14 @@
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
+from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 from ..errors import MigrationError
 from ..splitting import Splitter
 from ..tables import Column, ForeignKey, Index, Table
 from . import Numbered, guard_comment, if_missing
+from .base import StandardSQL
 from .indexes import index_changes
 
 _LONGEST_NAME = 63  # bytes: PostgreSQL's documentation, "Identifiers and Key Words"
@@ -61,7 +60,7 @@ FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = current_schema()::r
 _FACTS = (_TABLES, _COLUMNS, _INDEXES, _CONSTRAINTS)
 
 
-class PostgreSQL:
+class PostgreSQL(StandardSQL):
     """The dialect of PostgreSQL: see `Dialect`."""
 
     name = "postgres"
@@ -75,16 +74,9 @@ class PostgreSQL:
     def now(self, type_: str) -> str:
         return "CURRENT_TIMESTAMP"
 
-    def quote(self, name: str) -> str:
-        return '"' + name.replace('"', '""') + '"'
-
-    def literal(self, value: object, type_: str = "") -> str | None:  # noqa: C901, PLR0911 - one for each type of value
+    def literal(self, value: object, type_: str = "") -> str | None:
         match value:
-            case None:
-                return "NULL"
-            case bool():
-                return str(value) if type_ in {"", "BOOL"} else str(int(value))
-            case int() | Decimal():
+            case bool() if type_ in {"", "BOOL"}:
                 return str(value)
             case float():
                 return f"'{value!r}'"
@@ -92,15 +84,9 @@ class PostgreSQL:
                 return f"'\\x{value.hex()}'"
             case list() | tuple():
                 return self._array(value, type_)
-            case datetime():
-                return self._text(value.isoformat(" "))
-            case date() | time():
-                return self._text(value.isoformat())
             case timedelta():
                 return self._text(f"{value.total_seconds()} seconds")
-            case str() | UUID():
-                return self._text(str(value))
-        return None
+        return super().literal(value, type_)
 
     def _array(self, values: Sequence[object], type_: str) -> str | None:
         items = [self.literal(value) for value in values]
@@ -110,8 +96,7 @@ class PostgreSQL:
 
     @staticmethod
     def _text(text: str) -> str:
-        escape = "E" if "\\" in text else ""
-        return escape + "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
+        return ("E" if "\\" in text else "") + StandardSQL._text(text)
 
     def described_literal(self, value: object, type_: str) -> str | None:
         if not isinstance(value, str):
@@ -142,9 +127,6 @@ class PostgreSQL:
     def identifier(self, name: str) -> str:
         return _cut(name, _LONGEST_NAME)
 
-    def folded(self, name: str) -> str:
-        return self.identifier(name)
-
     def unique_names(self, table: str, column: str, own: str) -> tuple[str, ...]:
         return self._generated_name(table, column, "key"), own
 
@@ -169,11 +151,9 @@ class PostgreSQL:
         return f"{_cut(one, first)}_{_cut(two, second)}_{label}"
 
     def create_table(self, table: Table, without: Collection[ForeignKey] = ()) -> list[str]:
-        primary = ", ".join(self.quote(c.name) for c in table.columns.values() if c.primary)
         indexes = sorted(table.indexes, key=str)
         parts = [self._define(column) for column in table.columns.values()]
-        if primary:
-            parts.append(f"PRIMARY KEY ({primary})")
+        parts += self._primary_key(table)
         parts += [self._constraint(index) for index in indexes if index.unique]
         keys = {key for key in table.foreign_keys if key.enforced} - set(without)
         parts += [self._reference(key) for key in sorted(keys, key=str)]
@@ -184,21 +164,11 @@ class PostgreSQL:
         sql += [self._comment(table, c) for c in table.columns.values() if c.comment]
         return sql + ([self._comment(table)] if table.comment else [])
 
-    def drop_table(self, name: str) -> str:
-        return f"DROP TABLE {self.quote(name)}"
-
     def drop_tables(self, names: Iterable[str]) -> list[str]:
         return [f"DROP TABLE IF EXISTS {self.quote(name)} CASCADE" for name in names]
 
-    def rename_table(self, old: str, new: str) -> list[str]:
-        return [f"ALTER TABLE {self.quote(old)} RENAME TO {self.quote(new)}"]
-
-    def rename_column(self, table: str, old: str, new: str) -> list[str]:
-        rename = f"RENAME COLUMN {self.quote(old)} TO {self.quote(new)}"
-        return [f"ALTER TABLE {self.quote(table)} {rename}"]
-
-    def add_column(self, table: str, column: Column) -> list[str]:
-        return [f"ALTER TABLE {self.quote(table)} ADD COLUMN {self._define(column)}"]
+    def empty_tables(self, names: Iterable[str]) -> list[str]:
+        return [f"TRUNCATE {', '.join(map(self.quote, names))} CASCADE"]
 
     def add_numbers(self, table: str, column: Column) -> list[str]:
         return self.add_column(table, column)
@@ -334,9 +304,6 @@ class PostgreSQL:
     def _constraint(self, index: Index) -> str:
         return f"CONSTRAINT {self.quote(index.names[0])} UNIQUE ({self._columns(index)})"
 
-    def _columns(self, index: Index) -> str:
-        return ", ".join(c if c.startswith("(") else self.quote(c) for c in index.columns)
-
     def _add_index(self, table: Table, index: Index) -> str:
         if index.unique:
             return f"ALTER TABLE {self.quote(table.name)} ADD {self._constraint(index)}"
@@ -344,20 +311,11 @@ class PostgreSQL:
         create = f"CREATE INDEX {self.quote(index.names[0])} ON {self.quote(table.name)}"
         return f"{create}{using} ({self._columns(index)}){index.extra}"
 
-    def _reference(self, key: ForeignKey) -> str:
-        return (
-            f"CONSTRAINT {self.quote(key.names[0])} FOREIGN KEY ({self.quote(key.column)})"
-            f" REFERENCES {self.quote(key.table)} ({self.quote(key.to)}) ON DELETE {key.on_delete}"
-        )
-
     def _comment(self, table: Table, column: Column | None = None) -> str:
         name = self.quote(table.name)
         target = f"TABLE {name}" if column is None else f"COLUMN {name}.{self.quote(column.name)}"
         text = (column or table).comment
         return f"COMMENT ON {target} IS {chr(39) + text + chr(39) if text else 'NULL'}"
-
-    def add_foreign_key(self, table: Table, key: ForeignKey) -> list[str]:
-        return [f"ALTER TABLE {self.quote(table.name)} ADD {self._reference(key)}"]
 
     def drop_foreign_key(self, old: Table, new: Table, key: ForeignKey) -> list[str]:
         drops = ", ".join(f"DROP CONSTRAINT IF EXISTS {self.quote(name)}" for name in key.names)
@@ -366,9 +324,6 @@ class PostgreSQL:
     def guard(self, select: str, message: str) -> str:
         raise_ = f"RAISE EXCEPTION USING MESSAGE = {self._text(message)}"
         return f"DO $$ BEGIN IF EXISTS ({select}) THEN {raise_}; END IF; END $$ {guard_comment()}"
-
-    def in_transaction(self, statements: list[str]) -> list[str]:
-        return statements
 
     def split(self, sql: str) -> list[str]:
         return _SPLITTER.split(sql)

@@ -4,15 +4,12 @@ import re
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
-from datetime import date, datetime, time
 from decimal import Decimal
-from itertools import pairwise
 from math import isnan
-from typing import Any
-from uuid import UUID
 
 from ..tables import Column, ForeignKey, Index, Table
 from . import Numbered, guard_comment, if_missing
+from .base import StandardSQL
 from .indexes import index_changes, nameless
 
 # SQLite's documentation, "PRAGMA Statements" and "PRAGMA functions"
@@ -47,7 +44,7 @@ FROM sqlite_master WHERE type = 'trigger'"""
 _FACTS = (_COLUMNS, _INDEXES, _FOREIGN_KEYS, _CHECKS, _TRIGGERS)
 
 
-class SQLite:
+class SQLite(StandardSQL):
     """The dialect of SQLite: see `Dialect`."""
 
     name = "sqlite"
@@ -61,32 +58,19 @@ class SQLite:
     strict = False
     comments = False  # they are a part of the table's text, which only a rebuild changes
     facts = _FACTS
+    without_checks = ("PRAGMA foreign_keys = OFF", "PRAGMA foreign_keys = ON")
 
     def now(self, type_: str) -> str:
         form = "%H:%M:%f" if type_ == "TIME" else "%Y-%m-%d %H:%M:%f+00:00"
         return f"(strftime('{form}', 'now'))"
 
-    def quote(self, name: str) -> str:
-        return '"' + name.replace('"', '""') + '"'
-
     def literal(self, value: object, type_: str = "") -> str | None:
-        text = None
         match value:
-            case None:
-                text = "NULL"
-            case bool() | int():
-                text = str(int(value))
-            case float() if not isnan(value):
-                text = repr(value).replace("inf", "9e999")  # more than a float holds
-            case bytes():
-                text = f"X'{value.hex()}'"
-            case datetime():
-                text = self._text(value.isoformat(" "))
-            case date() | time():
-                text = self._text(value.isoformat())
-            case str() | Decimal() | UUID():
-                text = self._text(str(value))
-        return text
+            case float():
+                return None if isnan(value) else repr(value).replace("inf", "9e999")  # too large
+            case Decimal():
+                return self._text(str(value))
+        return super().literal(value, type_)
 
     @staticmethod
     def _text(text: str) -> str:
@@ -97,12 +81,6 @@ class SQLite:
             return value if re.fullmatch(r"-?[0-9.]+", value) else None
         return self.literal(value)
 
-    def computed(self, described: Mapping[str, Any], names: Mapping[str, str]) -> str:
-        return ""
-
-    def identifier(self, name: str) -> str:
-        return name
-
     def folded(self, name: str) -> str:
         return name.casefold()
 
@@ -111,15 +89,6 @@ class SQLite:
 
     def has_global_name(self, index: Index) -> bool:
         return not index.unique  # unique constraints have no names
-
-    def foreign_key_names(
-        self,
-        table: str,
-        column: str,
-        own: str,
-        number: int = 0,
-    ) -> tuple[str, ...]:
-        return (own,)
 
     def create_table(self, table: Table, without: Collection[ForeignKey] = ()) -> list[str]:
         sql = [self._create(table, table.name), *self._indexes(table, table.indexes)]
@@ -136,27 +105,11 @@ class SQLite:
         body = ",\n    ".join(parts)
         return f"CREATE TABLE {self.quote(name)} (\n    {body}\n)"
 
-    def drop_table(self, name: str) -> str:
-        return f"DROP TABLE {self.quote(name)}"
-
-    def drop_tables(self, names: Iterable[str]) -> list[str]:
-        drops = [f"DROP TABLE IF EXISTS {self.quote(name)}" for name in names]
-        return ["PRAGMA foreign_keys = OFF", *drops, "PRAGMA foreign_keys = ON"]
-
     def rename_table(self, old: str, new: str) -> list[str]:
-        names = [old, new]
-        if old.lower() == new.lower():  # SQLite takes them for the same name
-            names.insert(1, f"{old}_renamed")
-        return [
-            f"ALTER TABLE {self.quote(a)} RENAME TO {self.quote(b)}" for a, b in pairwise(names)
-        ]
-
-    def rename_column(self, table: str, old: str, new: str) -> list[str]:
-        rename = f"RENAME COLUMN {self.quote(old)} TO {self.quote(new)}"
-        return [f"ALTER TABLE {self.quote(table)} {rename}"]
-
-    def add_column(self, table: str, column: Column) -> list[str]:
-        return [f"ALTER TABLE {self.quote(table)} ADD COLUMN {self._define(column, None)}"]
+        if old.lower() != new.lower():
+            return super().rename_table(old, new)
+        between = f"{old}_renamed"  # SQLite takes them for the same name
+        return [*super().rename_table(old, between), *super().rename_table(between, new)]
 
     def add_numbers(self, table: str, column: Column) -> list[str]:
         number = self.numbered(column).column
@@ -185,7 +138,7 @@ class SQLite:
                 if name not in new.columns
             ),
             *(
-                f"{table} ADD COLUMN {self._define(column, None)}"
+                f"{table} ADD COLUMN {self._define(column)}"
                 for name, column in new.columns.items()
                 if name not in old.columns
             ),
@@ -234,7 +187,7 @@ class SQLite:
                 f"DELETE FROM sqlite_sequence WHERE name = {self._text(copy)}",
                 f"INSERT INTO sqlite_sequence {sequence} WHERE name = {self._text(new.name)}",
             ]
-        column = self.quote(next(iter(new.columns)))
+        first = self.quote(next(iter(new.columns)))
         sql += [
             f"DROP TABLE {table}",
             # views and triggers that use the table wait for it, then a rename that changes nothing
@@ -242,7 +195,7 @@ class SQLite:
             "PRAGMA legacy_alter_table = ON",
             f"ALTER TABLE {self.quote(copy)} RENAME TO {table}",
             "PRAGMA legacy_alter_table = OFF",
-            f"ALTER TABLE {table} RENAME COLUMN {column} TO {column}",
+            f"ALTER TABLE {table} RENAME COLUMN {first} TO {first}",
         ]
         return sql + self._indexes(new, new.indexes)
 
@@ -254,7 +207,7 @@ class SQLite:
         text = f"CAST({name} AS TEXT)"
         return f"iif(CAST({text} AS REAL) = {name}, {text}, printf('%!.17g', {name}))"
 
-    def _define(self, column: Column, key: ForeignKey | None) -> str:
+    def _define(self, column: Column, key: ForeignKey | None = None) -> str:
         type_ = column.type
         if column.generated:
             type_ = "INTEGER PRIMARY KEY AUTOINCREMENT"
@@ -267,9 +220,6 @@ class SQLite:
             if key
             else ""
         )
-
-    def _columns(self, index: Index) -> str:
-        return ", ".join(c if c.startswith("(") else self.quote(c) for c in index.columns)
 
     def _indexes(self, table: Table, indexes: Iterable[Index]) -> list[str]:
         return [
@@ -294,13 +244,8 @@ class SQLite:
         """Switch foreign keys off around what drops a table, which would delete what refers to it."""
         if not any(statement.startswith("DROP TABLE") for statement in statements):
             return statements
-        return [
-            "PRAGMA foreign_keys = OFF",
-            "BEGIN",
-            *statements,
-            "COMMIT",
-            "PRAGMA foreign_keys = ON",
-        ]
+        off, on = self.without_checks
+        return [off, "BEGIN", *statements, "COMMIT", on]
 
     def split(self, sql: str) -> list[str]:
         """Split SQL into statements, as SQLite itself finds their ends."""

@@ -2,19 +2,17 @@
 
 import hashlib
 import re
-import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 from asyncmy.errors import MySQLError
 from tortoise import BaseDBAsyncClient
 from tortoise.exceptions import BaseORMException
 
-from ..context import COMMAND, configuration, connected
+from ..context import COMMAND, configuration
 from ..errors import MigrationError
 from ..files import Direction, Migration
 from ..journal import Journal
+from .servers import ServerSessions
 
 # Without it, the server cuts what does not fit, and gives 0 or '' where a value is missing
 STRICT = "SET SESSION sql_mode = CONCAT(@@SESSION.sql_mode, ',STRICT_ALL_TABLES')"
@@ -24,20 +22,21 @@ STRICT = "SET SESSION sql_mode = CONCAT(@@SESSION.sql_mode, ',STRICT_ALL_TABLES'
 TAKE_LOCK = "SELECT GET_LOCK(%s, 0) AS taken"
 LOCK_HOLDER = "SELECT IS_USED_LOCK(%s) AS holder, CONNECTION_ID() AS own"
 
-journal = Journal(
-    text="LONGTEXT",
-    parameters=("%s", "%s", "%s", "%s", "%s"),
-    repeatable=re.compile(
-        r"(CREATE\s+TABLE\s+IF\s+NOT\s+EXISTS|DROP\s+\w+\s+IF\s+EXISTS|SELECT|SET)\b", re.IGNORECASE
-    ),
-    leaves_parts=re.compile(r"DROP\s+TABLE\b.*,", re.IGNORECASE | re.DOTALL),
-)
 
-
-class MysqlSessions:
+class MysqlSessions(ServerSessions):
     """Sessions on a MySQL server, which commits each DDL statement; `Sessions` has the methods."""
 
     errors = (BaseORMException, MySQLError, OSError)
+    journal = Journal(
+        text="LONGTEXT",
+        parameters=("%s", "%s", "%s", "%s", "%s"),
+        repeatable=re.compile(
+            r"(CREATE\s+TABLE\s+IF\s+NOT\s+EXISTS|DROP\s+\w+\s+IF\s+EXISTS|SELECT|SET)\b",
+            re.IGNORECASE,
+        ),
+        leaves_parts=re.compile(r"DROP\s+TABLE\b.*,", re.IGNORECASE | re.DOTALL),
+    )
+    maintenance = "information_schema"
 
     def credentials(self) -> dict[str, Any]:
         """Describe one connection that is never recycled, whose statements have no time limit."""
@@ -53,26 +52,17 @@ class MysqlSessions:
     def reading_credentials(self) -> dict[str, Any]:
         return {"maxsize": 1, "minsize": 1, "init_command": "SET SESSION TRANSACTION READ ONLY"}
 
-    @asynccontextmanager
-    async def lock(
-        self, client: BaseDBAsyncClient, wait: Callable[[str], Awaitable[None]]
-    ) -> AsyncIterator[None]:
+    async def lock_holder(self, client: BaseDBAsyncClient) -> str | None:
         name = await _lock_name(client)
-        while not (await client.execute_query_dict(TAKE_LOCK, [name]))[0]["taken"]:
-            holder = (await client.execute_query_dict(LOCK_HOLDER, [name]))[0]["holder"]
-            await wait(f"connection {holder} of the server" if holder else "another session")
-        yield
+        if (await client.execute_query_dict(TAKE_LOCK, [name]))[0]["taken"]:
+            return None
+        holder = (await client.execute_query_dict(LOCK_HOLDER, [name]))[0]["holder"]
+        return f"connection {holder} of the server" if holder else "another session"
 
     async def check_lock(self, client: BaseDBAsyncClient) -> None:
         found = await client.execute_query_dict(LOCK_HOLDER, [await _lock_name(client)])
         if found[0]["holder"] != found[0]["own"]:
             raise MigrationError(f"Run `{COMMAND} upgrade` again: the migration lock was lost")
-
-    async def refuse_unfinished(self, client: BaseDBAsyncClient, direction: Direction) -> None:
-        await journal.refuse_unfinished(client, direction)
-
-    async def refuse_others_unfinished(self, client: BaseDBAsyncClient, repaired: str) -> None:
-        await journal.refuse_others_unfinished(client, repaired)
 
     async def run(
         self,
@@ -83,27 +73,8 @@ class MysqlSessions:
         locked: bool = False,
     ) -> None:
         check = self.check_lock if locked else None
-        await journal.run(client, migration, direction, check)
+        await self.journal.run(client, migration, direction, check)
         await self.settle(client, migration, direction)
-
-    async def settle(
-        self, client: BaseDBAsyncClient, migration: Migration, direction: Direction | None
-    ) -> None:
-        await journal.settle(client, migration, direction)
-
-    @asynccontextmanager
-    async def scratch_database(self) -> AsyncIterator[BaseDBAsyncClient]:
-        own: str = configuration()["connections"]["default"]["credentials"]["database"]
-        # A name has at most 64 characters (MySQL's documentation, "Identifier Length Limits")
-        name = f"{own[:40]}_verify_{secrets.token_hex(4)}"
-        quoted = "`" + name.replace("`", "``") + "`"
-        async with connected(**self.credentials() | {"database": "information_schema"}) as server:
-            await server.execute_script(f"CREATE DATABASE {quoted}")
-            try:
-                async with connected(**self.credentials() | {"database": name}) as client:
-                    yield client
-            finally:
-                await server.execute_script(f"DROP DATABASE {quoted}")
 
 
 async def _lock_name(client: BaseDBAsyncClient) -> str:

@@ -2,10 +2,7 @@
 
 import os
 import re
-import secrets
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -13,12 +10,13 @@ from tortoise import BaseDBAsyncClient
 from tortoise.exceptions import BaseORMException
 from tortoise.transactions import in_transaction
 
-from ..context import COMMAND, configuration, connected, dialect
+from ..context import COMMAND, dialect
 from ..errors import MigrationError
 from ..files import Direction, Migration
 from ..journal import Journal
 from ..recorder import record
-from ..statements import run_all
+from .servers import ServerSessions
+from .transactions import run_all
 
 # The lock belongs to the session that migrates, so that both end together. Its key is any number;
 # each database has its own locks (PostgreSQL's documentation, "Advisory Locks").
@@ -38,21 +36,22 @@ OWN_TRANSACTION = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 
-journal = Journal(
-    text="TEXT",
-    parameters=("$1", "$2", "$3", "$4", "$5"),
-    repeatable=re.compile(
-        r"(CREATE\s+TABLE\s+IF\s+NOT\s+EXISTS|DROP\s+\w+\s+IF\s+EXISTS|SET)\b", re.IGNORECASE
-    ),
-    leaves_parts=re.compile(r"\bCONCURRENTLY\b", re.IGNORECASE),
-    advice="A CREATE INDEX CONCURRENTLY that failed or was interrupted leaves an invalid index.",
-)
 
-
-class PostgresqlSessions:
+class PostgresqlSessions(ServerSessions):
     """Sessions on a PostgreSQL server; `Sessions` documents the methods."""
 
     errors = (BaseORMException, OSError, asyncpg.InterfaceError, asyncpg.PostgresError)
+    journal = Journal(
+        text="TEXT",
+        parameters=("$1", "$2", "$3", "$4", "$5"),
+        repeatable=re.compile(
+            r"(CREATE\s+TABLE\s+IF\s+NOT\s+EXISTS|DROP\s+\w+\s+IF\s+EXISTS|SET)\b", re.IGNORECASE
+        ),
+        leaves_parts=re.compile(r"\bCONCURRENTLY\b", re.IGNORECASE),
+        advice="A CREATE INDEX CONCURRENTLY that failed or was interrupted leaves an invalid index.",
+    )
+    maintenance = "postgres"
+    force = " WITH (FORCE)"
 
     def credentials(self) -> dict[str, Any]:
         """Describe one connection that is never recycled, whose statements have no time limit."""
@@ -73,24 +72,15 @@ class PostgresqlSessions:
         read_only = {"default_transaction_read_only": "on"}
         return {"maxsize": 1, "minsize": 1, "server_settings": read_only}
 
-    @asynccontextmanager
-    async def lock(
-        self, client: BaseDBAsyncClient, wait: Callable[[str], Awaitable[None]]
-    ) -> AsyncIterator[None]:
-        while not (await client.execute_query_dict(TAKE_LOCK))[0]["taken"]:
-            holders = await client.execute_query_dict(LOCK_HOLDER)
-            await wait(holders[0]["name"] if holders else "another session")
-        yield
+    async def lock_holder(self, client: BaseDBAsyncClient) -> str | None:
+        if (await client.execute_query_dict(TAKE_LOCK))[0]["taken"]:
+            return None
+        holders = await client.execute_query_dict(LOCK_HOLDER)
+        return holders[0]["name"] if holders else "another session"
 
     async def check_lock(self, client: BaseDBAsyncClient) -> None:
         if not any(row["mine"] for row in await client.execute_query_dict(LOCK_HOLDER)):
             raise MigrationError(f"Run `{COMMAND} upgrade` again: the migration lock was lost")
-
-    async def refuse_unfinished(self, client: BaseDBAsyncClient, direction: Direction) -> None:
-        await journal.refuse_unfinished(client, direction)
-
-    async def refuse_others_unfinished(self, client: BaseDBAsyncClient, repaired: str) -> None:
-        await journal.refuse_others_unfinished(client, repaired)
 
     async def run(
         self,
@@ -102,7 +92,7 @@ class PostgresqlSessions:
     ) -> None:
         check = self.check_lock if locked else None
         if not migration.run_in_transaction:
-            await journal.run(client, migration, direction, check)
+            await self.journal.run(client, migration, direction, check)
             await self.settle(client, migration, direction)
             return
         async with in_transaction(client.connection_name) as db:
@@ -112,25 +102,6 @@ class PostgresqlSessions:
             if check:
                 await check(db)
             await record(db, migration, direction)
-
-    async def settle(
-        self, client: BaseDBAsyncClient, migration: Migration, direction: Direction | None
-    ) -> None:
-        await journal.settle(client, migration, direction)
-
-    @asynccontextmanager
-    async def scratch_database(self) -> AsyncIterator[BaseDBAsyncClient]:
-        own: str = configuration()["connections"]["default"]["credentials"]["database"]
-        stem = own.encode()[:40].decode(errors="ignore")
-        name = f"{stem}_verify_{secrets.token_hex(4)}"
-        quoted = '"' + name.replace('"', '""') + '"'
-        async with connected(**self.credentials() | {"database": "postgres"}) as server:
-            await server.execute_script(f"CREATE DATABASE {quoted}")
-            try:
-                async with connected(**self.credentials() | {"database": name}) as client:
-                    yield client
-            finally:
-                await server.execute_script(f"DROP DATABASE {quoted} WITH (FORCE)")
 
 
 sessions = PostgresqlSessions()

@@ -17,7 +17,7 @@ from ..context import COMMAND, configuration, connected, dialect
 from ..errors import MigrationError
 from ..files import Direction, Migration
 from ..recorder import record
-from ..statements import run_all
+from .transactions import run_all
 
 # A table rebuild brings these for Aerich, which runs it without a transaction
 OWN_TRANSACTION = re.compile(

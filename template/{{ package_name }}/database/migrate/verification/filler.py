@@ -19,10 +19,6 @@ from .kinds import Kind
 from .rows import Row, Sampler, Value
 
 INSERT = re.compile(rf"\bINSERT\s+(?:OR\s+\w+\s+|IGNORE\s+)?INTO\s+{NAME}", re.IGNORECASE)
-NO_CHECKS = {
-    "sqlite": ("PRAGMA foreign_keys = OFF", "PRAGMA foreign_keys = ON"),
-    "mysql": ("SET FOREIGN_KEY_CHECKS = 0", "SET FOREIGN_KEY_CHECKS = 1"),
-}
 
 sessions = load(ENGINE)
 
@@ -128,13 +124,8 @@ class Filler:
         full = sorted(name for name in names if self.counts.get(name))
         if not full:
             return
-        quoted = [dialect.quote(name) for name in full]
-        if dialect.name in NO_CHECKS:
-            off, on = NO_CHECKS[dialect.name]
-            for statement in (off, *(f"DELETE FROM {name}" for name in quoted), on):
-                await self.client.execute_query(statement)
-        else:
-            await self.client.execute_script(f"TRUNCATE {', '.join(quoted)} CASCADE")
+        for statement in dialect.empty_tables(full):
+            await self.client.execute_script(statement)
         for name in full:
             self.counts[name] = 0
             self.filled.pop(name, None)

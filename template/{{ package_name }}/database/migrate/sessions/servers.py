@@ -1,0 +1,67 @@
+"""What sessions on servers have in common."""
+
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from tortoise import BaseDBAsyncClient
+
+from ..context import configuration, connected, dialect
+from ..files import Direction, Migration
+from ..journal import Journal
+
+
+class ServerSessions:
+    """Sessions on a server, where what runs without a transaction has a journal.
+
+    Attributes:
+        journal: the journal.
+        maintenance: a database of every server, in which databases are created and dropped.
+        force: what ends the sessions of a database that is dropped.
+    """
+
+    journal: Journal
+    maintenance: str
+    force = ""
+
+    def credentials(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    async def lock_holder(self, client: BaseDBAsyncClient) -> str | None:
+        """Take the migration lock, or say who has it."""
+        raise NotImplementedError
+
+    @asynccontextmanager
+    async def lock(
+        self, client: BaseDBAsyncClient, wait: Callable[[str], Awaitable[None]]
+    ) -> AsyncIterator[None]:
+        while (holder := await self.lock_holder(client)) is not None:
+            await wait(holder)
+        yield
+
+    async def refuse_unfinished(self, client: BaseDBAsyncClient, direction: Direction) -> None:
+        await self.journal.refuse_unfinished(client, direction)
+
+    async def refuse_others_unfinished(self, client: BaseDBAsyncClient, repaired: str) -> None:
+        await self.journal.refuse_others_unfinished(client, repaired)
+
+    async def settle(
+        self, client: BaseDBAsyncClient, migration: Migration, direction: Direction | None
+    ) -> None:
+        await self.journal.settle(client, migration, direction)
+
+    @asynccontextmanager
+    async def scratch_database(self) -> AsyncIterator[BaseDBAsyncClient]:
+        own: str = configuration()["connections"]["default"]["credentials"]["database"]
+        # A name has at most 63 bytes on PostgreSQL, and 64 characters on MySQL
+        stem = own.encode()[:40].decode(errors="ignore")
+        name = f"{stem}_verify_{secrets.token_hex(4)}"
+        quoted = dialect.quote(name)
+        async with connected(**self.credentials() | {"database": self.maintenance}) as server:
+            await server.execute_script(f"CREATE DATABASE {quoted}")
+            try:
+                async with connected(**self.credentials() | {"database": name}) as client:
+                    yield client
+            finally:
+                await server.execute_script(f"DROP DATABASE {quoted}{self.force}")
