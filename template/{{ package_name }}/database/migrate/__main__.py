@@ -13,12 +13,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from .checks import (
-    content_problems,
-    folder_problems,
-    models_problems,
-    unfinished_problems,
-)
+from .checks import content_problems, folder_problems, unfinished_problems
 from .context import COMMAND, is_unreachable, reason
 from .errors import MigrationError
 from .files import Migration, migrations
@@ -148,7 +143,8 @@ def new(
         _write_empty(name)
         return
 
-    from .writer import plan, write_plan
+    from .detection import plan
+    from .writer import write_plan
 
     ask = typer.confirm if sys.stdin.isatty() else None
     newest = _sound(name)
@@ -277,6 +273,8 @@ def baseline(*, yes: Yes = False) -> None:
 @app.command()
 def check() -> None:
     """Compare the files and the models, without a database."""
+    from .model_checks import models_problems
+
     files = migrations()
     problems = folder_problems() + content_problems(files) or unfinished_problems(files)
     problems = problems or asyncio.run(models_problems())
@@ -287,7 +285,7 @@ def check() -> None:
 
 def _changed(newest: Migration) -> str | None:
     """Say which tables changed in the models since the newest migration."""
-    from .writer import changed_tables
+    from .detection import changed_tables
 
     changed = ", ".join(_run(changed_tables(newest)))
     message = f"Run `{COMMAND} new NAME`: the models changed since {newest.name} ({changed})"

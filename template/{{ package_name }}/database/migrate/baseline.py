@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from . import diff
-from .checks import refuse_models
 from .context import APP, FOLDER, OTHER_ENGINES, connected, dialect
 from .errors import MigrationError
 from .files import Migration, migrations
+from .model_checks import refuse_models
 from .state import State, StateReader, describe, live_models
 from .writer import Content, write_file
 

@@ -6,11 +6,12 @@ from typing import NamedTuple
 from .baseline import creation, move_aside, move_back
 from .checks import content_problems, folder_problems, unfinished_problems
 from .context import COMMAND, ENGINE
+from .detection import changed_tables
 from .errors import MigrationError, StatementError
 from .files import Migration, migrations
 from .sessions import load
 from .verification.schemas import compare, read
-from .writer import Content, changed_tables, set_unverified, write_file
+from .writer import Content, set_unverified, write_file
 
 sessions = load(ENGINE)
 

@@ -9,12 +9,8 @@ from typing import Any
 
 from aerich.migrate import Migrate
 
-from .checks import refuse_models
-from .context import APP, FOLDER, connected, dialect
-from .files import Migration
-from .planning import Plan, Planner
-from .renames import Ask
-from .state import describe, live_models
+from .context import FOLDER, dialect
+from .planning import Plan
 
 _HEAD = "async def {}(db: BaseDBAsyncClient) -> str:\n"
 _UNVERIFIED = re.compile(r"^UNVERIFIED = .*\n", re.MULTILINE)
@@ -41,34 +37,6 @@ class Content:
     renamed: Sequence[str] = ()
     replaces: Sequence[str] = ()
     missing: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-
-
-async def changed_tables(newest: Migration) -> list[str]:
-    """List the tables that changed in the models since the newest migration, without a server."""
-    async with connected():
-        planner = Planner(dialect)
-        before, after = planner.compare(newest.models_state, describe(APP), live_models(APP))
-    return sorted(t for t in before.keys() | after if before.get(t) != after.get(t))
-
-
-async def plan(newest: Migration, answers: list[str], ask: Ask | None) -> Plan | None:
-    """Plan the next migration from what changed in the models, without a server.
-
-    Args:
-        newest: the newest migration.
-        answers: renames, as `Planner.plan` takes them.
-        ask: asks whether something was renamed; None where there is nobody to ask.
-
-    Returns:
-        The plan, or None if the tables did not change.
-
-    Raises:
-        MigrationError: an answer is missing or does not fit, or the models have a problem.
-    """
-    async with connected():
-        refuse_models()
-        planner = Planner(dialect)
-        return planner.plan(newest.models_state, describe(APP), live_models(APP), answers, ask)
 
 
 def write_plan(number: int, name: str, planned: Plan) -> Path:

@@ -12,10 +12,11 @@ from tortoise.exceptions import ConfigurationError, OperationalError
 from tortoise.fields import Field
 from tortoise.utils import generate_schema_for_client
 
-from ..checks import irreversible, refuse_models
+from ..checks import irreversible
 from ..context import APP, ENGINE, dialect
 from ..errors import MigrationError, StatementError
 from ..files import SAMPLES, Direction, Function, Migration, migrations
+from ..model_checks import refuse_models
 from ..sessions import load
 from ..state import StateReader, describe, indexes_by_column, is_managed, with_targets
 from ..tables import Tables

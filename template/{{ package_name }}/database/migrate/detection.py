@@ -1,0 +1,36 @@
+"""Find what changed in the models since the newest migration, without a server."""
+
+from .context import APP, connected, dialect
+from .files import Migration
+from .model_checks import refuse_models
+from .planning import Plan, Planner
+from .renames import Ask
+from .state import describe, live_models
+
+
+async def changed_tables(newest: Migration) -> list[str]:
+    """List the tables that changed in the models since the newest migration."""
+    async with connected():
+        planner = Planner(dialect)
+        before, after = planner.compare(newest.models_state, describe(APP), live_models(APP))
+    return sorted(t for t in before.keys() | after if before.get(t) != after.get(t))
+
+
+async def plan(newest: Migration, answers: list[str], ask: Ask | None) -> Plan | None:
+    """Plan the next migration from what changed in the models.
+
+    Args:
+        newest: the newest migration.
+        answers: renames, as `Planner.plan` takes them.
+        ask: asks whether something was renamed; None where there is nobody to ask.
+
+    Returns:
+        The plan, or None if the tables did not change.
+
+    Raises:
+        MigrationError: an answer is missing or does not fit, or the models have a problem.
+    """
+    async with connected():
+        refuse_models()
+        planner = Planner(dialect)
+        return planner.plan(newest.models_state, describe(APP), live_models(APP), answers, ask)

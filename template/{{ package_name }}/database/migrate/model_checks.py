@@ -1,0 +1,160 @@
+"""Are the models sound? Each problem is a line with its fix."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from tortoise import Model, Tortoise
+from tortoise.fields.relational import ManyToManyFieldInstance
+from tortoise.indexes import Index
+
+from .context import (
+    APP,
+    COMMAND,
+    CONFIG,
+    DATABASE_URL_EXAMPLE,
+    PACKAGE,
+    configuration,
+    connected,
+    dialect,
+)
+from .errors import MigrationError
+from .modules import models_in
+
+
+async def models_problems() -> list[str]:
+    """Say what is wrong with the models, and what migrations do not support in them."""
+    os.environ.setdefault("DATABASE_URL", DATABASE_URL_EXAMPLE)  # nothing connects to it
+    try:
+        async with connected():
+            return loaded_models_problems()
+    except MigrationError as error:
+        return [str(error)]
+
+
+def refuse_models() -> None:
+    """Raise MigrationError for what `models_problems` finds in the models that are loaded."""
+    if problems := loaded_models_problems():
+        raise MigrationError("\n".join(problems))
+
+
+def loaded_models_problems() -> list[str]:
+    """Do the same as `models_problems` with the models that are loaded."""
+    models = list(Tortoise.apps[APP].values()) if APP in Tortoise.apps else []
+    return [
+        *_apps_problems(),
+        *_unlisted_problems(),
+        *_rival_problems(),
+        *(problem for model in models for problem in _model_problems(model)),
+        *_name_problems(models),
+    ]
+
+
+def _apps_problems() -> Iterator[str]:
+    apps = configuration()["apps"]
+    if APP not in apps:
+        yield f"{CONFIG.name}: add the app {APP!r} to TORTOISE_ORM: migrations support it alone"
+    elif "aerich.models" not in apps[APP]["models"]:
+        yield f"{CONFIG.name}: add 'aerich.models' to the modules of the app {APP!r}"
+    for app in apps:
+        if app != APP:
+            yield (
+                f"{CONFIG.name}: move the modules of the app {app!r} to MODELS: migrations support "
+                f"the app {APP!r} alone"
+            )
+
+
+def _unlisted_problems() -> Iterator[str]:
+    loaded = {
+        (model.__module__, model.__name__)
+        for app in Tortoise.apps.values()
+        for model in app.values()
+    }
+    for module, name in models_in(PACKAGE):
+        if (module, name) not in loaded:
+            yield f"{CONFIG.name}: add {module!r} to MODELS, which lacks its model {name}"
+
+
+def _rival_problems() -> Iterator[str]:
+    """Find migrations of Tortoise, which keeps them in a package beside the models."""
+    for module in configuration()["apps"].get(APP, {}).get("models", []):
+        parts = str(module).removesuffix(".models").split(".")
+        folder = PACKAGE.parent.joinpath(*parts, "migrations")
+        if (folder / "__init__.py").exists() and "aerich" not in parts:
+            place = folder.relative_to(PACKAGE.parent).as_posix()
+            yield (
+                f"{place} has migrations of the `tortoise` command: delete it, and run "
+                f"`{COMMAND} new NAME`. This service uses Aerich's, in migrations/{APP}"
+            )
+
+
+def _model_problems(model: type[Model]) -> Iterator[str]:
+    name, meta = model.__name__, model._meta
+    if meta.schema:
+        yield f"{name}: remove Meta.schema: migrations use the schema of the connection alone"
+    if getattr(meta, "constraints", None):
+        yield f"{name}: remove Meta.constraints, and write their SQL in a migration by hand"
+    together = [field for fields in meta.unique_together for field in fields]
+    indexed = [
+        field
+        for index in meta.indexes
+        for field in (index.fields if isinstance(index, Index) else index)
+    ]
+    for field in dict.fromkeys([*together, *indexed]):
+        if field not in meta.fields_map:
+            yield f"{name}: Meta.unique_together or Meta.indexes has {field!r}, which is no field"
+    for field in (*meta.fk_fields, *meta.o2o_fields, *meta.m2m_fields):
+        target: Any = meta.fields_map[field]
+        app = target.related_model._meta.app
+        if app != APP:
+            yield f"{name}.{field} refers to the app {app!r}: use models of the app {APP!r} alone"
+
+
+def _name_problems(models: list[type[Model]]) -> Iterator[str]:
+    """Find names that are used twice, or that the server cuts to the same name."""
+    tables = [(model._meta.db_table, f"the model {model.__name__}") for model in models]
+    yield from _same_names(tables, "set another Meta.table")
+    links: dict[str, list[str]] = {}
+    for model in models:
+        for name in sorted(model._meta.m2m_fields):
+            field = model._meta.fields_map[name]
+            if isinstance(field, ManyToManyFieldInstance) and not field._generated:
+                links.setdefault(field.through, []).append(f"{model.__name__}.{name}")
+        columns = [
+            (c, f"{model.__name__}.{f}") for f, c in model._meta.fields_db_projection.items()
+        ]
+        yield from _same_names(columns, "set another source_field")
+    through = [
+        (table, f"the relation {relation}")
+        for table, relations in links.items()
+        if table not in dict(tables)  # that of a through model
+        for relation in relations
+    ]
+    yield from _same_names([*tables, *through], "set another `through`", len(tables))
+    yield from _same_names(
+        [
+            (index.name, f"an index of {model.__name__}")
+            for model in models
+            for index in model._meta.indexes
+            if isinstance(index, Index) and index.name
+        ],
+        "rename the index",
+    )
+
+
+def _same_names(named: list[tuple[str, str]], fix: str, start: int = 0) -> Iterator[str]:
+    """Find names that the server takes for one that comes before them.
+
+    Args:
+        named: names, each with what has it.
+        fix: what to do about the second one.
+        start: how many were looked at before.
+    """
+    seen: dict[str, tuple[str, str]] = {}
+    for number, (name, owner) in enumerate(named):
+        key = dialect.folded(name)
+        if key in seen and number >= start:
+            other, first = seen[key]
+            same = f"{name!r} too" if name == other else f"{other!r}, which the server takes for it"
+            yield f"{owner}: {fix}, since {first} uses {same}"
+        seen.setdefault(key, (name, owner))
