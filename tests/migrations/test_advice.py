@@ -395,14 +395,6 @@ KEYS = {
     ),
 }
 LONG = "a_name_that_is_longer_than_the_sixty_three_bytes_of_a_server_name"
-TWO = """
-class Person1(Model):
-    id = fields.IntField(primary_key=True)
-class Book1(Model):
-    id = fields.IntField(primary_key=True)
-    authors = fields.ManyToManyField("models.Person1", related_name="written"{one})
-    editors = fields.ManyToManyField("models.Person1", related_name="edited"{other})
-"""
 MANY = "tags = fields.ManyToManyField('models.{}', through='{}', related_name='posts')"
 RENAMED = {
     "chain": Case(
@@ -620,3 +612,37 @@ def test_rows_in_the_way_are_changed_as_told(engine: str, benches: Callable[[str
     bench.database.query("UPDATE item SET n = id")
     user.do("upgrade")
     user.sees("expected")
+
+
+TWO = """
+class Person1(Model):
+    id = fields.IntField(primary_key=True)
+class Book1(Model):
+    id = fields.IntField(primary_key=True)
+    authors = fields.ManyToManyField("models.Person1", related_name="written"{one})
+    editors = fields.ManyToManyField("models.Person1", related_name="edited"{other})
+"""
+EXPRESSION = model(
+    "Item", name(), meta="indexes = [Index(Lower('name'), name='lower_name')]"
+).replace("class Item", "from pypika_tortoise.functions import Lower\nclass Item", 1)
+
+
+def test_models_are_fixed_as_told(engine: str, benches: Callable[[str], Bench]) -> None:
+    bench = benches(engine)
+    bench.clear()
+    user = User(bench, {"relations": Case(model("Person1"), TWO.format(one="", other=""), [])})
+    user.models("before")
+    user.do("baseline", "--yes")
+    user.models("after")
+    for command in (("check",), ("new", "relations")):
+        assert "Book1.editors: set another `through`" in user.do(*command, status=1)
+    fixed = TWO.format(one="", other=", through='book1_editor'")
+    user = User(bench, {"relations": Case("", fixed, [])})
+    user.models("after")
+    user.do("new", "relations")
+    user.do("check")
+
+    if engine == "mysql":
+        user = User(bench, {"index": Case("", fixed + EXPRESSION, [])})
+        user.models("after")
+        assert "Remove the index lower_name from the models" in user.do("new", "index", status=1)
