@@ -22,8 +22,33 @@ def refused(before: str, after: str, *values: str, column: str = "n", **rest: An
     return Change(item(before), after if "class" in after else item(after), TEAMS + rows, **rest)
 
 
+COLORS = """
+class Color(enum.Enum):
+    red = 'r'
+    blue = 'b'
+    it = "it's"
+class Size(enum.IntEnum):
+    small = 1
+    large = 2
+"""
 RELATION = "team = fields.{}Field('models.Team'{})"
 GUARDED = {
+    "member that an enum loses": (
+        Change(
+            COLORS + item("n = fields.CharEnumField(Color)"),
+            COLORS.replace("    blue = 'b'\n", "") + item("n = fields.CharEnumField(Color)"),
+            ["INSERT INTO item (name, n) VALUES ('a', 'b')"],
+        ),
+        "item.n holds values that its enum cannot hold",
+    ),
+    "number that an enum loses": (
+        Change(
+            COLORS + item("n = fields.IntEnumField(Size)"),
+            COLORS.replace("    large = 2\n", "") + item("n = fields.IntEnumField(Size)"),
+            ["INSERT INTO item (name, n) VALUES ('a', 2)"],
+        ),
+        "item.n holds values that its enum cannot hold",
+    ),
     "unique": (
         refused(NUMBER.format(""), NUMBER.format("unique=True"), "1", "1"),
         "item holds rows with the same n",
@@ -79,6 +104,24 @@ GUARDED = {
 @pytest.mark.parametrize(("change", "message"), GUARDED.values(), ids=GUARDED)
 def test_says_which_rows(changes: Bench, engine: str, change: Change, message: str) -> None:
     assert f"{message}: change them first" in changes.fail(engine, change)
+
+
+ENUM = COLORS + item("n = fields.CharEnumField(Color, max_length=4)", "")
+LOSES = {
+    "member": Change(
+        ENUM,
+        ENUM.replace("    blue = 'b'\n", ""),
+        ["INSERT INTO item (name, n) VALUES ('a', 'r'), ('b', 'it''s')"],
+        losses=["item.n cannot hold every value: the enum loses b"],
+        expected={"SELECT n FROM item ORDER BY id": [("r",), ("it's",)]},
+        reverted={"SELECT n FROM item ORDER BY id": [("r",), ("it's",)]},
+    ),
+}
+
+
+@on_engines(LOSES)
+def test_enum_loses_a_member_that_no_row_has(changes: Bench, engine: str, change: Change) -> None:
+    changes.apply(engine, change)
 
 
 UNENFORCED = RELATION.format("ForeignKey", ", db_constraint=False{}")

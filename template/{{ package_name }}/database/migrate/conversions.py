@@ -62,7 +62,16 @@ def misfits(old: Column, new: Column, name: str, dialect: Dialect) -> str:
     """
     length, number = dialect.length.format(column=name), dialect.number.format(column=name)
     condition = misfit(old.meaning, new.meaning) or ""
-    return condition.format(column=name, length=length, number=number)
+    condition = condition.format(column=name, length=length, number=number)
+    if not removed_members(old, new):
+        return condition
+    members = ", ".join(str(dialect.described_literal(value, new.type)) for value in new.members)
+    return " OR ".join(filter(None, [condition, f"{name} NOT IN ({members})"]))
+
+
+def removed_members(old: Column, new: Column) -> list[str]:
+    """List the members that an enum loses, where those that it keeps are known."""
+    return [value for value in old.members if new.members and value not in new.members]
 
 
 def _parsed(type_: str) -> _Type:

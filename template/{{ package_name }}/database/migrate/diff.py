@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from .conversions import misfits
+from .conversions import misfits, removed_members
 from .dialects import Dialect
 from .references import Follows, follows, has_no_rows, is_replaced
 from .tables import Column, ForeignKey, Index, Table, Tables, in_order_of_reference
@@ -213,9 +213,8 @@ class _Writer:
         if not condition:
             return
         select = f"SELECT 1 FROM {self._sql.quote(name)} WHERE {condition}"
-        message = (
-            f"{name}.{original} holds values that {column.meaning} cannot hold: change them first"
-        )
+        type_ = "its enum" if removed_members(before, column) else column.meaning
+        message = f"{name}.{original} holds values that {type_} cannot hold: change them first"
         self._diff.guards.append(self._sql.guard(select, message))
 
     def _guard_unique(self, table: Table, index: Index) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .conversions import misfits
+from .conversions import misfits, removed_members
 from .dialects import Dialect
 from .diff import Original, unchanged
 from .references import has_no_rows, is_replaced, retargeted
@@ -69,5 +69,7 @@ def losses(
             if condition := misfits(column, after, quoted, dialect):
                 where = f"{count} WHERE {condition}"
                 what = f"cannot hold every value: {column.meaning} becomes {after.meaning}"
+                if removed := removed_members(column, after):
+                    what = f"cannot hold every value: the enum loses {', '.join(removed)}"
                 found.append(Loss(place, what, where))
     return found

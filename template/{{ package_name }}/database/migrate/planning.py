@@ -8,7 +8,7 @@ from .diff import Diff
 from .losses import Loss, losses
 from .renames import Ask, Rename
 from .state import Models, State, StateReader, is_managed, with_targets
-from .tables import Tables
+from .tables import Table, Tables
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,11 @@ class Planner:
         new = self._reader.tables(state, models)
         unmanaged_now = {m["table"] for name, m in state.items() if not is_managed(name, m)}
         unmanaged_before = {m["table"] for name, m in old_state.items() if not is_managed(name, m)}
-        before = {name: table for name, table in old.items() if name not in unmanaged_now}
+        before = {
+            name: _with_new_members(table, new[name]) if name in new else table
+            for name, table in old.items()
+            if name not in unmanaged_now
+        }
         after = {
             name: replace(table, may_exist=name in unmanaged_before and name not in old)
             for name, table in new.items()
@@ -106,3 +110,13 @@ class Planner:
         downgrade.statements[:0] = downgrade.guards
         downgrade.statements += back
         return Plan(state, found, upgrade, downgrade, losses(old, new, self._dialect, original))
+
+
+def _with_new_members(old: Table, new: Table) -> Table:
+    """Pass over enums that only got more members, or whose members are not known."""
+    columns = dict(old.columns)
+    for name in old.columns.keys() & new.columns.keys():
+        members = new.columns[name].members
+        if not members or set(columns[name].members) <= set(members):
+            columns[name] = replace(columns[name], members=members)
+    return replace(old, columns=columns)

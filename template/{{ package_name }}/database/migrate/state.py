@@ -226,6 +226,7 @@ class StateReader:
             primary=primary,
             comment=self._comment(described["description"]),
             declared=self._declared(described),
+            members=members_of(described),
             computed=self._dialect.computed(described, names),
         )
         if column.computed:
@@ -338,6 +339,16 @@ def _referenced(target: dict[str, Any], relation: dict[str, Any]) -> str:
     field = fields_[relation["to_field"]] if "to_field" in relation else target["pk_field"]
     name: str = field["db_column"]
     return name
+
+
+def members_of(described: Mapping[str, Any]) -> tuple[str, ...]:
+    """Read an enum's members from the description that Tortoise gives its field."""
+    if "EnumField" not in described["field_type"]:
+        return ()
+    lines = (described["description"] or "").splitlines()
+    if not lines or not all(re.match(r"\w+: ", line) for line in lines):
+        return ()
+    return tuple(line.partition(": ")[2] for line in lines)
 
 
 def is_managed(name: str, model: dict[str, Any]) -> bool:

@@ -18,6 +18,7 @@ class Column:
         comment: the comment as Tortoise escapes it.
         declared: the type that the model has, where the engine stores it as another one: SQLite
             keeps decimals as text and booleans as integers.
+        members: the values of its enum, where the description has them.
         computed: what follows the type of a generated column, as `GENERATED ALWAYS AS (...) STORED`.
         backfill: the SQL value that existing rows get when the column is new or may no longer be
             NULL; None where only the user knows it.
@@ -31,6 +32,7 @@ class Column:
     primary: bool = False
     comment: str = ""
     declared: str = ""
+    members: tuple[str, ...] = ()
     computed: str = ""
     backfill: str | None = field(default=None, compare=False)
 

@@ -10,6 +10,8 @@ from functools import cache
 from itertools import islice
 from typing import Any
 
+from ..state import members_of
+
 Sample = str | bytes
 
 TYPES = (
@@ -109,7 +111,7 @@ def kind_of_field(
         return Kind("uuid" if found.family in {"uuid", "text"} else found.family, found.size)
     if described["python_type"] == "datetime.timedelta":
         return Kind("integer", low=-DAY * 1000, high=DAY * 1000)
-    members = members or _members(described)
+    members = members or members_of(described)
     return Kind(**{**vars(found), "members": members})
 
 
@@ -129,16 +131,6 @@ def kind_of_type(type_: str) -> Kind:
     if family == "decimal":
         return Kind(family, size=sizes[0] if sizes else 10, scale=sizes[1] if sizes[1:] else 0)
     return Kind(family, size=sizes[0] if sizes and family in {"text", "binary"} else None)
-
-
-def _members(described: Mapping[str, Any]) -> tuple[str, ...]:
-    """Read an enum's members from the description that Tortoise gives its field."""
-    if "EnumField" not in described["field_type"]:
-        return ()
-    lines = (described["description"] or "").splitlines()
-    if not lines or not all(re.match(r"\w+: ", line) for line in lines):
-        return ()
-    return tuple(line.partition(": ")[2] for line in lines)
 
 
 def fits(value: Sample, kind: Kind) -> bool:
