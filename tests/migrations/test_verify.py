@@ -10,7 +10,7 @@ import pytest
 from ..support.migrating import write_migration
 from ..support.model_changes import CHANGES, CITY, MOTTO, NICK, NUMBER, Change, after
 from ..support.services import Service
-from .support import MIGRATE, Changing
+from .support import MIGRATE, MODELS, Changing
 
 AERICH = ("aerich", "migrate", "--offline", "--no-input", "--name", "aerich")
 
@@ -607,6 +607,25 @@ def test_renamed_columns_and_tables_keep_their_values(changing: Changing) -> Non
 
     assert right == REVERSIBLE
     assert "changes player.nick: '" in verify(changing, status=1)
+
+
+def test_enum_takes_the_name_of_another_column(make_changing: Callable[..., Changing]) -> None:
+    changing = make_changing("sqlite")
+    enum = "class Level(Enum):\n    low = 'low'\n    high = 'high'\n\n\nclass Team("
+    changing.change(
+        ("class Team(", f"from enum import Enum\n\n\n{enum}"),
+        after(NICK, "about = fields.JSONField(default=dict)"),
+    )
+    changing.new()
+    text = changing.service.folder / MODELS
+    source = text.read_text(encoding="utf-8")
+    source = source.replace("about = ", "document = ").replace(
+        NICK, f"{NICK}\n    about = fields.CharEnumField(Level, default=Level.low)"
+    )
+    text.write_text(source, encoding="utf-8")
+    changing.new("--rename", "player.about=document")
+
+    assert "Verified" in verify(changing)
 
 
 def test_missing_columns_are_not_for_accepted_txt(changing: Changing) -> None:

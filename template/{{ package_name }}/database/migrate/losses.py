@@ -6,7 +6,7 @@ from .conversions import misfits, removed_members
 from .dialects import Dialect
 from .diff import Original, unchanged
 from .references import has_no_rows, is_replaced, retargeted
-from .tables import Tables
+from .tables import Column, Tables
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,12 @@ def losses(
                 found.append(Loss(place, what, where))
             if condition := misfits(column, after, quoted, dialect):
                 where = f"{count} WHERE {condition}"
-                what = f"cannot hold every value: {column.meaning} becomes {after.meaning}"
-                if removed := removed_members(column, after):
-                    what = f"cannot hold every value: the enum loses {', '.join(removed)}"
+                what = f"cannot hold every value: {_narrowing(column, after)}"
                 found.append(Loss(place, what, where))
     return found
+
+
+def _narrowing(old: Column, new: Column) -> str:
+    if removed := removed_members(old, new):
+        return f"the enum loses {', '.join(removed)}"
+    return f"{old.meaning} becomes {new.meaning}"

@@ -111,7 +111,7 @@ def kind_of_field(
         return Kind("uuid" if found.family in {"uuid", "text"} else found.family, found.size)
     if described["python_type"] == "datetime.timedelta":
         return Kind("integer", low=-DAY * 1000, high=DAY * 1000)
-    members = members or members_of(described)
+    members = members_of(described) or members
     return Kind(**{**vars(found), "members": members})
 
 

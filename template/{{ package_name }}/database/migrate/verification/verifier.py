@@ -117,14 +117,17 @@ class _Verifier:
         return Verification(self.problems, self.notes, self._summary())
 
     def _state(self, described: dict[str, Any]) -> State:
+        described = with_targets(described, describe(APP))
+        fields = _fields(described)
         members = {
             place: tuple(str(member.value) for member in enum)
             for place, live in self.live.items()
             if (enum := getattr(live, "enum_type", None))
+            # another column may have had the name
+            and fields.get(place, {}).get("field_type") == self.current[place]["field_type"]
         }
-        described = with_targets(described, describe(APP))
         tables = StateReader(dialect).tables(described)
-        return State(tables, kinds_of_state(described, dialect.name, members), _fields(described))
+        return State(tables, kinds_of_state(described, dialect.name, members), fields)
 
     async def _compare_with_models(self, actual: Schema) -> list[str]:
         # The models' tables replace the others, since they may need what is beside them: extensions
