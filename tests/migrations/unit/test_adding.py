@@ -173,6 +173,24 @@ MISSING = {
         values={"item.n": "name"},
         expected=[("a",), ("bé",)],
     ),
+    "unique with a default of the server": added(
+        "fields.IntField(unique=True, db_default=7)",
+        values={"item.n": "id"},
+        expected=[(1,), (2,)],
+    ),
+    "unique with the time of the server": added(
+        "fields.DatetimeField(unique=True, db_default=Now())",
+        values={
+            "item.n": {
+                "postgresql": "NOW() + id * INTERVAL '1 day'",
+                "mysql": "NOW() + INTERVAL id DAY",
+            }
+        },
+        engines=("postgresql", "mysql"),
+    ),
+    "unique and null with a default of the server": added(
+        "fields.IntField(unique=True, null=True, db_default=7)", expected=twice(None)
+    ),
     "one to one": added(
         "fields.OneToOneField('models.Item', related_name='other')",
         values={"item.n_id": "id"},

@@ -1,5 +1,6 @@
 """The SQL that takes the tables of one state to those of another, with the rows in them."""
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
@@ -14,6 +15,9 @@ Original = Callable[[str, str], tuple[str, str]]
 NO_VALUE = "may not be NULL, and existing rows have no value"
 NO_ROWS = "refers to {}, which is a new table: also insert the rows that it refers to"
 NO_UNIQUE_VALUE = "is unique, so each existing row needs a value that no other has"
+
+# A default of the server that is the same for all rows
+_SHARED_DEFAULT = re.compile(r"'|[-+\d.]|TRUE|FALSE|CURRENT_|NOW\b", re.IGNORECASE)
 
 
 def unchanged(table: str, column: str) -> tuple[str, str]:
@@ -300,18 +304,21 @@ class _Writer:
             numbered = self._sql.numbered(column)
             self._extend(table.name, numbered.column, numbered.indexes)
             return
+        unique = column.primary or any(
+            index.unique and index.columns == (column.name,)
+            for index in self._new[table.name].indexes
+        )
+        is_shared = unique and _SHARED_DEFAULT.match(column.default) is not None
         is_simple = column.null or column.default or column.computed or column.backfill
-        if is_simple and not column.primary:
+        if is_simple and not column.primary and not is_shared:
             return  # altering the table does it
         nullable = replace(column, null=True, primary=False, comment="", default="")
         self._diff.statements += self._sql.add_column(table.name, nullable)
         self._extend(table.name, nullable)
         value = self._known(column)
+        if not value and column.null:
+            return
         if not value:
-            unique = column.primary or any(
-                index.unique and index.columns == (column.name,)
-                for index in self._new[table.name].indexes
-            )
             self._diff.missing[f"{table.name}.{column.name}"] = (
                 NO_UNIQUE_VALUE if unique else NO_VALUE
             )
