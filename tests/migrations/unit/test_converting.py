@@ -335,6 +335,13 @@ BY_HAND = {
         values={"item.n": TO_INT},
         expected={"SELECT n FROM item": [(12,)]},
     ),
+    "null to required and unique with a default of the server": converted(
+        "fields.IntField(null=True, unique=True)",
+        "fields.IntField(unique=True, db_default=5)",
+        "NULL), ('b', NULL",
+        [(1,), (2,)],
+        values={"item.n": "id"},
+    ),
     "null to required": converted(
         "fields.IntField(null=True)", INT, "NULL", [(2,)], values={"item.n": "id + 1"}
     ),

@@ -284,7 +284,7 @@ class _Writer:
             elif before.null and not column.null:
                 if before.type != column.type and self._sql.strict:
                     self._change_type(name, column)
-                value = column.default or self._known(column)
+                value = self._instead_of_null(name, column)
                 if value or not self._reverts:
                     self._update(old, column.name, value, f"{self._sql.quote(column.name)} IS NULL")
                 else:
@@ -304,10 +304,7 @@ class _Writer:
             numbered = self._sql.numbered(column)
             self._extend(table.name, numbered.column, numbered.indexes)
             return
-        unique = column.primary or any(
-            index.unique and index.columns == (column.name,)
-            for index in self._new[table.name].indexes
-        )
+        unique = self._is_unique(table.name, column)
         is_shared = unique and _SHARED_DEFAULT.match(column.default) is not None
         is_simple = column.null or column.default or column.computed or column.backfill
         if is_simple and not column.primary and not is_shared:
@@ -360,6 +357,18 @@ class _Writer:
     @staticmethod
     def _known(column: Column) -> str:
         return "" if column.backfill in {None, "NULL"} else str(column.backfill)
+
+    def _instead_of_null(self, table: str, column: Column) -> str:
+        """Return the value that rows get where they have NULL, if it is known."""
+        value = column.default or self._known(column)
+        is_shared = self._is_unique(table, column) and _SHARED_DEFAULT.match(value)
+        return "" if is_shared else value
+
+    def _is_unique(self, table: str, column: Column) -> bool:
+        """Tell whether no two rows may have the same value in a column."""
+        return column.primary or any(
+            index.unique and index.columns == (column.name,) for index in self._new[table].indexes
+        )
 
     def _follows(self, table: str, column: str) -> bool:
         return follows(self._old, self._new, table, column) is not None
