@@ -344,12 +344,12 @@ def end_sessions(database: Database, administer: Callable[[str], object]) -> Non
 
 def test_writes_to_a_mysql_replica_are_503(make_service: MakeService) -> None:
     service = make_service("mysql")
-    with own_mariadb() as url:
-        administer = Database("mysql", url).query
+    with own_mariadb() as mariadb:
+        administer = Database("mysql", mariadb.url).query
         administer("CREATE DATABASE service")
         administer("CREATE USER team IDENTIFIED BY 'secret'")
         administer("GRANT ALL ON service.* TO team")
-        own = url.replace("root@", "team:secret@").replace("/mysql", "/service")
+        own = mariadb.url.replace("root@", "team:secret@").replace("/mysql", "/service")
         service.environment["DATABASE_URL"] = own
         with_routes(service, ROUTES, own)
         with service.serve() as server:
@@ -407,10 +407,10 @@ def servers(engine: str, *, encrypted: bool) -> Iterator[str]:
                 server.encrypt()
             yield f"{server.url}?sslmode={'require' if encrypted else 'disable'}"
     else:
-        with own_mariadb() as url:
-            Database("mysql", url).query("CREATE DATABASE service")
+        with own_mariadb() as mariadb:
+            Database("mysql", mariadb.url).query("CREATE DATABASE service")
             mode = "required" if encrypted else "disabled"
-            yield url.replace("/mysql", f"/service?ssl-mode={mode}")
+            yield mariadb.url.replace("/mysql", f"/service?ssl-mode={mode}")
 
 
 @pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])

@@ -117,46 +117,6 @@ def own_postgresql() -> Iterator[PostgreSQL]:
             server.run("pg_ctl", "stop", "--wait", "--mode=immediate")
 
 
-@contextmanager
-def own_mariadb() -> Iterator[str]:
-    """Start a new MariaDB server, which takes TLS, on a free port; stop and delete it afterwards.
-
-    Yields:
-        The URL of its administrative database.
-    """
-    server = _find("mariadbd")
-    port = free_port()
-    user = ["--user=root"] if os.geteuid() == 0 else []
-    with tempfile.TemporaryDirectory(prefix="mariadb") as name:
-        data = Path(name) / "data"
-        subprocess.run(
-            [_find("mariadb-install-db"), "--no-defaults", f"--datadir={data}", *user]
-            + ["--auth-root-authentication-method=normal", "--skip-test-db"],
-            check=True,
-            capture_output=True,
-            timeout=DEADLINE,
-        )
-        certificate, key = _make_certificate(Path(name))
-        process = subprocess.Popen(
-            [server, "--no-defaults", f"--datadir={data}", *user, f"--port={port}"]
-            + ["--bind-address=127.0.0.1", f"--socket={name}/socket", "--innodb-fast-shutdown=2"]
-            + [f"--ssl-cert={certificate}", f"--ssl-key={key}", f"--pid-file={name}/pid"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            wait_for(lambda: _accepts(port))
-            yield f"mysql://root@127.0.0.1:{port}/mysql"
-        finally:
-            process.terminate()
-            process.wait(DEADLINE)
-
-
-def _accepts(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
-
-
 @dataclass
 class MariaDB:
     """A server that belongs to one test.
@@ -187,7 +147,7 @@ class MariaDB:
 
 @contextmanager
 def own_mariadb() -> Iterator[MariaDB]:
-    """Start a new MariaDB server on a free port; stop and delete it afterwards."""
+    """Start a new MariaDB server, which takes TLS, on a free port; stop and delete it afterwards."""
     daemon, install = _find("mariadbd"), _find("mariadb-install-db")
     user = "mysql" if os.geteuid() == 0 else getpass.getuser()  # MariaDB refuses to be root
     with tempfile.TemporaryDirectory(prefix="mariadb") as name:
@@ -200,11 +160,15 @@ def own_mariadb() -> Iterator[MariaDB]:
             [install, *options, login, "--skip-test-db"], capture_output=True, check=False
         )
         assert done.returncode == 0, done.stderr
-        quiet = f"--log-error={name}/log"
+        certificate, key = _make_certificate(Path(name))
+        if os.geteuid() == 0:
+            shutil.chown(key, user)
+        tls = [f"--ssl-cert={certificate}", f"--ssl-key={key}"]
+        quiet = [f"--log-error={name}/log", "--innodb-fast-shutdown=2"]
         server = MariaDB(
             f"mysql://root@127.0.0.1:{free_port()}/mysql",
             Path(name) / "socket",
-            " ".join([daemon, *options, quiet]),
+            " ".join([daemon, *options, *tls, *quiet]),
         )
         try:
             server.start()
