@@ -17,7 +17,7 @@ from tests.support.changes import HEAD, HEADS, model
 
 from .changes.bench import Bench, new_bench
 
-DROP = re.compile(r"To accept that: (--drop) (\S+)")
+DROP = re.compile(r"To accept this, add (--drop) (\S+)")
 REPLACE = re.compile(r"Replace <([^>]+)> in upgrade\(\)")
 RAISE = re.compile(r"^    raise NotImplementedError\(.*\)\n", re.MULTILINE)
 UNVERIFIED = re.compile(r"Delete the line UNVERIFIED in (\S+):")

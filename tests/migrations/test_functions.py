@@ -35,7 +35,9 @@ def test_python_migration_runs_once(service: Service, in_transaction: bool) -> N
         in_transaction=in_transaction,
     )
 
-    assert "only a run can show its SQL" in service.run(*MIGRATE, "upgrade", "--dry-run").stdout
+    assert (
+        "its SQL is only known when it runs" in service.run(*MIGRATE, "upgrade", "--dry-run").stdout
+    )
     assert calls(service) == []
     service.run(*MIGRATE, "upgrade")
     assert (calls(service), notes(service)) == (["up"], ["up"])

@@ -147,7 +147,7 @@ def test_module_that_is_not_listed(make_service: MakeService, text: str) -> None
     service.run(*MIGRATE, "check")
     add(service, "src/shop/models.py", text)
 
-    refuse(service, "config.py: add 'src.shop.models' to MODELS, which lacks its model Item")
+    refuse(service, "config.py: add 'src.shop.models' to MODELS: it defines the model Item")
 
     service.edit(
         CONFIG,

@@ -130,7 +130,7 @@ def test_holder_is_stopped_longer_than_others_wait(service: Service) -> None:
 
     assert codes == [1] * 4
     for output in outputs:
-        assert "was not free within 1 s, and nothing was changed" in words(output)
+        assert "was not free within 1 s: wait longer with --timeout" in words(output)
         assert "Traceback" not in output
     assert recorded == [FIRST]
     assert not {"half", "whole"} & tables

@@ -115,7 +115,7 @@ def newer_release(service: Service) -> None:
     ("spoil", "words"),
     [
         (file_gone, ("1_2026_one.py is applied, but its file is missing", "version control")),
-        (twice, ("1_2026_one.py is recorded 2 times", "delete all its rows but one")),
+        (twice, ("1_2026_one.py is recorded 2 times", "delete all but one of its rows")),
         (older_one, (f"{FIRST} is not applied, but the newer 1_2026_one.py is", "renumber")),
         (newer_release, ("1_2026_one.py is applied", "a newer release", "run that release")),
     ],

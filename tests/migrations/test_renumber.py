@@ -92,7 +92,7 @@ def test_says_what_it_cannot_know(make_changing: Callable[[str], Changing]) -> N
     first, last = (path.name for path in changing.files())
     assert "have a gap" in changing.service.run(*MIGRATE, "renumber", first, status=1).stderr
     assert (
-        "is the last already" in changing.service.run(*MIGRATE, "renumber", last, status=1).stderr
+        "is already the last" in changing.service.run(*MIGRATE, "renumber", last, status=1).stderr
     )
     copy = changing.files()[1].with_name("1_20260101000000_copy.py")
     copy.write_bytes(changing.files()[1].read_bytes())

@@ -33,7 +33,7 @@ def test_database_with_all_of_them_records_it(changing: Changing) -> None:
     assert "CREATE" not in service.run(*MIGRATE, "upgrade", "--dry-run").stdout
     output = service.run(*MIGRATE, "upgrade").stdout
 
-    assert f"{squashed}: recorded, since all that it replaces is applied" in output
+    assert f"{squashed}: recorded, because all migrations that it replaces are applied" in output
     assert applied(service) == [*names, squashed]
     assert service.database.query("SELECT name FROM team") == [("reds",)]
     assert service.run(*MIGRATE, "status").stdout == f"applied  {squashed}\n"

@@ -99,7 +99,7 @@ def test_dry_run_calls_no_python_migration(service: Service) -> None:
 
     output = upgrade(service, "--dry-run")
 
-    assert "1_2026_writes.py\n-- It works in Python: only a run can show its SQL" in output
+    assert "1_2026_writes.py\n-- Runs Python: its SQL is only known when it runs" in output
     assert "sneaky" not in service.database.tables()
 
 

@@ -380,7 +380,7 @@ FOREIGN = {
         TAG + OTHER + post("'models.Other', null=True"),
         [*TAGGED, "INSERT INTO other (name) VALUES ('x'), ('y')"],
         expected={"SELECT tag_id FROM post ORDER BY id": [(1,), (2,)]},
-        losses=["post.tag_id keeps its values, which refer to other and no longer to tag"],
+        losses=["post.tag_id keeps its values, which will refer to other instead of tag"],
     ),
     "target of another type": Change(
         TAG + model("Other", key=CODE) + post(OPTIONAL),
@@ -397,7 +397,7 @@ FOREIGN = {
         answers=[],
         losses=[
             "tag is dropped with its rows",
-            "post.tag_id keeps its values, which refer to other and no longer to tag",
+            "post.tag_id keeps its values, which will refer to other instead of tag",
         ],
         reverted={"SELECT tag_id FROM post": [(None,), (None,)]},
     ),
@@ -445,7 +445,7 @@ FOREIGN = {
         TAG + OTHER + model("Post", "other = fields.ForeignKeyField('models.Other', null=True)"),
         [*TAGGED, "INSERT INTO other (name) VALUES ('x'), ('y')"],
         answers=["post.tag_id=other_id"],
-        losses=["post.other_id keeps its values, which refer to other and no longer to tag"],
+        losses=["post.other_id keeps its values, which will refer to other instead of tag"],
     ),
     "cycle of new tables": Change(TAG, TAG + CYCLE, by_tortoise=False),
     "cycle of dropped tables": Change(

@@ -1,7 +1,6 @@
-"""Migrate the database: `python -m` and this package's name.
+"""Run the migration commands: `python -m` and this package's name.
 
-Exit codes: 0 when all is done, 1 when something is wrong or refused, 2 when a command or a setting
-is wrong.
+Exit codes: 0 for success, 1 if something is wrong or refused, 2 if an option or a setting is invalid.
 """
 
 import asyncio
@@ -35,15 +34,15 @@ app = typer.Typer(
 Name = Annotated[str, typer.Argument(help="The migration's file name.")]
 Timeout = Annotated[float, typer.Option(min=0, help="Seconds to wait for the lock.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
-Applied = Annotated[bool, typer.Option("--applied/--pending", help="Its state in the database.")]
+Applied = Annotated[bool, typer.Option("--applied/--pending", help="The state to record.")]
 
 
 @app.command()
 def upgrade(
     timeout: Timeout = 60,
-    to: Annotated[int | None, typer.Option(min=0, help="The last migration to apply.")] = None,
+    to: Annotated[int | None, typer.Option(min=0, help="Number of the last migration to apply.")] = None,
     *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the SQL only.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the SQL.")] = False,
 ) -> None:
     """Apply the pending migrations."""
     from . import executor
@@ -57,7 +56,7 @@ def upgrade(
 
 @app.command()
 def downgrade(
-    number: Annotated[int, typer.Argument(min=0, help="The newest migration to keep.")],
+    number: Annotated[int, typer.Argument(min=0, help="Number of the newest migration to keep.")],
     timeout: Timeout = 60,
     *,
     yes: Yes = False,
@@ -68,7 +67,7 @@ def downgrade(
 
     planned = _run(executor.planned_downgrade(number))
     losses = _run(losses_of(planned))
-    for loss, rows in zip(losses, _affected(losses), strict=True):
+    for loss, rows in zip(losses, _count_affected(losses), strict=True):
         typer.echo(loss.describe(rows), err=True)
     _confirm(f"Revert {', '.join(migration.name for migration in planned)}?", yes=yes)
     typer.echo(f"Reverted {_count(_run(executor.downgrade(number, timeout, _report)))}")
@@ -106,16 +105,16 @@ def status(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON."
 
 @app.command()
 def verify(
-    since: Annotated[int, typer.Option(min=-1, help="The newest released migration.")] = 0,
+    since: Annotated[int, typer.Option(min=-1, help="Number of the newest released migration.")] = 0,
 ) -> None:
-    """Try the migrations in a scratch database.
+    """Verify the migrations in a scratch database.
 
-    They have to create what the models declare, and those after the newest released one have to be
-    reversible.
+    They have to create what the models declare. Migrations after the newest released one have to
+    keep all rows and be reversible.
     """
     from .verification.verifier import verify as run_verification
 
-    _tell(_run(run_verification(since)))
+    _print_verification(_run(run_verification(since)))
     for migration in migrations():
         if migration.unverified:
             typer.echo(f"Delete the line UNVERIFIED in {migration.name}: it is verified now")
@@ -123,20 +122,20 @@ def verify(
 
 @app.command()
 def new(
-    name: Annotated[str, typer.Argument(help="What changes, in a-z, 0-9 and _.")],
+    name: Annotated[str, typer.Argument(help="What changes: a-z, 0-9 and _.")],
     rename: Annotated[
-        list[str] | None, typer.Option(help="What was renamed: old=new, or table.old=new.")
+        list[str] | None, typer.Option(help="A rename: old=new or table.old=new.")
     ] = None,
     drop: Annotated[
-        list[str] | None, typer.Option(help="What may be lost: table, or table.column.")
+        list[str] | None, typer.Option(help="A loss to accept: table or table.column.")
     ] = None,
     *,
     no_rename: Annotated[
-        bool, typer.Option("--no-rename", help="Nothing else was renamed.")
+        bool, typer.Option("--no-rename", help="Treat nothing else as renamed.")
     ] = False,
-    empty: Annotated[bool, typer.Option("--empty", help="Write a migration to fill in.")] = False,
+    empty: Annotated[bool, typer.Option("--empty", help="Write an empty migration to fill in.")] = False,
 ) -> None:
-    """Write the next migration from the changes of the models."""
+    """Write the next migration from changes in the models."""
     if empty:
         if rename or drop or no_rename:
             raise typer.BadParameter("leave out the other options", param_hint="--empty")
@@ -147,14 +146,14 @@ def new(
     from .writer import write_plan
 
     ask = typer.confirm if sys.stdin.isatty() else None
-    newest = _sound(name)
+    newest = _checked_newest(name)
     planned = _run(plan(newest, rename or [], (lambda _: False) if no_rename else ask))
     if planned is None:
         typer.echo("Nothing changed: the models match the migrations")
         return
-    _accept(planned.losses, drop or [])
+    _confirm_losses(planned.losses, drop or [])
     path = write_plan(newest.number + 1, name, planned)
-    typer.echo(f"Wrote {path}: read it")
+    typer.echo(f"Wrote {path}: review it")
     for place, why in planned.downgrade.missing.items():
         typer.echo(f"It cannot be reverted until you fill in downgrade(): {place} {why}")
     if planned.upgrade.missing:
@@ -176,8 +175,8 @@ def _write_empty(name: str) -> None:
         typer.echo(f"Wrote {path}: fill in upgrade() and downgrade()")
 
 
-def _sound(name: str) -> Migration:
-    """Return the newest migration, if another one can be written after it."""
+def _checked_newest(name: str) -> Migration:
+    """Return the newest migration, or exit if no other can be written after it."""
     from .empty import check_name
 
     files = migrations()
@@ -190,12 +189,12 @@ def _sound(name: str) -> Migration:
     return files[-1]
 
 
-def _accept(losses: "list[Loss]", named: list[str]) -> None:
-    """Ask about losses that were not named, or refuse them where nobody can be asked."""
+def _confirm_losses(losses: "list[Loss]", named: list[str]) -> None:
+    """Ask about losses without `--drop`. Exit with 1 if there is no terminal to ask at."""
     if unknown := sorted(set(named) - {loss.place for loss in losses}):
-        _finish([f"--drop {unknown[0]} does not fit: the migration does not destroy that"])
+        _finish([f"Remove --drop {unknown[0]}: the migration does not destroy that"])
     open_ = [loss for loss in losses if loss.place not in named]
-    described = [loss.describe(rows) for loss, rows in zip(open_, _affected(open_), strict=True)]
+    described = [loss.describe(rows) for loss, rows in zip(open_, _count_affected(open_), strict=True)]
     if sys.stdin.isatty():
         for line in described:
             typer.confirm(f"{line}. Continue?", abort=True)
@@ -203,14 +202,14 @@ def _accept(losses: "list[Loss]", named: list[str]) -> None:
         lines = zip(open_, described, strict=True)
         _finish(
             [
-                *(f"{line}. To accept that: --drop {loss.place}" for loss, line in lines),
+                *(f"{line}. To accept this, add --drop {loss.place}" for loss, line in lines),
                 "Nothing was written.",
             ]
         )
 
 
-def _affected(losses: "list[Loss]") -> list[int | None]:
-    """Count the rows that losses affect, if the database answers."""
+def _count_affected(losses: "list[Loss]") -> list[int | None]:
+    """Count the affected rows of each loss; None if the database does not answer."""
     from .executor import count_rows, sessions
 
     try:
@@ -223,9 +222,9 @@ def _affected(losses: "list[Loss]") -> list[int | None]:
 
 @app.command()
 def renumber(
-    names: Annotated[list[str] | None, typer.Argument(help="The files, or their names.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="The files or their names.")] = None,
 ) -> None:
-    """Put a branch's migrations last, after a merge."""
+    """Move the migrations of a merged branch to the end."""
     from . import executor
     from .renumber import renumber as move
 
@@ -244,35 +243,35 @@ def renumber(
 
 @app.command()
 def squash(*, yes: Yes = False) -> None:
-    """Replace all migrations by one, after a release.
+    """Replace all released migrations with one.
 
     A database that has all of them only records the new one at its next upgrade. The replaced
-    files are moved into a folder beside the migrations.
+    files move to a folder next to the migrations.
     """
     from .squash import squash as replace
 
     _confirm("Is every migration applied in production?", yes=yes)
     path, replaced, differences = _run(replace())
-    typer.echo(f"Wrote {path}: read it")
-    typer.echo(f"Moved the replaced migrations to {replaced}: delete them when all is well")
-    _finish([f"Write by hand: {line}" for line in differences])
+    typer.echo(f"Wrote {path}: review it")
+    typer.echo(f"Moved the replaced migrations to {replaced}: delete them when you no longer need them")
+    _finish([f"Add by hand: {line}" for line in differences])
 
 
 @app.command()
 def baseline(*, yes: Yes = False) -> None:
-    """Start again after a change of the database engine."""
+    """Start new migrations after a change of database engine."""
     from .baseline import baseline as begin
 
     path, replaced = _run(begin(force=yes))
-    typer.echo(f"Wrote {path}: read it")
+    typer.echo(f"Wrote {path}: review it")
     if replaced:
-        typer.echo(f"Moved the migrations before it to {replaced}: delete them when all is well")
+        typer.echo(f"Moved the old migrations to {replaced}: delete them when you no longer need them")
     _verify(0)
 
 
 @app.command()
 def check() -> None:
-    """Compare the files and the models, without a database."""
+    """Compare migrations and models, without a database."""
     from .model_checks import models_problems
 
     files = migrations()
@@ -284,7 +283,7 @@ def check() -> None:
 
 
 def _changed(newest: Migration) -> str | None:
-    """Say which tables changed in the models since the newest migration."""
+    """Return a message about tables that changed since the newest migration, if any."""
     from .detection import changed_tables
 
     changed = ", ".join(_run(changed_tables(newest)))
@@ -293,15 +292,15 @@ def _changed(newest: Migration) -> str | None:
 
 
 def _report(event: object) -> None:
-    """Print what the executor does."""
+    """Print an event of the executor."""
     from .executor import Done, Waiting
 
     if isinstance(event, Waiting):
         times = f"{event.waited:.0f} of {event.timeout:g} s"
-        typer.echo(f"Waiting for the migration lock of {event.holder} ({times})", err=True)
+        typer.echo(f"Waiting for the migration lock held by {event.holder} ({times})", err=True)
     if isinstance(event, Done):
         if event.result == "recorded":
-            typer.echo(f"{event.migration.name}: recorded, since all that it replaces is applied")
+            typer.echo(f"{event.migration.name}: recorded, because all migrations that it replaces are applied")
         else:
             typer.echo(f"{event.migration.name}: {event.result} in {event.seconds:.2f} s")
 
@@ -310,18 +309,18 @@ def _print_sql(pending: list[tuple[Migration, list[str] | None]]) -> None:
     for migration, statements in pending:
         typer.echo(f"-- {migration.name}")
         if statements is None:
-            typer.echo("-- It works in Python: only a run can show its SQL")
+            typer.echo("-- Runs Python: its SQL is only known when it runs")
         for statement in statements or []:
             typer.echo(f"{statement.rstrip(';')};")
     typer.echo(f"-- {_count(len(pending))} pending, nothing was changed")
 
 
 def _verify(since: int, path: Path | None = None) -> None:
-    """Verify what was written, if a server answers.
+    """Verify written migrations, if a database server answers.
 
     Args:
-        since: the number of the newest migration before it.
-        path: the file to mark if it is wrong.
+        since: the number of the newest migration before them.
+        path: the file to mark UNVERIFIED if it has problems.
     """
     from .executor import sessions
     from .verification.verifier import Verification
@@ -333,7 +332,7 @@ def _verify(since: int, path: Path | None = None) -> None:
     except MigrationError as error:
         found = Verification([str(error)], [], "")
     except sessions.errors as error:
-        later = f"When it can be used, run `{COMMAND} verify`"
+        later = f"Run `{COMMAND} verify` when it is available"
         if is_unreachable(error):
             typer.echo(f"Not verified: no database server answers ({reason(error)}). {later}")
             return
@@ -342,10 +341,10 @@ def _verify(since: int, path: Path | None = None) -> None:
     if found.problems and path:
         set_unverified(path, "; ".join(" ".join(problem.split()) for problem in found.problems))
         found.problems.append(f"{path.name} is marked UNVERIFIED: `upgrade` refuses it")
-    _tell(found)
+    _print_verification(found)
 
 
-def _tell(found: "Verification") -> None:
+def _print_verification(found: "Verification") -> None:
     for note in found.notes:
         typer.echo(note, err=True)
     _finish(found.problems, found.summary)
@@ -368,7 +367,7 @@ def _run(work: Coroutine[object, object, T]) -> T:
         return asyncio.run(work)
     except MigrationError as error:
         typer.echo(str(error), err=True)
-    except BrokenPipeError:  # nobody reads typer's output any more
+    except BrokenPipeError:  # the reader of typer's output is gone
         raise
     except sessions.errors as error:
         typer.echo(f"The database cannot be used: {reason(error)}", err=True)
@@ -377,7 +376,7 @@ def _run(work: Coroutine[object, object, T]) -> T:
 
 def _confirm(question: str, *, yes: bool) -> None:
     if not yes and not sys.stdin.isatty():
-        typer.echo(f"{question} There is no terminal to ask at: add --yes.", err=True)
+        typer.echo(f"{question} Add --yes: there is no terminal to ask at.", err=True)
         raise typer.Exit(1)
     if not yes:
         typer.confirm(question, abort=True)

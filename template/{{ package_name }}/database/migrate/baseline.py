@@ -1,4 +1,4 @@
-"""Write a first migration of today's models, in place of all migrations of another engine."""
+"""Write a first migration of the current models, after a change of database engine."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from .writer import Content, write_file
 
 
 async def baseline(*, force: bool) -> tuple[Path, Path | None]:
-    """Write a first migration, and move the others aside.
+    """Write a first migration, and move all others aside.
 
     Args:
         force: whether to replace migrations of this engine too.
@@ -23,15 +23,15 @@ async def baseline(*, force: bool) -> tuple[Path, Path | None]:
         The file, and the folder where the others are now, if there were any.
 
     Raises:
-        MigrationError: the migrations are for this engine, so they may be applied somewhere; or the
+        MigrationError: the migrations are for this engine, so a database may have them, or the
             models have a problem.
     """
     files = migrations()
     foreign = any(OTHER_ENGINES.search(migration.text) for migration in files)
     if files and not (foreign or force):
         raise MigrationError(
-            f"{files[0].name} is written for this database: where it is applied, it is still needed. "
-            "If it is applied nowhere, add --yes"
+            f"{files[0].name} is for this engine, and databases that have it still need it. "
+            "Add --yes if no database has it"
         )
     statements, state = await creation()
     replaced = move_aside("replaced") if files else None
@@ -39,11 +39,11 @@ async def baseline(*, force: bool) -> tuple[Path, Path | None]:
 
 
 async def creation() -> tuple[list[str], State]:
-    """Write the SQL that creates all tables of the models, and Aerich's; describe the models."""
+    """Return the SQL that creates the tables of the models and Aerich, and the models' state."""
     async with connected():
         refuse_models()
         state = describe(APP)
-        # Later migrations leave Aerich's table alone, so `tables` passes over it by its name
+        # `tables` omits Aerich's table, since later migrations do not change it
         own = next(model for name, model in state.items() if name.endswith(".Aerich"))
         tables = StateReader(dialect).tables({**state, "aerich": own}, live_models(APP))
     created = {name: replace(table, may_exist=True) for name, table in tables.items()}

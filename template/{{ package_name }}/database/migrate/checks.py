@@ -1,4 +1,4 @@
-"""Are the migration files and a database sound? Each problem is a line with its fix."""
+"""Check the migration files and the database. Each problem is one line with its fix."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from .recorder import State
 
 
 def folder_problems() -> list[str]:
-    """Say what is wrong with the files' names and numbers."""
+    """List problems with the names and numbers of the files."""
     files = migrations()
     known = {migration.name for migration in files} | {"__init__.py"}
     problems = [
@@ -31,7 +31,7 @@ def folder_problems() -> list[str]:
 
 
 def content_problems(files: Iterable[Migration]) -> list[str]:
-    """Say what is wrong inside the files."""
+    """List problems inside the files."""
     problems = []
     for migration in files:
         try:
@@ -41,8 +41,8 @@ def content_problems(files: Iterable[Migration]) -> list[str]:
             continue
         if not state:
             problems.append(
-                f"{migration.name} has no MODELS_STATE: `aerich fix-migrations` adds it where the "
-                f"migration is applied; elsewhere delete the file and write it again"
+                f"{migration.name} has no MODELS_STATE: run `aerich fix-migrations` where the "
+                f"migration is applied; otherwise delete the file and write it again"
             )
         if found := OTHER_ENGINES.search(migration.text):
             problems.append(
@@ -53,7 +53,7 @@ def content_problems(files: Iterable[Migration]) -> list[str]:
 
 
 def unfinished_problems(files: Iterable[Migration]) -> list[str]:
-    """Say which files must not be applied yet."""
+    """List files that must not be applied yet."""
     problems = []
     for migration in files:
         if (message := migration.function("upgrade").raises) is not None:
@@ -61,13 +61,13 @@ def unfinished_problems(files: Iterable[Migration]) -> list[str]:
         elif migration.unverified:
             problems.append(
                 f"{migration.name} is not verified: fix it, or delete its line UNVERIFIED once you "
-                f"have checked it. Verification said: {' '.join(migration.unverified.split())}"
+                f"have checked it. Verification reported: {' '.join(migration.unverified.split())}"
             )
     return problems
 
 
 def irreversible(migration: Migration) -> str | None:
-    """Say why a migration cannot be reverted, or nothing if it can."""
+    """Return why a migration cannot be reverted, or None if it can."""
     function = migration.function("downgrade")
     if function.raises is not None:
         return f"{migration.name} cannot be reverted: {function.raises}"
@@ -77,9 +77,9 @@ def irreversible(migration: Migration) -> str | None:
 
 
 def database_problems(state: State) -> list[str]:
-    """Say where a database and the files contradict each other."""
+    """List contradictions between a database and the files."""
     problems = [
-        f"{version} is recorded {count} times: delete all its rows but one from the table aerich"
+        f"{version} is recorded {count} times: delete all but one of its rows from the table aerich"
         for version, count in Counter(state.applied).items()
         if count > 1
     ]
@@ -106,11 +106,11 @@ def database_problems(state: State) -> list[str]:
 
 
 def not_replaced(state: State, squashed: Migration) -> list[str]:
-    """List the migrations that a squashed one replaces and a database lacks; none on a new one."""
+    """List the replaced migrations that a database lacks; none for a new database."""
     known = set(state.applied)
     return [name for name in squashed.replaces if name not in known] if known else []
 
 
 def is_replaced(state: State, squashed: Migration) -> bool:
-    """Tell whether a database has all that a squashed migration replaces."""
+    """Tell whether a database has all migrations that a squashed one replaces."""
     return bool(squashed.replaces) and set(squashed.replaces) <= set(state.applied)

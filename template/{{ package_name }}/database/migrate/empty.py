@@ -29,13 +29,13 @@ def write_empty(name: str) -> Path:
     """Write a migration whose functions raise an error until they are filled in.
 
     Raises:
-        MigrationError: the name cannot be used, or the migrations are not in order.
+        MigrationError: the name is not valid, or the migrations have a problem.
     """
     check_name(name)
     files = migrations()
     if problems := folder_problems() or content_problems(files):
         raise MigrationError("\n".join([*problems, "Nothing was written."]))
-    # The models of the newest migration: changes since then belong into the next one of `new`
+    # Keep the state of the newest migration: later changes belong to the next `new`
     text = Migrate.build_migration_file_text("", files[-1].models_state, "")
     for function, body in (("upgrade", UPGRADE), ("downgrade", DOWNGRADE)):
         start = text.index("\n", text.index(f"async def {function}")) + 1
@@ -45,6 +45,6 @@ def write_empty(name: str) -> Path:
 
 
 def check_name(name: str) -> None:
-    """Raise MigrationError if a migration cannot have a name."""
+    """Raise MigrationError if a name is not valid for a migration."""
     if not re.fullmatch(r"[a-z0-9_]{1,200}", name):
-        raise MigrationError(f"Use a-z, 0-9 and _ in the name: Aerich ignores {name!r}")
+        raise MigrationError(f"Use only a-z, 0-9 and _ in the name: Aerich ignores {name!r}")

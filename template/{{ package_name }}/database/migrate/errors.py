@@ -2,7 +2,7 @@
 
 
 class MigrationError(Exception):
-    """What is wrong and how to fix it, worded for the person who migrates."""
+    """A problem with migrations. The message says what is wrong and how to fix it."""
 
 
 class StatementError(MigrationError):
@@ -10,7 +10,7 @@ class StatementError(MigrationError):
 
     Attributes:
         statement: the statement.
-        place: which one it is, such as `2 of 5`.
+        place: its position, such as `2 of 5`.
         reason: the server's message.
     """
 
@@ -21,6 +21,6 @@ class StatementError(MigrationError):
         self.reason = reason
 
     def in_scratch_database(self, name: str, function: str) -> str:
-        """Describe the failure without what is to be done about the database."""
+        """Describe the failure, without advice about the service's own database."""
         head = f"{name}: {function}() failed in the scratch database, at statement {self.place}:"
         return f"{head}\n{self.reason}\n\n{self.statement}\n"

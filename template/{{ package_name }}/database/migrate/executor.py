@@ -1,4 +1,4 @@
-"""Apply and revert migrations, one process at a time. Nothing here prints."""
+"""Apply and revert migrations, one process at a time. This module never prints."""
 
 import asyncio
 import time
@@ -24,8 +24,8 @@ from .recorder import State, read_state, record
 from .sessions import load
 
 POLL = 0.2  # seconds between two attempts to take the lock
-REMIND = 5.0  # seconds between two reports about who has it
-ANSWER = 10.0  # seconds that connecting and a last look at the lock may take
+REMIND = 5.0  # seconds between two reports about its holder
+ANSWER = 10.0  # seconds for connecting and for a last check of the lock
 
 sessions = load(ENGINE)
 
@@ -69,14 +69,14 @@ async def upgrade(
     Args:
         lock_timeout: seconds to wait for the lock.
         to: the number of the last migration to apply; all by default.
-        progress: is called with what happens.
+        progress: receives the events.
 
     Returns:
         How many migrations were applied.
 
     Raises:
-        MigrationError: the migrations or the database are not sound, the lock was not free in time,
-            or a migration failed; the message says which.
+        MigrationError: the migrations or the database have a problem, the lock was not free in
+            time, or a migration failed.
     """
     async with _locked(lock_timeout, progress) as client:
         await sessions.refuse_unfinished(client, "upgrade")
@@ -93,7 +93,7 @@ async def upgrade(
 async def pending_sql(to: int | None = None) -> list[tuple[Migration, list[str] | None]]:
     """List the pending migrations with the statements that `upgrade` would run.
 
-    A migration that works in Python has None: only a run of it would show its statements.
+    A migration that runs Python has None: its statements are only known when it runs.
     """
     async with connected(**sessions.reading_credentials()) as client:
         state = await read_state(client)
@@ -110,7 +110,7 @@ async def pending_sql(to: int | None = None) -> list[tuple[Migration, list[str] 
 
 
 async def planned_downgrade(to: int) -> list[Migration]:
-    """List the migrations that `downgrade` would revert, and change nothing."""
+    """List the migrations that `downgrade` would revert, without changing anything."""
     async with connected(**sessions.reading_credentials()) as client:
         await sessions.refuse_unfinished(client, "downgrade")
         return _to_revert(await read_state(client), to)
@@ -139,14 +139,14 @@ async def stamp(
     """Record that a migration was applied or reverted by hand.
 
     Raises:
-        MigrationError: there is no such migration, or it is not the next one in the order.
+        MigrationError: there is no such migration, or it is not the next one in order.
     """
     async with _locked(lock_timeout, progress) as client:
         await sessions.refuse_others_unfinished(client, name)
         state = await read_state(client)
         migration = next((file for file in migrations() if file.name == name), None)
         if migration is None:
-            raise MigrationError(f"There is no file {name}: `{COMMAND} status` lists the names")
+            raise MigrationError(f"There is no file {name}: run `{COMMAND} status` to list the names")
         recorded = name in state.applied
         if applied and not recorded and state.pending[0].name != name:
             raise MigrationError(f"{state.pending[0].name} comes before {name}: apply it first")
@@ -157,13 +157,13 @@ async def stamp(
 
 
 async def read() -> State:
-    """Read what the database has of the migrations, and change nothing."""
+    """Compare the database with the migration files, without changing anything."""
     async with connected(**sessions.reading_credentials()) as client:
         return await read_state(client)
 
 
 async def count_rows(queries: list[str]) -> list[int | None]:
-    """Count rows in the service's database; None where that is not possible.
+    """Count rows in the service's database; None for a query that fails.
 
     Args:
         queries: each selects one number, named `count`.
@@ -180,7 +180,7 @@ async def count_rows(queries: list[str]) -> list[int | None]:
 
 @asynccontextmanager
 async def _locked(lock_timeout: float, progress: Progress) -> AsyncIterator[BaseDBAsyncClient]:
-    """Open a session that has the migration lock."""
+    """Open a session that holds the migration lock."""
     start = time.monotonic()
     reminded = -REMIND
 
@@ -189,8 +189,8 @@ async def _locked(lock_timeout: float, progress: Progress) -> AsyncIterator[Base
         waited = time.monotonic() - start
         if waited >= lock_timeout:
             raise MigrationError(
-                f"Wait longer with --timeout: the migration lock was not free within "
-                f"{lock_timeout:g} s, and nothing was changed. It belongs to {holder}."
+                f"The migration lock was not free within {lock_timeout:g} s: wait longer with "
+                f"--timeout. It is held by {holder}. Nothing was changed."
             )
         if waited - reminded >= REMIND:
             reminded = waited
@@ -198,7 +198,7 @@ async def _locked(lock_timeout: float, progress: Progress) -> AsyncIterator[Base
         await asyncio.sleep(min(POLL, lock_timeout - waited))
 
     async with connected(**sessions.credentials()) as client, AsyncExitStack() as stack:
-        # Statements have no time limit, so a server that accepts and never answers needs this one
+        # Statements have no time limit, so this ends the wait for a server that never answers
         async with asyncio.timeout(lock_timeout + ANSWER):
             await stack.enter_async_context(sessions.lock(client, wait))
         yield client
@@ -223,25 +223,25 @@ async def _record_squashed(
 
 def _planned(state: State, to: int | None) -> list[Migration]:
     pending = [migration for migration in state.pending if to is None or migration.number <= to]
-    _refuse_unsound(state, to, pending)
+    _refuse_problems(state, to, pending)
     return pending
 
 
 def _to_revert(state: State, to: int) -> list[Migration]:
     """List what to revert, the newest first, and refuse what cannot be reverted."""
-    _refuse_unsound(state, to)
+    _refuse_problems(state, to)
     reverted = [file for file in migrations() if file.number > to and file.name in state.applied]
     if not reverted:
         raise MigrationError(f"Nothing to revert: no migration after number {to} is applied")
     if problems := [problem for migration in reverted if (problem := irreversible(migration))]:
-        fix = f"fill in downgrade(), or undo it in a migration of `{COMMAND} new --empty NAME`"
-        raise MigrationError("\n".join([*problems, f"Nothing was changed: {fix}."]))
+        fix = f"Fill in downgrade(), or undo the change with `{COMMAND} new --empty NAME`."
+        raise MigrationError("\n".join([*problems, fix, "Nothing was changed."]))
     return reverted[::-1]
 
 
-def _refuse_unsound(state: State, to: int | None, pending: Iterable[Migration] = ()) -> None:
+def _refuse_problems(state: State, to: int | None, pending: Iterable[Migration] = ()) -> None:
     if to is not None and all(migration.number != to for migration in migrations()):
-        raise MigrationError(f"There is no migration {to}: `{COMMAND} status` lists them")
+        raise MigrationError(f"There is no migration {to}: run `{COMMAND} status` to list them")
     pending = list(pending)
     problems = folder_problems() or database_problems(state) or content_problems(pending)
     if problems := problems or unfinished_problems(pending):

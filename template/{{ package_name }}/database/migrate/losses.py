@@ -1,4 +1,4 @@
-"""What a migration destroys, or makes too narrow for what is there."""
+"""Find the data that a migration destroys or may not fit into narrower columns."""
 
 from dataclasses import dataclass
 
@@ -11,12 +11,12 @@ from .tables import Column, Tables
 
 @dataclass(frozen=True)
 class Loss:
-    """Something that is lost.
+    """A loss of data.
 
     Attributes:
-        place: `table` or `table.column`, as `--drop` names it.
+        place: `table` or `table.column`, the value for `--drop`.
         what: what happens, without the place.
-        count: a query for the number of affected rows in the database as it is now.
+        count: a query for the number of affected rows in the current database.
     """
 
     place: str
@@ -24,7 +24,7 @@ class Loss:
     count: str
 
     def describe(self, rows: int | None) -> str:
-        """Say what is lost, and in how many rows where that is known."""
+        """Describe the loss, with the number of affected rows if it is known."""
         affected = "" if rows is None else f" ({rows} row{'' if rows == 1 else 's'})"
         return f"{self.place} {self.what}{affected}"
 
@@ -32,7 +32,7 @@ class Loss:
 def losses(
     old: Tables, new: Tables, dialect: Dialect, original: Original = unchanged
 ) -> list[Loss]:
-    """List what is lost on the way from one state to another.
+    """List the losses between two states.
 
     Args:
         old: the tables as they are, after renames.
@@ -64,7 +64,7 @@ def losses(
                     found.append(Loss(place, f"becomes NULL: {key.table} is a new table", where))
                 continue
             if moved := retargeted(old, new, name, column.name):
-                what = f"keeps its values, which refer to {moved.after.table} and no longer to {moved.before.table}"
+                what = f"keeps its values, which will refer to {moved.after.table} instead of {moved.before.table}"
                 found.append(Loss(place, what, where))
             if condition := misfits(column, after, quoted, dialect):
                 where = f"{count} WHERE {condition}"

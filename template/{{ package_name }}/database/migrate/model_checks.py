@@ -1,4 +1,4 @@
-"""Are the models sound? Each problem is a line with its fix."""
+"""Check the models. Each problem is one line with its fix."""
 
 import os
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from .modules import models_in
 
 
 async def models_problems() -> list[str]:
-    """Say what is wrong with the models, and what migrations do not support in them."""
+    """Load the models, and list problems and unsupported features."""
     os.environ.setdefault("DATABASE_URL", DATABASE_URL_EXAMPLE)  # nothing connects to it
     try:
         async with connected():
@@ -33,13 +33,13 @@ async def models_problems() -> list[str]:
 
 
 def refuse_models() -> None:
-    """Raise MigrationError for what `models_problems` finds in the models that are loaded."""
+    """Raise MigrationError if the loaded models have problems."""
     if problems := loaded_models_problems():
         raise MigrationError("\n".join(problems))
 
 
 def loaded_models_problems() -> list[str]:
-    """Do the same as `models_problems` with the models that are loaded."""
+    """List problems of the loaded models."""
     models = list(Tortoise.apps[APP].values()) if APP in Tortoise.apps else []
     return [
         *_apps_problems(),
@@ -53,14 +53,14 @@ def loaded_models_problems() -> list[str]:
 def _apps_problems() -> Iterator[str]:
     apps = configuration()["apps"]
     if APP not in apps:
-        yield f"{CONFIG.name}: add the app {APP!r} to TORTOISE_ORM: migrations support it alone"
+        yield f"{CONFIG.name}: add the app {APP!r} to TORTOISE_ORM: migrations need it"
     elif "aerich.models" not in apps[APP]["models"]:
         yield f"{CONFIG.name}: add 'aerich.models' to the modules of the app {APP!r}"
     for app in apps:
         if app != APP:
             yield (
                 f"{CONFIG.name}: move the modules of the app {app!r} to MODELS: migrations support "
-                f"the app {APP!r} alone"
+                f"only the app {APP!r}"
             )
 
 
@@ -72,28 +72,28 @@ def _unlisted_problems() -> Iterator[str]:
     }
     for module, name in models_in(PACKAGE):
         if (module, name) not in loaded:
-            yield f"{CONFIG.name}: add {module!r} to MODELS, which lacks its model {name}"
+            yield f"{CONFIG.name}: add {module!r} to MODELS: it defines the model {name}"
 
 
 def _rival_problems() -> Iterator[str]:
-    """Find migrations of Tortoise, which keeps them in a package beside the models."""
+    """Find migrations of the `tortoise` command, in packages next to the models."""
     for module in configuration()["apps"].get(APP, {}).get("models", []):
         parts = str(module).removesuffix(".models").split(".")
         folder = PACKAGE.parent.joinpath(*parts, "migrations")
         if (folder / "__init__.py").exists() and "aerich" not in parts:
             place = folder.relative_to(PACKAGE.parent).as_posix()
             yield (
-                f"{place} has migrations of the `tortoise` command: delete it, and run "
-                f"`{COMMAND} new NAME`. This service uses Aerich's, in migrations/{APP}"
+                f"{place} has migrations of the `tortoise` command: delete it and run "
+                f"`{COMMAND} new NAME`. This service uses Aerich's migrations in migrations/{APP}"
             )
 
 
 def _model_problems(model: type[Model]) -> Iterator[str]:
     name, meta = model.__name__, model._meta
     if meta.schema:
-        yield f"{name}: remove Meta.schema: migrations use the schema of the connection alone"
+        yield f"{name}: remove Meta.schema: migrations only use the schema of the connection"
     if getattr(meta, "constraints", None):
-        yield f"{name}: remove Meta.constraints, and write their SQL in a migration by hand"
+        yield f"{name}: remove Meta.constraints and write their SQL in a migration by hand"
     together = [field for fields in meta.unique_together for field in fields]
     indexed = [
         field
@@ -102,12 +102,12 @@ def _model_problems(model: type[Model]) -> Iterator[str]:
     ]
     for field in dict.fromkeys([*together, *indexed]):
         if field not in meta.fields_map:
-            yield f"{name}: Meta.unique_together or Meta.indexes has {field!r}, which is no field"
+            yield f"{name}: Meta.unique_together or Meta.indexes lists {field!r}, which is not a field"
     for field in (*meta.fk_fields, *meta.o2o_fields, *meta.m2m_fields):
         target: Any = meta.fields_map[field]
         app = target.related_model._meta.app
         if app != APP:
-            yield f"{name}.{field} refers to the app {app!r}: use models of the app {APP!r} alone"
+            yield f"{name}.{field} refers to the app {app!r}: use only models of the app {APP!r}"
 
 
 def _name_problems(models: list[type[Model]]) -> Iterator[str]:
@@ -143,18 +143,18 @@ def _name_problems(models: list[type[Model]]) -> Iterator[str]:
 
 
 def _same_names(named: list[tuple[str, str]], fix: str, start: int = 0) -> Iterator[str]:
-    """Find names that the server takes for one that comes before them.
+    """Find names that the server treats as equal to an earlier name.
 
     Args:
-        named: names, each with what has it.
-        fix: what to do about the second one.
-        start: how many were looked at before.
+        named: names, each with its owner.
+        fix: what to change in the second one.
+        start: how many are already checked.
     """
     seen: dict[str, tuple[str, str]] = {}
     for number, (name, owner) in enumerate(named):
         key = dialect.folded(name)
         if key in seen and number >= start:
             other, first = seen[key]
-            same = f"{name!r} too" if name == other else f"{other!r}, which the server takes for it"
+            same = f"{name!r} too" if name == other else f"{other!r}, which the server treats as equal"
             yield f"{owner}: {fix}, since {first} uses {same}"
         seen.setdefault(key, (name, owner))

@@ -1,4 +1,4 @@
-"""Put migrations last, after a merge of branches that used the same numbers."""
+"""Move migrations to the end, after a merge of branches that used the same numbers."""
 
 import re
 from collections import Counter
@@ -13,20 +13,22 @@ from .state import describe
 
 
 async def renumber(names: list[str], applied: list[str]) -> list[Path]:
-    """Put migrations last, with today's models, so that `new` sees what two branches changed.
+    """Move migrations to the end, and store the current models in them.
+
+    Then `new` sees the changes of both branches.
 
     Args:
-        names: the files, or none for those whose number an applied migration has too.
-        applied: the names that the database has.
+        names: the files; without any, those that share their number with an applied migration.
+        applied: the names of the applied migrations.
 
     Raises:
-        MigrationError: it is not certain which to move, or one of them cannot be moved.
+        MigrationError: it is not clear which to move, or one of them cannot be moved.
     """
     moved = _to_move(names, applied)
     kept = [migration for migration in migrations() if migration not in moved]
     first = kept[0].number if kept and kept[0].replaces else 0
     if [migration.number for migration in kept] != list(range(first, first + len(kept))):
-        raise MigrationError("Name all files of your branch: the other numbers would have a gap")
+        raise MigrationError("Name all files of your branch: otherwise the numbers have a gap")
     async with connected():
         state = get_formatted_compressed_data(describe(APP))
     planned = [
@@ -45,7 +47,7 @@ async def renumber(names: list[str], applied: list[str]) -> list[Path]:
 def _path(migration: Migration, number: int) -> Path:
     path = FOLDER / f"{number}_{migration.name.partition('_')[2]}"
     if path == migration.path:
-        raise MigrationError(f"Nothing to do: {migration.name} is the last already")
+        raise MigrationError(f"Nothing to do: {migration.name} is already the last")
     return path
 
 
@@ -54,7 +56,7 @@ def _text(migration: Migration, state: str) -> str:
         r"(?ms)^MODELS_STATE = \(.*?^\)", f"MODELS_STATE = (\n    {state}\n)", migration.text
     )
     if count != 1:
-        raise MigrationError(f"{migration.name} has no MODELS_STATE as Aerich writes it")
+        raise MigrationError(f"{migration.name} has no MODELS_STATE in Aerich's format")
     return text
 
 
@@ -62,7 +64,7 @@ def _to_move(names: list[str], applied: list[str]) -> list[Migration]:
     files = {migration.name: migration for migration in migrations()}
     for name in names:
         if name not in files:
-            raise MigrationError(f"There is no migration {name}: `{COMMAND} status` lists them")
+            raise MigrationError(f"There is no migration {name}: run `{COMMAND} status` to list them")
         if name in applied:
             raise MigrationError(
                 f"{name} is applied in this database: renumber the other one, or revert this one "

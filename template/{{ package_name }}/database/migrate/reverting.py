@@ -1,4 +1,4 @@
-"""What reverting migrations destroys, beside what the migrations did."""
+"""Find what reverting migrations destroys."""
 
 from . import renames
 from .context import APP, connected, dialect
@@ -9,7 +9,7 @@ from .state import StateReader, describe, with_targets
 
 
 async def losses_of(reverted: list[Migration]) -> list[Loss]:
-    """List what reverting migrations destroys or narrows.
+    """List the losses of reverting migrations.
 
     Args:
         reverted: the migrations, the newest first.

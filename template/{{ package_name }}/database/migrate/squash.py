@@ -1,4 +1,4 @@
-"""Replace all migrations by one that creates the tables of today's models."""
+"""Replace all migrations with one that creates the tables of the current models."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +22,7 @@ class Squashed(NamedTuple):
     Attributes:
         path: the new migration.
         replaced: the folder where the replaced migrations are now.
-        differences: what they create and the new one does not, or the other way round.
+        differences: what only they or only the new one create.
     """
 
     path: Path
@@ -31,13 +31,13 @@ class Squashed(NamedTuple):
 
 
 async def squash() -> Squashed:
-    """Write one migration in place of all, and move those aside.
+    """Write one migration that replaces all others, and move those aside.
 
-    A database that has all of them records the new one at its next upgrade; a new one runs it.
+    A database that has all of them records the new one at its next upgrade. A new database runs it.
 
     Raises:
-        MigrationError: there is nothing to squash, or the migrations are not in order, or the
-            models changed since the newest of them.
+        MigrationError: there is nothing to squash, the migrations have a problem, or the models
+            changed since the newest one.
     """
     files = migrations()
     if problems := folder_problems() or content_problems(files) or unfinished_problems(files):
