@@ -275,10 +275,10 @@ REPORT = (
     "The upgrade of 1_2026_fails.py is unfinished: "
     "committed CREATE TABLE half (id INT); committed INSERT INTO half VALUES (1); "
     "failed CREATE TABLE obstacle (id INT); not run CREATE TABLE rest (id INT) "
-    "Look into the database for what is unknown. Then do one of these: "
-    "- run what is not committed by hand, then "
+    "Check in the database whether unknown steps are done. Then do one of these: "
+    "- run the uncommitted statements by hand, then "
     "`python -m src.database.migrate stamp 1_2026_fails.py --applied` "
-    "- undo what is committed by hand, then "
+    "- undo the committed statements by hand, then "
     "`python -m src.database.migrate stamp 1_2026_fails.py --pending`"
 )
 

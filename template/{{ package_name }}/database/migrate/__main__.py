@@ -40,7 +40,9 @@ Applied = Annotated[bool, typer.Option("--applied/--pending", help="The state to
 @app.command()
 def upgrade(
     timeout: Timeout = 60,
-    to: Annotated[int | None, typer.Option(min=0, help="Number of the last migration to apply.")] = None,
+    to: Annotated[
+        int | None, typer.Option(min=0, help="Number of the last migration to apply.")
+    ] = None,
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the SQL.")] = False,
 ) -> None:
@@ -105,7 +107,9 @@ def status(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON."
 
 @app.command()
 def verify(
-    since: Annotated[int, typer.Option(min=-1, help="Number of the newest released migration.")] = 0,
+    since: Annotated[
+        int, typer.Option(min=-1, help="Number of the newest released migration.")
+    ] = 0,
 ) -> None:
     """Verify the migrations in a scratch database.
 
@@ -133,7 +137,9 @@ def new(
     no_rename: Annotated[
         bool, typer.Option("--no-rename", help="Treat nothing else as renamed.")
     ] = False,
-    empty: Annotated[bool, typer.Option("--empty", help="Write an empty migration to fill in.")] = False,
+    empty: Annotated[
+        bool, typer.Option("--empty", help="Write an empty migration to fill in.")
+    ] = False,
 ) -> None:
     """Write the next migration from changes in the models."""
     if empty:
@@ -194,7 +200,9 @@ def _confirm_losses(losses: "list[Loss]", named: list[str]) -> None:
     if unknown := sorted(set(named) - {loss.place for loss in losses}):
         _finish([f"Remove --drop {unknown[0]}: the migration does not destroy that"])
     open_ = [loss for loss in losses if loss.place not in named]
-    described = [loss.describe(rows) for loss, rows in zip(open_, _count_affected(open_), strict=True)]
+    described = [
+        loss.describe(rows) for loss, rows in zip(open_, _count_affected(open_), strict=True)
+    ]
     if sys.stdin.isatty():
         for line in described:
             typer.confirm(f"{line}. Continue?", abort=True)
@@ -253,7 +261,9 @@ def squash(*, yes: Yes = False) -> None:
     _confirm("Is every migration applied in production?", yes=yes)
     path, replaced, differences = _run(replace())
     typer.echo(f"Wrote {path}: review it")
-    typer.echo(f"Moved the replaced migrations to {replaced}: delete them when you no longer need them")
+    typer.echo(
+        f"Moved the replaced migrations to {replaced}: delete them when you no longer need them"
+    )
     _finish([f"Add by hand: {line}" for line in differences])
 
 
@@ -265,7 +275,9 @@ def baseline(*, yes: Yes = False) -> None:
     path, replaced = _run(begin(force=yes))
     typer.echo(f"Wrote {path}: review it")
     if replaced:
-        typer.echo(f"Moved the old migrations to {replaced}: delete them when you no longer need them")
+        typer.echo(
+            f"Moved the old migrations to {replaced}: delete them when you no longer need them"
+        )
     _verify(0)
 
 
@@ -300,7 +312,9 @@ def _report(event: object) -> None:
         typer.echo(f"Waiting for the migration lock held by {event.holder} ({times})", err=True)
     if isinstance(event, Done):
         if event.result == "recorded":
-            typer.echo(f"{event.migration.name}: recorded, because all migrations that it replaces are applied")
+            typer.echo(
+                f"{event.migration.name}: recorded, because all migrations that it replaces are applied"
+            )
         else:
             typer.echo(f"{event.migration.name}: {event.result} in {event.seconds:.2f} s")
 

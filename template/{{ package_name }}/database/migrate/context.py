@@ -1,4 +1,4 @@
-"""What the migration package uses of the service: its configuration, its engine, its folders."""
+"""The service's configuration, engine and folders, for the migration package."""
 
 import ssl
 import traceback
@@ -48,7 +48,7 @@ FOLDER = PACKAGE.parent / "migrations" / APP
 
 
 def configuration() -> dict[str, Any]:
-    """Return the service's `TORTOISE_ORM`; reading it needs valid settings.
+    """Return the service's `TORTOISE_ORM`, which needs valid settings.
 
     Raises:
         MigrationError: the file has an error.
@@ -62,10 +62,10 @@ def configuration() -> dict[str, Any]:
 
 @asynccontextmanager
 async def connected(**credentials: object) -> AsyncIterator[BaseDBAsyncClient]:
-    """Load the models, and open the service's database; nothing connects before the first query.
+    """Load the models and open the service's database. The first query connects.
 
     Args:
-        credentials: what differs from the service's own.
+        credentials: changes to the service's credentials.
 
     Raises:
         MigrationError: the models have an error.
@@ -78,7 +78,7 @@ async def connected(**credentials: object) -> AsyncIterator[BaseDBAsyncClient]:
         try:
             await context.init({**config, "connections": connections})
         except Exception as error:
-            # Tortoise says of a failed import only which module of the list it was in
+            # Tortoise only reports which module of the list it could not import
             cause = error.__context__ if isinstance(error.__context__, ImportError) else error
             found = f"The models have an error: {reason(cause)}{_place(cause)}"
             raise MigrationError(found) from error
@@ -86,7 +86,7 @@ async def connected(**credentials: object) -> AsyncIterator[BaseDBAsyncClient]:
 
 
 def _place(error: BaseException) -> str:
-    """Say which line of the service raised an error, if one did."""
+    """Return the service's file and line that raised an error, if any."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = Path(frame.filename)
         if path.is_relative_to(PACKAGE) and not path.is_relative_to(Path(__file__).parent):
@@ -99,15 +99,15 @@ def is_unreachable(error: BaseException) -> bool:
     if isinstance(error, DBConnectionError) and error.__context__:
         error = error.__context__
     cause = error.__cause__ or error
-    # A file that cannot be used and a refused certificate are OSErrors as well
+    # An unusable file and a rejected certificate are OSErrors as well
     is_local = isinstance(cause, ssl.SSLError) or getattr(cause, "filename", None) is not None
     return isinstance(cause, OSError) and not is_local
 
 
 def reason(error: BaseException) -> str:
-    """Say in one line what an error is about."""
+    """Describe an error in one line."""
     if isinstance(error, DBConnectionError) and error.__context__:
-        error = error.__context__  # Tortoise's message is a dump of its configuration
+        error = error.__context__  # Tortoise's message contains its whole configuration
     if isinstance(error, TimeoutError):
         return "it does not answer"
     text = " ".join(str(error).split())

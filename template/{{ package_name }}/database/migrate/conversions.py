@@ -1,4 +1,4 @@
-"""Which column types the engines convert by themselves, and which old values a new type cannot hold."""
+"""Find values that a new column type cannot hold, for types that the engines convert."""
 
 import re
 from collections.abc import Callable
@@ -12,7 +12,7 @@ _INTEGERS = {"SMALLINT": 2**15, "INT": 2**31, "BIGINT": 2**63}
 _TEXTS = {"VARCHAR", "TEXT", "LONGTEXT"}
 _DECIMALS = {"DECIMAL", "NUMERIC"}
 _FLOATS = {"DOUBLE", "DOUBLE PRECISION", "REAL"}
-_UUIDS = {"UUID", "CHAR"}  # Tortoise has CHAR(36) where an engine has no UUID
+_UUIDS = {"UUID", "CHAR"}  # Tortoise uses CHAR(36) if an engine has no UUID
 _FAMILIES = {
     "boolean": {"BOOL"},
     "text": _TEXTS,
@@ -34,15 +34,15 @@ class _Type(NamedTuple):
 
 
 def misfit(old: str, new: str) -> str | None:
-    """Find which values of one type another cannot hold, where the engine converts by itself.
+    """Find the values that a new type cannot hold, if the engine can convert to it.
 
     Args:
         old: the type as it is.
         new: the type as it will be.
 
     Returns:
-        A condition in SQL with `{column}`, `{length}` and `{number}` (see `Dialect`), empty where
-        every value fits; None where the engine does not convert, or would guess.
+        A condition in SQL with `{column}`, `{length}` and `{number}` (see `Dialect`), empty if
+        every value fits; None if the engine cannot convert, or would guess.
     """
     before, after = _parsed(old), _parsed(new)
     if before == after or any({before.name, after.name} <= names for names in _SAME_MEANING):
@@ -52,7 +52,7 @@ def misfit(old: str, new: str) -> str | None:
 
 
 def misfits(old: Column, new: Column, name: str, dialect: Dialect) -> str:
-    """Write the condition for the values of a column that do not fit its new type.
+    """Write a condition that finds values of a column that do not fit its new type.
 
     Args:
         old: the column as it is.
@@ -70,7 +70,7 @@ def misfits(old: Column, new: Column, name: str, dialect: Dialect) -> str:
 
 
 def removed_members(old: Column, new: Column) -> list[str]:
-    """List the members that an enum loses, where those that it keeps are known."""
+    """List the members that an enum loses, if its new members are known."""
     return [value for value in old.members if new.members and value not in new.members]
 
 
@@ -117,7 +117,7 @@ def _too_precise(old: _Type, new: _Type) -> str:
     conditions = []
     digits = new.size - new.scale
     if _DIGITS.get(old.name, old.size - old.scale) > digits:
-        # not ABS(), which overflows for the smallest integer
+        # ABS() overflows for the smallest integer
         conditions.append(f"{{number}} >= 1{'0' * digits} OR {{number}} <= -1{'0' * digits}")
     if old.scale > new.scale:
         conditions.append(f"{{number}} <> ROUND({{number}}, {new.scale})")
@@ -130,7 +130,7 @@ def _inexact(old: _Type, new: _Type) -> str:  # noqa: ARG001 - one of `_CONVERSI
     return f"{{column}} NOT BETWEEN -{_EXACT_IN_A_FLOAT} AND {_EXACT_IN_A_FLOAT}"
 
 
-# a boolean as text is 1 for some engines and true for others
+# a boolean as text is 1 in some engines and true in others
 _CONVERSIONS: dict[tuple[str, str], Callable[[_Type, _Type], str]] = {
     ("boolean", "integer"): _always,
     ("integer", "boolean"): _not_boolean,

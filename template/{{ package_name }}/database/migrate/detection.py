@@ -21,8 +21,8 @@ async def plan(newest: Migration, answers: list[str], ask: Ask | None) -> Plan |
 
     Args:
         newest: the newest migration.
-        answers: renames, as `Planner.plan` takes them.
-        ask: asks whether something was renamed; None where there is nobody to ask.
+        answers: renames, in the form that `Planner.plan` takes.
+        ask: asks whether something was renamed; None without a terminal.
 
     Returns:
         The plan, or None if the tables did not change.

@@ -1,4 +1,4 @@
-"""The SQL that takes the tables of one state to those of another, with the rows in them."""
+"""Write the SQL that changes tables from one state to another and keeps their rows."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -9,30 +9,31 @@ from .dialects import Dialect
 from .references import Follows, follows, has_no_rows, is_replaced
 from .tables import Column, ForeignKey, Index, Table, Tables, in_order_of_reference
 
-# Finds the name that a table or a column has in the database before anything is renamed
+# Maps the names of a table and a column to those before all renames
 Original = Callable[[str, str], tuple[str, str]]
 
 NO_VALUE = "may not be NULL, and existing rows have no value"
 NO_ROWS = "refers to {}, which is a new table: also insert the rows that it refers to"
 NO_UNIQUE_VALUE = "is unique, so each existing row needs a value that no other has"
 
-# A default of the server that is the same for all rows
+# A server default with the same value for all rows
 _SHARED_DEFAULT = re.compile(r"'|[-+\d.]|TRUE|FALSE|CURRENT_|NOW\b", re.IGNORECASE)
 
 
 def unchanged(table: str, column: str) -> tuple[str, str]:
-    """Return the names as they are, where nothing was renamed."""
+    """Return the same names, since nothing was renamed."""
     return table, column
 
 
 @dataclass
 class Diff:
-    """SQL, and what is missing in it.
+    """SQL, and the values that are missing in it.
 
     Attributes:
-        guards: statements that fail if rows stand in the way; they come before all others.
+        guards: statements that fail if rows do not fit the change; they run first.
         statements: the statements.
-        missing: what only the user can know, by `table.column`; the SQL has `<table.column>` there.
+        missing: why the user has to supply a value, by `table.column`. The SQL contains
+            `<table.column>` as a placeholder.
     """
 
     guards: list[str] = field(default_factory=list)
@@ -48,15 +49,15 @@ def between(
     *,
     reverts: bool = False,
 ) -> Diff:
-    """Write the SQL that takes the old tables to the new ones.
+    """Write the SQL that changes the old tables to the new ones.
 
     Args:
         old: the tables as they are, after renames.
         new: the tables as they will be.
         dialect: the engine's SQL.
-        original: finds the names before renames, which the guards need.
-        reverts: whether rows have the values that they had before; otherwise NULL needs another
-            value in a column that may no longer be NULL.
+        original: finds the names before renames, for the guards.
+        reverts: whether the SQL reverts a migration. Then NULL in a column that becomes NOT NULL
+            stops it; otherwise NULL is replaced.
     """
     return _Writer(old, new, dialect, original, reverts=reverts).write()
 
@@ -71,7 +72,7 @@ class _Writer:
         self._original = original
         self._reverts = reverts
         self._diff = Diff()
-        # for each table, the column that has a column's values until the table is altered
+        # by table and column: the column that holds its values until the table is altered
         self._sources: dict[str, dict[str, str]] = {}
         self._prepared: Tables = {}
 
@@ -108,14 +109,14 @@ class _Writer:
         return self._diff
 
     def _free_targets(self) -> None:
-        """Drop the references of tables that go to tables that change."""
+        """Drop references from dropped tables to tables that change."""
         for name, table in self._old.items():
             for key in _enforced(table.foreign_keys if name not in self._new else ()):
                 if key.table in self._new and not self._is_target_unchanged(key.table):
                     self._diff.statements += self._sql.drop_foreign_key(table, table, key)
 
     def _free_names(self) -> None:
-        """Drop the indexes whose names other tables take, as when two tables swap their names."""
+        """Drop indexes whose names other tables need, such as after a swap of two tables."""
         taken: dict[str, set[str]] = {}
         for table in self._new.values():
             for index in table.indexes:
@@ -134,7 +135,7 @@ class _Writer:
                 self._prepared[name] = without
 
     def _create(self) -> list[tuple[Table, ForeignKey]]:
-        """Create the new tables, and return the references whose targets are not ready yet."""
+        """Create the new tables, and return the foreign keys to add later."""
         later = []
         ready = {name for name in self._old if self._is_target_unchanged(name)}
         created = [table for name, table in self._new.items() if name not in self._old]
@@ -157,7 +158,7 @@ class _Writer:
             self._diff.statements.append(self._sql.drop_table(table.name))
 
     def _is_target_unchanged(self, name: str) -> bool:
-        """Tell whether references to a table need not wait until it is altered."""
+        """Tell whether a table can be referenced before it is altered."""
         old, new = self._old[name], self._new.get(name)
         if new is None:
             return True
@@ -169,7 +170,7 @@ class _Writer:
         return [table.name for table in in_order_of_reference(self._old[name] for name in names)]
 
     def _kept_keys(self, name: str) -> frozenset[ForeignKey]:
-        """List the foreign keys that stay as they are, with everything that they rest on."""
+        """List foreign keys that do not change, nor the columns and indexes that they need."""
         old, new = self._old[name], self._new[name]
 
         def foundation(table: Table, tables: Tables, key: ForeignKey) -> object:
@@ -193,7 +194,7 @@ class _Writer:
     def _primary(table: Table | None) -> object:
         return [_shape(c) for c in table.columns.values() if c.primary] if table else None
 
-    # --- Rows that stand in the way ---
+    # --- Rows that do not fit the change ---
 
     def _guard(self, old: Table, new: Table) -> None:
         for column in new.columns.values():
@@ -259,13 +260,13 @@ class _Writer:
         self._diff.guards.append(self._sql.guard(select, message))
 
     def _is_new(self, old: Table, columns: Iterable[str]) -> bool:
-        """Tell whether one of some columns has no values yet, or gets other ones."""
+        """Tell whether one of the columns is new or gets other values."""
         return any(name not in old.columns or self._is_replaced(old.name, name) for name in columns)
 
     # --- Values of existing rows ---
 
     def _prepare(self, name: str) -> None:
-        """Prepare the columns of a table that do not follow others."""
+        """Prepare the columns whose values do not depend on columns that they refer to."""
         old = self._old[name]
         for column in self._new[name].columns.values():
             before = old.columns.get(column.name)
@@ -279,7 +280,7 @@ class _Writer:
                     self._diff.missing[place] = NO_ROWS.format(key.table)
                 self._convert(old, column, "NULL" if column.null else f"<{place}>")
             elif self._is_replaced(name, column.name):
-                self._diff.missing[place] = f"turns from {before.meaning} into {column.meaning}"
+                self._diff.missing[place] = f"changes from {before.meaning} to {column.meaning}"
                 self._convert(old, column, f"<{place}>")
             elif before.null and not column.null:
                 if before.type != column.type and self._sql.strict:
@@ -291,7 +292,7 @@ class _Writer:
                     self._guard_null(old, column.name)
 
     def _prepare_followers(self, name: str) -> None:
-        """Prepare the columns that change along with those that they refer to."""
+        """Prepare the columns whose values change with columns that they refer to."""
         for column in self._new[name].columns.values():
             keys = follows(self._old, self._new, name, column.name)
             if keys and column.name in self._old[name].columns:
@@ -308,7 +309,7 @@ class _Writer:
         is_shared = unique and _SHARED_DEFAULT.match(column.default) is not None
         is_simple = column.null or column.default or column.computed or column.backfill
         if is_simple and not column.primary and not is_shared:
-            return  # altering the table does it
+            return  # alter_table() adds it
         nullable = replace(column, null=True, primary=False, comment="", default="")
         self._diff.statements += self._sql.add_column(table.name, nullable)
         self._extend(table.name, nullable)
@@ -322,7 +323,7 @@ class _Writer:
         self._update(table, column.name, value)
 
     def _convert(self, table: Table, column: Column, value: str) -> None:
-        """Write a column's new values into another column, which then takes its place."""
+        """Write a column's new values into another column that replaces it later."""
         source = f"new_{column.name}"
         nullable = Column(source, column.type, null=True)
         self._diff.statements += self._sql.add_column(table.name, nullable)
@@ -331,7 +332,7 @@ class _Writer:
         self._update(table, source, value)
 
     def _change_type(self, table: str, column: Column) -> None:
-        """Change the type of a column that may be NULL for now, so that it holds its new values."""
+        """Change the type of a column first, so that it can hold its new values. It stays nullable."""
         before = self._prepared[table]
         nullable = replace(column, null=True)
         after = replace(before, columns={**before.columns, column.name: nullable})
@@ -359,7 +360,7 @@ class _Writer:
         return "" if column.backfill in {None, "NULL"} else str(column.backfill)
 
     def _instead_of_null(self, table: str, column: Column) -> str:
-        """Return the value that rows get where they have NULL, if it is known."""
+        """Return the value that replaces NULL, if it is known."""
         value = column.default or self._known(column)
         is_shared = self._is_unique(table, column) and _SHARED_DEFAULT.match(value)
         return "" if is_shared else value
@@ -377,12 +378,12 @@ class _Writer:
         return is_replaced(self._old, self._new, table, column)
 
     def _followed(self, table: str, column: str, keys: Follows) -> str:
-        """Write the value that the row has now to which a column refers."""
+        """Write the new value of the row that a column refers to."""
         before, after = keys
         source = self._sources.get(after.table, {}).get(after.to, after.to)
         quote = self._sql.quote
         parent = quote(after.table)
-        if after.table == table:  # MySQL does not read from a table that it updates
+        if after.table == table:  # MySQL cannot select from a table that it updates
             parent = f"(SELECT DISTINCT {quote(before.to)}, {quote(source)} FROM {parent})"
         return (
             f"(SELECT p.{quote(source)} FROM {parent} p"

@@ -146,7 +146,9 @@ async def stamp(
         state = await read_state(client)
         migration = next((file for file in migrations() if file.name == name), None)
         if migration is None:
-            raise MigrationError(f"There is no file {name}: run `{COMMAND} status` to list the names")
+            raise MigrationError(
+                f"There is no file {name}: run `{COMMAND} status` to list the names"
+            )
         recorded = name in state.applied
         if applied and not recorded and state.pending[0].name != name:
             raise MigrationError(f"{state.pending[0].name} comes before {name}: apply it first")

@@ -21,19 +21,19 @@ SAMPLES = FOLDER.parent / "samples"
 
 Direction = Literal["upgrade", "downgrade"]
 
-# What is left of SQL that does nothing
+# SQL that does nothing
 NOTHING = re.compile(r"(\s|;|(--|#)[^\n]*|/\*(?!!).*?\*/)*", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Function:
-    """What the syntax of a migration's function tells, without a call.
+    """What the syntax tree of a migration's function shows, without a call.
 
     Attributes:
-        raises: what it says if it does nothing but raise an error, else None.
-        works: whether it works in Python, so that it may change rows when it is called.
+        raises: its message if it only raises an error, else None.
+        works: whether it runs Python, which may change rows when it is called.
         empty: whether it does nothing at all.
-        text: the texts in it, above all its SQL.
+        text: its string constants, such as SQL.
     """
 
     raises: str | None = None
@@ -47,7 +47,7 @@ class Migration:
     """A migration file.
 
     Attributes:
-        number: its place in the order.
+        number: its position in the order.
         name: the file's name, which is its version for Aerich.
         path: the file.
     """
@@ -83,7 +83,7 @@ class Migration:
 
     @cached_property
     def content(self) -> dict[str, Any]:
-        """What the file defines.
+        """The names that the file defines.
 
         Raises:
             MigrationError: it cannot be run.
@@ -101,7 +101,7 @@ class Migration:
 
     @property
     def samples(self) -> Path:
-        """The file of rows that the team may have written for it."""
+        """The team's file of sample rows, which may not exist."""
         return SAMPLES / f"{self.path.stem}.sql"
 
     @property
@@ -110,13 +110,13 @@ class Migration:
 
     @property
     def models_state(self) -> dict[str, Any]:
-        """The models after this migration; empty where the file does not say."""
+        """The models after this migration; empty if the file does not store them."""
         state = self.content.get("MODELS_STATE")
         return decompress_dict(state) if state else {}
 
     @property
     def unverified(self) -> str:
-        """Why the file must not be applied yet; empty where it may be."""
+        """Why the file must not be applied yet; empty if it may be."""
         return str(self._constant("UNVERIFIED") or "")
 
     @property
@@ -127,12 +127,12 @@ class Migration:
 
     @property
     def renames(self) -> tuple[str, ...]:
-        """What this migration renames, in order, as `old=new` or `table.old=new`."""
+        """What this migration renames, in order: `old=new` or `table.old=new`."""
         names = self._constant("RENAMES") or ()
         return tuple(map(str, names)) if isinstance(names, (tuple, list)) else ()
 
     def function(self, direction: Direction) -> Function:
-        """Look at the file's upgrade or downgrade without a call of it."""
+        """Inspect the file's upgrade or downgrade without calling it."""
         for node in reversed(self.syntax.body):
             if isinstance(node, (ast.AsyncFunctionDef, ast.FunctionDef)) and node.name == direction:
                 return _function(node)
@@ -155,7 +155,7 @@ class Migration:
             raise MigrationError(f"{self.name}: {direction}() failed: {problem}") from error
 
     def _constant(self, name: str) -> object:
-        if name not in self.text:  # parsing takes longer, and readiness checks wait for it
+        if name not in self.text:  # parsing is slow, and readiness checks wait for it
             return None
         for node in self.syntax.body:
             if isinstance(node, ast.AnnAssign):
@@ -206,7 +206,7 @@ def _is_empty(statement: ast.stmt) -> bool:
 
 
 def _message(error: ast.expr | None) -> str:
-    """Return the text with which an error is raised, or the error as it is written."""
+    """Return the message of a raised error, or its source text."""
     if isinstance(error, ast.Call) and error.args and isinstance(error.args[0], ast.Constant):
         return str(error.args[0].value)
     return ast.unparse(error) if error else "it raises an error"

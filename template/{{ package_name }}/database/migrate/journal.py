@@ -1,4 +1,4 @@
-"""Keep a journal of what runs without a transaction, in the table `aerich_unfinished`."""
+"""Keep a journal of migrations without a transaction, in the table `aerich_unfinished`."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -20,19 +20,19 @@ from .statements import failure
 CheckLock = Callable[[BaseDBAsyncClient], Awaitable[None]]
 Step = dict[str, Any]
 
-CALL = 0  # the step in which a function works in Python
+CALL = 0  # the step of a function that runs Python
 
 
 @dataclass(frozen=True)
 class Journal:
-    """The journal on one engine. Its table exists while a migration is under way or unfinished.
+    """The journal on one engine. Its table exists while a migration runs or is unfinished.
 
     Attributes:
         text: the type of a long text.
-        parameters: how five parameters are written in a statement.
+        parameters: the placeholders of five parameters in a statement.
         repeatable: matches statements that may run again after an interruption.
-        leaves_parts: finds statements that may leave a part of themselves when they fail.
-        advice: what else to say about an unfinished migration.
+        leaves_parts: finds statements that may be partly done when they fail.
+        advice: more advice about an unfinished migration.
     """
 
     text: str
@@ -48,7 +48,7 @@ class Journal:
             raise MigrationError(self._report(steps))
 
     async def refuse_others_unfinished(self, client: BaseDBAsyncClient, repaired: str) -> None:
-        """Raise MigrationError if a migration was interrupted, and it is not the repaired one."""
+        """Raise MigrationError if another migration than the repaired one was interrupted."""
         steps = await _steps(client) or []
         if any(step["version"] != repaired for step in steps):
             raise MigrationError(self._report(steps))
@@ -60,10 +60,10 @@ class Journal:
         direction: Direction,
         check_lock: CheckLock | None,
     ) -> None:
-        """Run one migration, or the rest of it after an interruption; `settle` records it.
+        """Run a migration, or the rest of it after an interruption. `settle` records it.
 
         Raises:
-            MigrationError: a statement failed; the message says what of the migration is kept.
+            MigrationError: a statement failed. The message lists what is kept of the migration.
         """
         if migration.function(direction).works:
             steps = await self._call(client, migration, direction, check_lock)
@@ -78,7 +78,7 @@ class Journal:
     async def settle(
         self, client: BaseDBAsyncClient, migration: Migration, direction: Direction | None
     ) -> None:
-        """Record a migration, if needed, and that none is unfinished."""
+        """Record a migration if needed, and clear the journal."""
         unfinished = await _steps(client) is not None
         async with in_transaction(client.connection_name) as db:
             if direction:
@@ -91,7 +91,7 @@ class Journal:
     async def _plan(
         self, client: BaseDBAsyncClient, migration: Migration, direction: Direction
     ) -> list[Step]:
-        """Write the statements into the journal, or find how far they came before."""
+        """Write the statements into the journal, or read their states from it."""
         statements = dialect.split(await migration.sql(client, direction))
         steps = _new_steps(migration, direction, statements)
         if noted := await _steps(client):
@@ -109,11 +109,11 @@ class Journal:
         direction: Direction,
         check_lock: CheckLock | None,
     ) -> list[Step]:
-        """Call a function that works in Python, once: a completed call is not repeated.
+        """Call a function that runs Python. A completed call is not repeated.
 
-        The call is a step of the journal. In a transaction, the step changes with what the function
-        changes: after an interruption it is `not run` if all of that was rolled back, and `unknown`
-        if the function committed.
+        The call is a step of the journal. The step and the function share a transaction. After an
+        interruption the step is `not run` if that was rolled back, and `unknown` if the function
+        committed it.
         """
         call: Step = _new_steps(migration, direction, [f"{direction}() in Python"], CALL)[0]
         if noted := await _steps(client):
@@ -133,7 +133,7 @@ class Journal:
                     return await self._called(db, call, migration, direction)
             return await self._called(client, call, migration, direction)
         except Exception as error:
-            if not check_lock:  # a scratch database, which nobody repairs
+            if not check_lock:  # a scratch database needs no report
                 raise
             await check_lock(client)
             await self._give_up(client, error)
@@ -154,7 +154,7 @@ class Journal:
         return [call, *steps]
 
     async def _give_up(self, client: BaseDBAsyncClient, error: Exception) -> None:
-        """Forget a function that failed and was rolled back, or report it."""
+        """Drop the journal if a failed function was rolled back, or report the function."""
         steps = await _steps(client) or []
         if steps and all(step["state"] == "not run" for step in steps):
             await _drop(client)
@@ -204,13 +204,13 @@ class Journal:
         )
 
     def _is_certain(self, step: Step) -> bool:
-        """Tell whether a migration that was interrupted can continue after or with this step."""
+        """Tell whether an interrupted migration can continue after or with this step."""
         if step["state"] == "unknown":
             return self.repeatable.match(step["statement"]) is not None
         return step["state"] in {"committed", "not run"}
 
     def _report(self, steps: list[Step]) -> str:
-        """Say what of an unfinished migration is in the database, and the two ways to continue."""
+        """List the steps of an unfinished migration, and the two ways to continue."""
         name, direction = steps[0]["version"], steps[0]["direction"].removesuffix("_sql")
         lines = [f"    {step['state']:<9}  {' '.join(step['statement'].split())}" for step in steps]
         finished, undone = ("--applied", "--pending")[:: 1 if direction == "upgrade" else -1]
@@ -218,9 +218,9 @@ class Journal:
             [
                 f"The {direction} of {name} is unfinished:",
                 *lines,
-                "Look into the database for what is unknown. Then do one of these:",
-                f"  - run what is not committed by hand, then `{COMMAND} stamp {name} {finished}`",
-                f"  - undo what is committed by hand, then `{COMMAND} stamp {name} {undone}`",
+                "Check in the database whether unknown steps are done. Then do one of these:",
+                f"  - run the uncommitted statements by hand, then `{COMMAND} stamp {name} {finished}`",
+                f"  - undo the committed statements by hand, then `{COMMAND} stamp {name} {undone}`",
                 *filter(None, [self.advice]),
             ]
         )

@@ -155,6 +155,8 @@ def _same_names(named: list[tuple[str, str]], fix: str, start: int = 0) -> Itera
         key = dialect.folded(name)
         if key in seen and number >= start:
             other, first = seen[key]
-            same = f"{name!r} too" if name == other else f"{other!r}, which the server treats as equal"
+            same = (
+                f"{name!r} too" if name == other else f"{other!r}, which the server treats as equal"
+            )
             yield f"{owner}: {fix}, since {first} uses {same}"
         seen.setdefault(key, (name, owner))

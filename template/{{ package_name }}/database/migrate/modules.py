@@ -1,4 +1,4 @@
-"""Find the models in the service's modules without importing them."""
+"""Find the models in the service's modules, without importing them."""
 
 import ast
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from typing import NamedTuple
 MODEL = ("tortoise.models", "Model")
 ALIASES = {("tortoise", "Model"), MODEL}
 
-Name = tuple[str, str]  # of a class: its module, and its own
+Name = tuple[str, str]  # the module and the name of a class
 
 
 class Class(NamedTuple):
@@ -54,7 +54,7 @@ def _classes(text: str, module: str, *, is_package: bool) -> dict[Name, Class]:
 
 
 def _imported(tree: ast.Module, module: str, *, is_package: bool) -> Iterator[tuple[str, Name]]:
-    """Say what each imported name of a module is: a name in a module, or a module without one."""
+    """Map each imported name of a module to its module and name; no name for a module."""
     for node in tree.body:
         if isinstance(node, ast.Import):
             for alias in node.names:

@@ -13,14 +13,14 @@ from .tables import Table, Tables
 
 @dataclass(frozen=True)
 class Plan:
-    """What a migration does.
+    """A planned migration.
 
     Attributes:
-        state: the models after it, as Aerich describes them.
+        state: Aerich's description of the models after it.
         renames: what it renames, in order.
-        upgrade: the SQL of its upgrade, with guards and renames among the statements.
-        downgrade: the SQL of its downgrade, likewise.
-        losses: what its upgrade destroys or narrows.
+        upgrade: the SQL of its upgrade, including guards and renames.
+        downgrade: the SQL of its downgrade, including guards and renames.
+        losses: the losses of its upgrade.
     """
 
     state: State
@@ -35,7 +35,7 @@ class Planner:
 
     Args:
         dialect: the engine's SQL.
-        reader: reads tables from descriptions; without one, the default connection's.
+        reader: reads tables from descriptions; by default, for the default connection.
     """
 
     def __init__(self, dialect: Dialect, reader: StateReader | None = None) -> None:
@@ -45,10 +45,10 @@ class Planner:
     def compare(
         self, old_state: State, state: State, models: Models | None = None
     ) -> tuple[Tables, Tables]:
-        """Describe the tables before and after a change, as far as migrations manage them.
+        """Return the managed tables before and after a change.
 
-        A table that is not managed any more is in neither: it is left alone. One that is managed
-        again may be there already.
+        A table that is no longer managed is in neither, so it does not change. A table that is
+        managed again may already exist.
         """
         old = self._reader.tables(with_targets(old_state, state))
         new = self._reader.tables(state, models)
@@ -77,17 +77,16 @@ class Planner:
 
         Args:
             old_state: the models after the newest migration.
-            state: the models as they are.
-            models: the models themselves.
-            answers: renames, as `old=new` or `table.old=new`.
-            ask: asks whether something was renamed that `answers` do not mention; None where there
-                is nobody to ask.
+            state: the description of the current models.
+            models: the model classes.
+            answers: renames, `old=new` or `table.old=new`.
+            ask: asks about renames that `answers` do not mention; None without a terminal.
 
         Returns:
             The plan, or None if the tables did not change.
 
         Raises:
-            MigrationError: an answer is missing or does not fit.
+            MigrationError: an answer is missing or does not match the models.
         """
         old, new = self.compare(old_state, state, models)
         if old == new:
@@ -113,7 +112,7 @@ class Planner:
 
 
 def _with_new_members(old: Table, new: Table) -> Table:
-    """Pass over enums that only got more members, or whose members are not known."""
+    """Ignore enums that only gain members, or whose members are not known."""
     columns = dict(old.columns)
     for name in old.columns.keys() & new.columns.keys():
         members = new.columns[name].members

@@ -1,4 +1,4 @@
-"""Read and write Aerich's table, which records what is applied."""
+"""Read and write Aerich's table, which records applied migrations."""
 
 from typing import NamedTuple
 
@@ -11,12 +11,12 @@ from .files import NAME, Direction, Migration, migrations
 
 
 class State(NamedTuple):
-    """What a database has of the migrations.
+    """The state of a database.
 
     Attributes:
         applied: the names in Aerich's table, in the order in which they were recorded.
         pending: the files that are not applied.
-        unknown: the applied names without a file that a squashed migration does not replace.
+        unknown: the applied names without a file, except those that a squashed migration replaces.
     """
 
     applied: list[str]
@@ -25,8 +25,8 @@ class State(NamedTuple):
 
 
 async def read_state(client: BaseDBAsyncClient | None = None) -> State:
-    """Compare a database, the service's own by default, with the files; it takes one query."""
-    # Without `content`, which would be unpickled
+    """Compare a database with the files, in one query; by default the service's database."""
+    # Omit `content`, which would be unpickled
     query = Aerich.filter(app=APP).order_by("id").using_db(client).values("version")
     try:
         applied = [str(row["version"]) for row in await query]
@@ -45,7 +45,7 @@ async def read_state(client: BaseDBAsyncClient | None = None) -> State:
 
 
 async def record(client: BaseDBAsyncClient, migration: Migration, direction: Direction) -> None:
-    """Record that a migration is applied, or that it no longer is."""
+    """Record that a migration is applied or reverted."""
     if direction == "upgrade":
         content = migration.models_state
         await Aerich.create(version=migration.name, app=APP, content=content, using_db=client)
@@ -54,6 +54,6 @@ async def record(client: BaseDBAsyncClient, migration: Migration, direction: Dir
 
 
 def number(name: str) -> int:
-    """Return the number in a migration's name, or a number after all others."""
+    """Return the number in a migration's name; a number after all others if it has none."""
     match = NAME.fullmatch(name)
     return int(match[1]) if match else 2**63

@@ -1,4 +1,4 @@
-"""What a change of tables does to the values of columns, above all of those that refer to rows."""
+"""Find how a change of tables affects column values, above all foreign keys."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ from .tables import ForeignKey, Table, Tables
 
 
 class Follows(NamedTuple):
-    """A reference that keeps its rows, although their values in the referenced column change."""
+    """A foreign key to the same rows, whose values in the referenced column change."""
 
     before: ForeignKey
     after: ForeignKey
@@ -19,7 +19,7 @@ def reference(table: Table, column: str) -> ForeignKey | None:
 
 
 def follows(old: Tables, new: Tables, table: str, column: str) -> Follows | None:
-    """Find whether a column's values change along with those that they refer to."""
+    """Find whether a column's values change with the column that they refer to."""
     before, after = reference(old[table], column), reference(new[table], column)
     if not (before and after and before.table == after.table):
         return None
@@ -34,7 +34,7 @@ def follows(old: Tables, new: Tables, table: str, column: str) -> Follows | None
 
 
 def is_replaced(old: Tables, new: Tables, table: str, column: str) -> bool:
-    """Tell whether rows get other values in a column than the engine's conversion of theirs."""
+    """Tell whether a column gets other values than the engine's conversion of the old ones."""
     before, after = old[table].columns.get(column), new[table].columns.get(column)
     if before is None or after is None:
         return False
@@ -47,7 +47,7 @@ def is_replaced(old: Tables, new: Tables, table: str, column: str) -> bool:
 
 
 def retargeted(old: Tables, new: Tables, table: str, column: str) -> Follows | None:
-    """Find whether a column refers to another table that was there before."""
+    """Find whether a column now refers to another table that existed before."""
     before, after = reference(old[table], column), reference(new[table], column)
     if not (before and after) or before.table == after.table or after.table not in old:
         return None
@@ -55,7 +55,7 @@ def retargeted(old: Tables, new: Tables, table: str, column: str) -> Follows | N
 
 
 def has_no_rows(old: Tables, new: Tables, table: str, column: str) -> ForeignKey | None:
-    """Find whether a column with values refers to a table that is new, and so has no rows."""
+    """Find whether a column with values refers to a new table, which has no rows."""
     key = reference(new[table], column)
     if not (key and key.enforced) or key.table in old or column not in old[table].columns:
         return None

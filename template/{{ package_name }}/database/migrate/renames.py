@@ -1,4 +1,4 @@
-"""What was renamed between two states: found, asked for, ordered, and applied to the tables."""
+"""Find renames between two states, order them, and apply them to tables."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -12,13 +12,13 @@ from .tables import Column, Table, Tables
 
 Ask = Callable[[str], bool]
 
-# Two tables are taken for the same one, renamed, if they share at least this part of their columns
+# Two tables count as one renamed table if they share at least this part of their columns
 ALIKE = 0.5
 
 
 @dataclass(frozen=True)
 class Rename:
-    """A rename of a column, or of a table where `table` is empty.
+    """A rename of a column, or of a table if `table` is empty.
 
     Attributes:
         table: the table, by its new name.
@@ -35,7 +35,7 @@ class Rename:
 
     @classmethod
     def parse(cls, text: str) -> "Rename":
-        """Read what `str` writes."""
+        """Parse the output of `str`."""
         old, _, new = text.partition("=")
         table, _, column = old.rpartition(".")
         return cls(table, column, new)
@@ -82,7 +82,7 @@ def apply(tables: Tables, rename: Rename) -> Tables:
         keys = [
             replace(
                 key,
-                # InnoDB renames a foreign key that it has named after the table
+                # InnoDB also renames foreign keys that it named after the table
                 names=tuple(
                     name.replace(f"{old}_ibfk_", f"{table_name(old)}_ibfk_") for name in key.names
                 ),
@@ -104,21 +104,21 @@ def apply(tables: Tables, rename: Rename) -> Tables:
 
 
 def _renamed_condition(extra: str, rename: Rename) -> str:
-    """Rename a column in the condition of a PartialIndex, as Tortoise writes it."""
+    """Rename a column in the condition of a PartialIndex, in Tortoise's format."""
     return re.sub(
         rf"( WHERE | AND ){re.escape(rename.old)}(?= = )", lambda m: m[1] + rename.new, extra
     )
 
 
 def _renamed_source(computed: str, rename: Rename) -> str:
-    """Rename a column in what PostgreSQL computes another from."""
+    """Rename a column in the expression of a generated column on PostgreSQL."""
     return computed.replace(f'COALESCE("{rename.old}", ', f'COALESCE("{rename.new}", ')
 
 
 def in_order(renames: Iterable[Rename]) -> list[Rename]:
-    """Order renames so that none takes a name that is still in use.
+    """Order renames so that each new name is free.
 
-    Columns and tables that swap their names get a temporary name in between.
+    Columns and tables that swap names get a temporary name in between.
     """
     waiting = list(renames)
     done: list[Rename] = []
@@ -127,7 +127,7 @@ def in_order(renames: Iterable[Rename]) -> list[Rename]:
         free = [rename for rename in waiting if (rename.table, rename.new) not in used]
         if not free:
             first = waiting.pop(0)
-            # short, since servers cut or refuse long names
+            # short, since servers cut or reject long names
             between = f"{first.old[:12]}_renamed_{len(done)}"
             done.append(replace(first, new=between))
             waiting.append(replace(first, old=between))
@@ -143,7 +143,7 @@ def reversed_(renames: Iterable[Rename]) -> list[Rename]:
 
 
 def original(renames: Iterable[Rename]) -> Original:
-    """Return what finds the names before ordered renames, from those after them."""
+    """Return a function that maps names after ordered renames to names before them."""
     latest_first = list(renames)[::-1]
 
     def find_original(table: str, column: str) -> tuple[str, str]:
@@ -160,18 +160,17 @@ def original(renames: Iterable[Rename]) -> Original:
 def find(
     old: Tables, new: Tables, same_models: Mapping[str, str], answers: list[str], ask: Ask | None
 ) -> list[Rename]:
-    """Find what was renamed, in the order in which it has to be done.
+    """Find renames, in the order in which they have to run.
 
     Args:
         old: the tables before.
         new: the tables after.
-        same_models: new names of tables, by their old ones, whose models kept their names.
-        answers: renames, as `old=new` or `table.old=new`.
-        ask: asks whether something was renamed that `answers` do not mention; None where there is
-            nobody to ask.
+        same_models: new table names by old ones, for models that kept their names.
+        answers: renames, `old=new` or `table.old=new`.
+        ask: asks about renames that `answers` do not mention; None without a terminal.
 
     Raises:
-        MigrationError: an answer does not fit, or an answer is missing.
+        MigrationError: an answer does not match the models, or an answer is missing.
     """
     search = _Search(new, set(answers), ask)
     sure = [Rename("", a, b) for a, b in same_models.items() if a != b and a in old and b in new]
@@ -198,14 +197,14 @@ class _Search:
 
     def tables(self, old: Tables, sure: list[Rename]) -> list[Rename]:
         gone = old.keys() - self.new.keys()
-        made = self.new.keys() - old.keys()
+        created = self.new.keys() - old.keys()
         chosen = sure + self._answered("", old.keys(), self.new.keys(), sure)
         renamed = _all(old, in_order(chosen))
         linked = {rename.old for rename in _links(renamed, self.new)}
         candidates = [
-            (Rename("", a, b), _alikeness(renamed[a], self.new[b]))
+            (Rename("", a, b), _table_likeness(renamed[a], self.new[b]))
             for a in sorted((gone & renamed.keys()) - linked)
-            for b in sorted(made)
+            for b in sorted(created)
         ]
         chosen += self._asked(candidates, chosen)
         return in_order(chosen)
@@ -226,18 +225,18 @@ class _Search:
     def finish(self) -> None:
         if self.unused:
             raise MigrationError(
-                f"--rename {min(self.unused)} does not fit the models: write old=new for tables or "
-                "table.old=new for columns, with a name before and a name after the change"
+                f"--rename {min(self.unused)} does not match the models: write old=new for a table or "
+                "table.old=new for a column, with the names before and after the change"
             )
         if self.unanswered:
             raise MigrationError(
-                "\n".join([*self.unanswered, "If nothing else was renamed: --no-rename"])
+                "\n".join([*self.unanswered, "If nothing else was renamed, add --no-rename"])
             )
 
     def _answered(
         self, table: str, before: Iterable[str], after: Iterable[str], sure: list[Rename]
     ) -> list[Rename]:
-        """Take the answers about the tables, or about one table's columns."""
+        """Return the renames from answers about tables, or about one table's columns."""
         before, after = set(before), set(after)
         fitting = [
             rename
@@ -253,20 +252,19 @@ class _Search:
             if rename.new in before and rename.new not in moved:
                 place = f"{table}.{rename.new}" if table else rename.new
                 raise MigrationError(
-                    f"--rename {rename}: {place} exists already. Rename or drop it in a migration "
-                    "before this one: undo that part of the change in the models, run `new`, and "
-                    "then make the rest of the change"
+                    f"--rename {rename}: {place} already exists. Rename or drop it in an earlier "
+                    "migration: change only that in the models, run `new`, then change the rest"
                 )
             if any(r != rename and rename.new == r.new for r in [*sure, *fitting]) or any(
                 r != rename and rename.old == r.old for r in [*sure, *fitting]
             ):
                 raise MigrationError(
-                    f"--rename {rename} contradicts another answer: name each once"
+                    f"--rename {rename} contradicts another answer: use each name once"
                 )
         return fitting
 
     def _asked(self, candidates: list[tuple[Rename, float]], chosen: list[Rename]) -> list[Rename]:
-        """Ask about what looks alike, the likeliest first."""
+        """Ask about similar tables or columns, the most similar first."""
         found: list[Rename] = []
         for rename, likeness in sorted(candidates, key=lambda pair: -pair[1]):
             taken = [*chosen, *found]
@@ -274,14 +272,14 @@ class _Search:
             if likeness < ALIKE or clashes:
                 continue
             if self.ask is None:
-                self.unanswered.append(f"{rename.question()} If so: --rename {rename}")
+                self.unanswered.append(f"{rename.question()} If so, add --rename {rename}")
             elif self.ask(rename.question()):
                 found.append(rename)
         return found
 
 
 def _only(rename: Rename, before: set[str], after: set[str]) -> bool:
-    """Tell whether a short answer (`old=new`) fits: of columns only what is gone and what is new."""
+    """Tell whether `old=new` without a table is clear: for columns, one removed and one new."""
     return not rename.table or (rename.old not in after and rename.new not in before)
 
 
@@ -291,14 +289,14 @@ def _all(tables: Tables, renames: Iterable[Rename]) -> Tables:
     return tables
 
 
-def _alikeness(old: Table, new: Table) -> float:
+def _table_likeness(old: Table, new: Table) -> float:
     """Compare two tables by the names of their columns, from 0 to 1."""
     if old.link and new.link:
-        return 0  # automatic tables follow their models
+        return 0  # many-to-many tables are renamed with their models
     before, after = _data(old), _data(new)
     ends = {key.table for key in old.foreign_keys} & {key.table for key in new.foreign_keys}
     if old.link and len(ends) == len({key.table for key in old.foreign_keys}):
-        return 1  # an automatic table became a model
+        return 1  # a many-to-many table became a model
     return len(before & after) / max(len(before), len(after)) if before or after else 1
 
 
@@ -314,28 +312,28 @@ def _likeness(old: Column, new: Column) -> float:
 
 
 def _links(old: Tables, new: Tables) -> list[Rename]:
-    """Find the automatic many-to-many tables that follow the models at their ends, renamed."""
+    """Find automatic many-to-many tables that are renamed with their models."""
     found: list[Rename] = []
-    made = {name: table for name, table in new.items() if table.link and name not in old}
+    created = {name: table for name, table in new.items() if table.link and name not in old}
     for name, table in sorted(old.items()):
         if not table.link:
             continue
         if name in new:
             same = [new[name]] if new[name].link else []
         else:
-            same = [other for other in made.values() if _same_ends(table, other)]
+            same = [other for other in created.values() if _same_ends(table, other)]
         if len(same) != 1 or not (pairs := _same_ends(table, same[0])):
             continue
         target = same[0].name
         if target != name:
             found.append(Rename("", name, target))
-            made.pop(target)
+            created.pop(target)
         found += in_order(Rename(target, a, b) for a, b in pairs if a != b)
     return found
 
 
 def _same_ends(old: Table, new: Table) -> list[tuple[str, str]]:
-    """Pair the columns of two automatic tables between the same models, whichever declares them."""
+    """Pair the columns of two automatic many-to-many tables between the same models."""
     for link in (new.link, new.link[::-1]):
         pairs = list(zip(old.link, link, strict=True))
         if all(_end(old, a) == _end(new, b) for a, b in pairs):

@@ -64,7 +64,9 @@ def _to_move(names: list[str], applied: list[str]) -> list[Migration]:
     files = {migration.name: migration for migration in migrations()}
     for name in names:
         if name not in files:
-            raise MigrationError(f"There is no migration {name}: run `{COMMAND} status` to list them")
+            raise MigrationError(
+                f"There is no migration {name}: run `{COMMAND} status` to list them"
+            )
         if name in applied:
             raise MigrationError(
                 f"{name} is applied in this database: renumber the other one, or revert this one "

@@ -1,4 +1,4 @@
-"""Split SQL scripts into statements, by an engine's rules for quotes and comments."""
+"""Split SQL scripts into statements, with an engine's rules for quotes and comments."""
 
 import re
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ class Splitter:
     """Splits scripts of one engine.
 
     Args:
-        quoted: matches a string, a quoted name or whatever else is read as a whole.
+        quoted: matches a string, a quoted name or anything else that is read as a whole.
         comment: matches a comment up to the end of its line.
         nested: whether block comments may be nested.
     """
@@ -32,7 +32,7 @@ class Splitter:
         object.__setattr__(self, "_tokens", re.compile(tokens, re.DOTALL))
 
     def split(self, sql: str) -> list[str]:
-        """Return the statements with their semicolons, and none that is only comments."""
+        """Return the statements with their semicolons, without those that are only comments."""
         statements = []
         start = position = depth = 0
         is_empty, is_routine, last = True, None, ""
@@ -54,7 +54,7 @@ class Splitter:
                     opens = word == "BEGIN" or (word == "CASE" and depth and last != "END")
                     depth += is_routine * (opens - (word == "END"))
                 elif word in {"IF", "LOOP", "REPEAT", "WHILE"} and last == "END":
-                    depth += bool(is_routine)  # END IF ends what was not counted
+                    depth += bool(is_routine)  # END IF closes a block that was not counted
                 last = word
         if not is_empty:
             statements.append(sql[start:].strip())

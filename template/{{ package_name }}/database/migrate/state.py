@@ -1,4 +1,4 @@
-"""The tables of the models, read from what Aerich stores of them in each migration file."""
+"""Read the tables of the models from the description that Aerich stores in migration files."""
 
 import ast
 import re
@@ -36,11 +36,11 @@ def describe(app: str) -> State:
 
 
 def with_targets(old: State, current: State) -> State:
-    """Add the fields that relations refer to, which Aerich and releases before 0.7 left out.
+    """Add the fields that relations refer to. Aerich and releases before 0.7 left them out.
 
     Args:
-        old: the models, as a migration file has them.
-        current: the models as they are: a relation that is still there has not changed since.
+        old: the models, from a migration file.
+        current: the current models. Relations in both descriptions count as unchanged.
     """
     targets = {
         (model["table"], relation["name"], relation["python_type"]): relation["to_field"]
@@ -61,13 +61,13 @@ def with_targets(old: State, current: State) -> State:
 
 
 def live_models(app: str) -> Models:
-    """Return an app's models by the names that descriptions have for them."""
+    """Return an app's models by their names in descriptions."""
     return {model._meta.full_name: model for model in Tortoise.apps[app].values()}
 
 
 @contextmanager
 def indexes_by_column(app: str) -> Iterator[None]:
-    """Let Tortoise create the indexes of Meta.indexes: it takes names of fields for columns."""
+    """Let Tortoise create Meta.indexes, where it uses field names as column names."""
     indexes = [
         (index, index.fields, model._meta.fields_map)
         for model in Tortoise.apps[app].values()
@@ -78,7 +78,7 @@ def indexes_by_column(app: str) -> Iterator[None]:
     for index, names, fields_map in indexes:
         columns = {fields_map[name].source_field or name: fields_map[name] for name in names}
         index.fields = list(columns)
-        for column in columns.keys() - fields_map.keys():  # Tortoise checks that there is a field
+        for column in columns.keys() - fields_map.keys():  # Tortoise checks that the field exists
             fields_map[column] = columns[column]
             added.append((fields_map, column))
     try:
@@ -95,7 +95,7 @@ class StateReader:
 
     Args:
         dialect: the engine's SQL.
-        generator: Tortoise's schema generator of the engine, for the names that it gives.
+        generator: Tortoise's schema generator of the engine, for its generated names.
     """
 
     def __init__(self, dialect: Dialect, generator: BaseSchemaGenerator | None = None) -> None:
@@ -109,8 +109,8 @@ class StateReader:
         """Describe the tables that Tortoise creates for models.
 
         Args:
-            state: the models, as a migration file or `describe` has them.
-            models: the models themselves; only they know the values of existing rows for sure.
+            state: the models, from a migration file or `describe`.
+            models: the model classes, which give reliable values for existing rows.
         """
         managed = {name: m for name, m in state.items() if is_managed(name, m)}
         found = {
@@ -133,7 +133,7 @@ class StateReader:
             if relation["raw_field"] not in names:
                 raise MigrationError(
                     f"{model['name']}.{relation['name']} has no column: Tortoise cannot refer to a "
-                    "model whose primary key is a relation. Give that model an id as primary key"
+                    "model whose primary key is a relation. Give that model an id as its primary key"
                 )
             names[relation["name"]] = names[relation["raw_field"]]
         columns = [self._column(model["pk_field"], names, live, primary=True)]
@@ -185,7 +185,7 @@ class StateReader:
         return Table(name, named, frozenset(indexes), frozenset(keys), self._comment(comment))
 
     def _distinct(self, table: str, keys: list[ForeignKey]) -> list[ForeignKey]:
-        """Number the names that the server would otherwise give to several foreign keys."""
+        """Number foreign keys that would otherwise get the same name from the server."""
         found: list[ForeignKey] = []
         for key in keys:
             names, number = key.names, 0
@@ -257,13 +257,13 @@ class StateReader:
         )
 
     def _unique_backfill(self, described: dict[str, Any]) -> str | None:
-        """Every row needs a value that no other has."""
+        """Return SQL for a different value in each row."""
         if described["default"] == "<function uuid.uuid4>":
             return self._dialect.new_uuid
         return "NULL" if described["nullable"] else None
 
     def _backfill(self, field: fields.Field[Any], model: type[Model], type_: str) -> str | None:
-        """Write the field's default as the field itself would store it."""
+        """Write the field's default as SQL, converted as the field stores it."""
         if getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False):
             return self._dialect.now(type_)
         default = field.default
@@ -279,10 +279,10 @@ class StateReader:
         try:
             return self._dialect.literal(field.to_db_value(default, model), type_)
         except (BaseORMException, TypeError, ValueError):
-            return None  # the field refuses its own default
+            return None  # the field rejects its own default
 
     def _described_backfill(self, described: dict[str, Any], type_: str) -> str | None:
-        """Write a default of which only the description is left, or nothing if that lost too much."""
+        """Write a default from its description; nothing if the description is incomplete."""
         default = described["default"]
         if described.get("auto_now") or described.get("auto_now_add"):
             return self._dialect.now(type_)
@@ -328,7 +328,7 @@ class StateReader:
         own = own or self._generator._get_fk_name(table, column, target["table"], to)
         names = self._dialect.foreign_key_names(table, column, own)
         enforced: bool = relation["db_constraint"]
-        on_delete: str = relation["on_delete"] if enforced else ""  # Tortoise itself does nothing
+        on_delete: str = relation["on_delete"] if enforced else ""  # Tortoise does nothing then
         if enforced:
             self._dialect.identifier(names[0])
         return ForeignKey(names, column, target["table"], to, on_delete, enforced)

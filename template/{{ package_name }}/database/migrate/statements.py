@@ -1,4 +1,4 @@
-"""Say which statement of a migration failed, and why."""
+"""Describe which statement of a migration failed, and why."""
 
 from .context import reason
 from .dialects import guard_message
@@ -13,9 +13,9 @@ def failure(
     Args:
         name: the migration's name.
         statement: the statement.
-        place: which one of the migration it is, such as `2 of 5`.
-        error: what the server said.
-        report: what of the migration is kept; nothing is, without it.
+        place: its position in the migration, such as `2 of 5`.
+        error: the server's error.
+        report: what is kept of the migration; empty if nothing is.
     """
     if found := guard_message(statement, error):
         message = f"{name}: {found}. Nothing of the migration is kept."

@@ -1,4 +1,4 @@
-"""Tables as the models declare them: plain values that need no database."""
+"""Describe the tables that the models declare, without a database."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Column:
-    """A column. Everything that is SQL is written for the service's engine.
+    """A column. All SQL is in the dialect of the service's engine.
 
     Attributes:
         name: the column's name.
@@ -15,13 +15,13 @@ class Column:
         default: the server's default as SQL, or nothing.
         generated: whether the server numbers new rows.
         primary: whether it is the primary key.
-        comment: the comment as Tortoise escapes it.
-        declared: the type that the model has, where the engine stores it as another one: SQLite
-            keeps decimals as text and booleans as integers.
-        members: the values of its enum, where the description has them.
-        computed: what follows the type of a generated column, as `GENERATED ALWAYS AS (...) STORED`.
-        backfill: the SQL value that existing rows get when the column is new or may no longer be
-            NULL; None where only the user knows it.
+        comment: the comment, escaped by Tortoise.
+        declared: the type in the model, if the engine stores another one. SQLite stores decimals
+            as text and booleans as integers.
+        members: the values of its enum, if the description has them.
+        computed: the clause of a generated column, such as `GENERATED ALWAYS AS (...) STORED`.
+        backfill: the SQL value for existing rows when the column is new or becomes NOT NULL; None
+            if only the user knows it.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Column:
 
     @property
     def meaning(self) -> str:
-        """The type by which its values are read."""
+        """The type that its values have for the model."""
         return self.declared or self.type
 
 
@@ -47,11 +47,11 @@ class Index:
     """A unique constraint or an index.
 
     Attributes:
-        names: its name, then other names that it may have been given instead.
+        names: its name, then other names that it may have in the database.
         columns: names of columns, or expressions in parentheses.
         unique: whether it is a unique constraint.
-        kind: the access method, as `gin`, or the kind of index, as `FULLTEXT`.
-        extra: what follows the columns, as a condition.
+        kind: the access method, such as `gin`, or the kind of index, such as `FULLTEXT`.
+        extra: what follows the columns, such as a condition.
     """
 
     names: tuple[str, ...]
@@ -63,14 +63,14 @@ class Index:
 
 @dataclass(frozen=True)
 class ForeignKey:
-    """A reference to a row of another table, or of the same.
+    """A reference to a row of another table or of the same one.
 
     Attributes:
-        names: its name, then other names that it may have been given instead.
+        names: its name, then other names that it may have in the database.
         column: the column that refers.
         table: the table that it refers to.
         to: the column that it refers to.
-        on_delete: what happens to the row, as `CASCADE`.
+        on_delete: what happens to the row, such as `CASCADE`.
         enforced: whether the server checks it.
     """
 
@@ -91,9 +91,9 @@ class Table:
         columns: its columns by name, in order.
         indexes: its unique constraints and indexes.
         foreign_keys: its references.
-        comment: the comment as Tortoise escapes it.
+        comment: the comment, escaped by Tortoise.
         link: the two columns of an automatic many-to-many table, in order; empty elsewhere.
-        may_exist: whether it may be in the database already, where no migration created it.
+        may_exist: whether it may already exist, although no migration created it.
     """
 
     name: str
@@ -105,7 +105,7 @@ class Table:
     may_exist: bool = field(default=False, compare=False)
 
     def indexes_on(self, column: str) -> frozenset[Index]:
-        """List the indexes that begin with a column."""
+        """List the indexes that start with a column."""
         return frozenset(index for index in self.indexes if index.columns[0] == column)
 
 
@@ -113,7 +113,7 @@ Tables = dict[str, Table]
 
 
 def in_order_of_reference(some: Iterable[Table]) -> list[Table]:
-    """Sort tables so that each comes after those that it refers to."""
+    """Sort tables so that each comes after the tables that it refers to."""
     waiting = {table.name: table for table in some}
     done: list[Table] = []
     while waiting:

@@ -1,4 +1,4 @@
-"""Write migration files in the form that Aerich reads."""
+"""Write migration files in Aerich's format."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -18,16 +18,16 @@ _UNVERIFIED = re.compile(r"^UNVERIFIED = .*\n", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Content:
-    """What a migration file says.
+    """The content of a migration file.
 
     Attributes:
         upgrade: the statements of its upgrade.
         downgrade: the statements of its downgrade.
         models_state: the models after it.
         run_in_transaction: Aerich's RUN_IN_TRANSACTION.
-        renamed: what it renames, as answers to `new`.
+        renamed: its renames, in the form of `new --rename`.
         replaces: the names of the migrations that it replaces.
-        missing: for `upgrade` and `downgrade`, what has to be filled in by hand, by place.
+        missing: what has to be filled in by hand, by function and place.
     """
 
     upgrade: Sequence[str]
@@ -67,7 +67,7 @@ def write_file(number: int, name: str, content: Content) -> Path:
     Args:
         number: its number.
         name: what it changes.
-        content: what it says.
+        content: its content.
 
     Returns:
         The file.
@@ -101,11 +101,11 @@ def create_file(number: int, name: str, text: str) -> Path:
 
 
 def set_unverified(path: Path, reason: str) -> None:
-    """Note in a migration file why it could not be verified, or remove that note.
+    """Add a note to a migration file why it could not be verified, or remove the note.
 
     Args:
         path: the file.
-        reason: why; nothing removes the note.
+        reason: the reason; an empty one removes the note.
     """
     text = _UNVERIFIED.sub("", path.read_text(encoding="utf-8"))
     if reason:
@@ -114,14 +114,14 @@ def set_unverified(path: Path, reason: str) -> None:
 
 
 def _with_constants(text: str, lines: Sequence[str]) -> str:
-    """Put lines after RUN_IN_TRANSACTION."""
+    """Insert lines after RUN_IN_TRANSACTION."""
     head, end, tail = text.partition("RUN_IN_TRANSACTION = ")
     value, newline, rest = tail.partition("\n")
     return f"{head}{end}{value}{newline}{''.join(lines)}{rest}"
 
 
 def _joined(statements: Sequence[str]) -> str:
-    """Put statements into the triple-quoted string of a migration file."""
+    """Format statements for the triple-quoted string of a migration file."""
     return _escape("".join(f"{statement};\n        " for statement in statements))
 
 

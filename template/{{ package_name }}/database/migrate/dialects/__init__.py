@@ -1,4 +1,4 @@
-"""The SQL of each engine, behind one interface. Nothing here connects to a database."""
+"""The SQL of each engine, with one interface. This package never connects to a database."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -11,23 +11,23 @@ _GUARD = re.compile(r"/\* guard(?:: (.*))? \*/;?\s*\Z", re.DOTALL)
 
 
 class Numbered(NamedTuple):
-    """A column that the server has numbered, and what it needed for that."""
+    """A column that the server numbered, and the indexes that it needed for that."""
 
     column: Column
     indexes: frozenset[Index] = frozenset()
 
 
 class Dialect(Protocol):
-    """What the migration package needs to know of an engine's SQL.
+    """The interface to an engine's SQL.
 
     Attributes:
-        name: what Tortoise calls the dialect: `sqlite`, `postgres` or `mysql`.
+        name: Tortoise's name of the dialect: `sqlite`, `postgres` or `mysql`.
         new_uuid: SQL for a random UUID.
         length: SQL for the length of a column's value as text, with `{column}`.
         number: SQL for a column's value as a number, with `{column}`.
         strict: whether a column only holds values of its type.
         comments: whether the server stores comments of tables and columns.
-        facts: queries for what the tables consist of, with the columns `table`, `name` and `value`.
+        facts: queries for the schema, with the columns `table`, `name` and `value`.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Dialect(Protocol):
     facts: Sequence[str]
 
     def now(self, type_: str) -> str:
-        """Write the current time, as Tortoise stores it in a column of a type."""
+        """Write the current time in the form that Tortoise stores in a column of a type."""
         ...
 
     def quote(self, name: str) -> str:
@@ -47,7 +47,7 @@ class Dialect(Protocol):
         ...
 
     def literal(self, value: object, type_: str = "") -> str | None:
-        """Write a value, as Tortoise hands it to the driver, as SQL; None where that is not possible.
+        """Write a value, as Tortoise passes it to the driver, as SQL; None if that is impossible.
 
         Args:
             value: the value.
@@ -56,24 +56,24 @@ class Dialect(Protocol):
         ...
 
     def described_literal(self, value: object, type_: str) -> str | None:
-        """Write a default of which only the JSON form is left, as `literal`; None where it lost too much."""
+        """Write a default from its JSON form as SQL; None if the JSON form is incomplete."""
         ...
 
     def computed(self, described: Mapping[str, Any], names: Mapping[str, str]) -> str:
-        """Write what follows the type of a generated column; nothing for other columns.
+        """Write the clause of a generated column; nothing for other columns.
 
         Args:
-            described: the field, as Tortoise describes it.
+            described: Tortoise's description of the field.
             names: the columns of the model's fields.
         """
         ...
 
     def identifier(self, name: str) -> str:
-        """Cut a name as the server cuts it."""
+        """Cut a name like the server."""
         ...
 
     def folded(self, name: str) -> str:
-        """Return what is equal for names that the server takes for the same name."""
+        """Return a key that is equal for names that the server treats as the same."""
         ...
 
     def unique_names(self, table: str, column: str, own: str) -> tuple[str, ...]:
@@ -87,7 +87,7 @@ class Dialect(Protocol):
         ...
 
     def has_global_name(self, index: Index) -> bool:
-        """Tell whether no index of another table may have the name of an index."""
+        """Tell whether the name of an index must be unique among all tables."""
         ...
 
     def foreign_key_names(
@@ -99,12 +99,12 @@ class Dialect(Protocol):
             table: the table.
             column: the column.
             own: the name that Tortoise computes.
-            number: how many foreign keys of the table have the same name without it.
+            number: how many earlier foreign keys of the table would have the same name.
         """
         ...
 
     def create_table(self, table: Table, without: Collection[ForeignKey] = ()) -> list[str]:
-        """Create a table with everything that belongs to it.
+        """Create a table with its indexes, foreign keys and comments.
 
         Args:
             table: the table.
@@ -115,11 +115,11 @@ class Dialect(Protocol):
     def drop_table(self, name: str) -> str: ...
 
     def drop_tables(self, names: Iterable[str]) -> list[str]:
-        """Drop tables that exist, whatever refers to them."""
+        """Drop tables if they exist, even if others refer to them."""
         ...
 
     def empty_tables(self, names: Iterable[str]) -> list[str]:
-        """Delete all rows of tables, whatever refers to them."""
+        """Delete all rows of tables, even if others refer to them."""
         ...
 
     def rename_table(self, old: str, new: str) -> list[str]: ...
@@ -127,35 +127,35 @@ class Dialect(Protocol):
     def rename_column(self, table: str, old: str, new: str) -> list[str]: ...
 
     def add_column(self, table: str, column: Column) -> list[str]:
-        """Add a column that may be NULL to a table that may have rows; they get NULL."""
+        """Add a nullable column. Existing rows get NULL."""
         ...
 
     def add_numbers(self, table: str, column: Column) -> list[str]:
-        """Add a column that the server numbers, and number the rows that are there."""
+        """Add a column that the server numbers, and number the existing rows."""
         ...
 
     def numbered(self, column: Column) -> Numbered:
-        """Describe a column as `add_numbers` leaves it."""
+        """Describe a column after `add_numbers`."""
         ...
 
     def alter_table(self, old: Table, new: Table, sources: Mapping[str, str]) -> list[str]:
-        """Turn a table into another of its name, except for its foreign keys.
+        """Change a table to a new state, except its foreign keys.
 
         Args:
             old: the table as it is.
             new: the table as it will be.
-            sources: for columns whose values were prepared in another column of `old`, its name.
+            sources: by new column, the column of `old` that holds its prepared values.
         """
         ...
 
     def add_foreign_key(self, table: Table, key: ForeignKey) -> list[str]: ...
 
     def drop_foreign_key(self, old: Table, new: Table, key: ForeignKey) -> list[str]:
-        """Drop a foreign key of `old`, and what the server created for it; `new` comes next."""
+        """Drop a foreign key of `old`, and what the server created for it, before `new`."""
         ...
 
     def guard(self, select: str, message: str) -> str:
-        """Fail if a query has rows; `guard_message` finds the message.
+        """Fail if a query returns rows. `guard_message` finds the message.
 
         Args:
             select: the query.
@@ -164,7 +164,7 @@ class Dialect(Protocol):
         ...
 
     def in_transaction(self, statements: list[str]) -> list[str]:
-        """Put around a migration's statements what Aerich needs to run them safely."""
+        """Add the statements that Aerich needs to run a migration safely."""
         ...
 
     def split(self, sql: str) -> list[str]:
@@ -186,25 +186,25 @@ def guard_comment(message: str = "") -> str:
     """Mark a guard.
 
     Args:
-        message: what the guard says, where the engine's SQL cannot raise an error with a text.
+        message: the message, if the engine's SQL cannot raise an error with a text.
     """
     text = f": {message.replace('*/', '* /')}" if message else ""
     return f"/* guard{text} */"
 
 
 def is_guard(statement: str) -> bool:
-    """Tell whether a statement only looks at rows, and fails if they stand in the way."""
+    """Tell whether a statement is a guard, which only checks rows."""
     return _GUARD.search(statement) is not None
 
 
 def guard_message(statement: str, error: Exception) -> str:
-    """Return what a guard that failed says; nothing for other statements."""
+    """Return the message of a guard that failed; nothing for other statements."""
     match = _GUARD.search(statement)
     return (match[1] or str(error)) if match else ""
 
 
 def if_missing(creates: Iterable[str]) -> list[str]:
-    """Let statements that create tables and indexes leave alone what is there."""
+    """Add IF NOT EXISTS to statements that create tables and indexes."""
     return [
         re.sub("^CREATE (TABLE|INDEX) ", r"CREATE \1 IF NOT EXISTS ", create) for create in creates
     ]

@@ -1,4 +1,4 @@
-"""The SQL that the engines have in common."""
+"""The SQL that all engines share."""
 
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time
@@ -10,7 +10,7 @@ from ..tables import Column, ForeignKey, Index, Table
 
 
 class StandardSQL:
-    """What a dialect does in the standard's way: `Dialect` has the methods."""
+    """The standard SQL of a dialect. `Dialect` documents the methods."""
 
     without_checks: tuple[str, str]
 
@@ -82,7 +82,7 @@ class StandardSQL:
         return ", ".join(c if c.startswith("(") else self.quote(c) for c in index.columns)
 
     def _primary_key(self, table: Table) -> list[str]:
-        """Write the primary key among what a table consists of, if it has one."""
+        """Write the primary key of a table definition, if the table has one."""
         names = ", ".join(self.quote(c.name) for c in table.columns.values() if c.primary)
         return [f"PRIMARY KEY ({names})"] if names else []
 

@@ -1,4 +1,4 @@
-"""What happens to the indexes of a table that changes; the same on each engine."""
+"""Find the changes to a table's indexes, for all engines."""
 
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
@@ -21,12 +21,12 @@ def index_changes(old: Table, new: Table, rebuilt: AbstractSet[str] = frozenset(
     Args:
         old: the table as it is.
         new: the table as it will be.
-        rebuilt: columns that are replaced by others, and with them their indexes.
+        rebuilt: columns that others replace. Their indexes have to be created again.
     """
     gone = {nameless(index): index for index in old.indexes - new.indexes}
-    made = {nameless(index): index for index in new.indexes - old.indexes}
-    renamed = [(gone.pop(key), made.pop(key)) for key in [*gone] if key in made]
-    dropped, created = [*gone.values()], [*made.values()]
+    added = {nameless(index): index for index in new.indexes - old.indexes}
+    renamed = [(gone.pop(key), added.pop(key)) for key in [*gone] if key in added]
+    dropped, created = [*gone.values()], [*added.values()]
     for index in old.indexes & new.indexes:
         if rebuilt & set(index.columns):
             dropped.append(index)
@@ -43,5 +43,5 @@ def index_changes(old: Table, new: Table, rebuilt: AbstractSet[str] = frozenset(
 
 
 def nameless(index: Index) -> Index:
-    """Return an index without its names, to compare what it does."""
+    """Return an index without its names, for comparison."""
     return replace(index, names=())

@@ -21,7 +21,7 @@ _SPLITTER = Splitter(
     comment=r"#[^\n]*|--(?=\s|$)[^\n]*",
 )
 
-# A column that the server begins to number keeps 0 instead of getting the next number for it
+# Keeps 0 when the server starts to number a column. Otherwise 0 becomes the next number
 _KEEP_ZERO = "SET SESSION sql_mode = CONCAT(@@sql_mode, ',NO_AUTO_VALUE_ON_ZERO')"
 _NUMBER_ZERO = "SET SESSION sql_mode = REPLACE(@@sql_mode, 'NO_AUTO_VALUE_ON_ZERO', '')"
 
@@ -58,7 +58,7 @@ FROM information_schema.key_column_usage k JOIN information_schema.referential_c
     AND r.table_name = k.table_name
 WHERE k.table_schema = DATABASE() AND k.referenced_table_name IS NOT NULL
 GROUP BY k.table_name, k.constraint_name, k.referenced_table_name, r.delete_rule, r.update_rule"""
-# MariaDB adds the check of a JSON column by itself
+# MariaDB adds a check to each JSON column
 _CHECKS = """
 SELECT DISTINCT t.table_name AS `table`, CONCAT('CHECK (', c.check_clause, ')') AS name, '' AS value
 FROM information_schema.table_constraints t JOIN information_schema.check_constraints c
@@ -105,16 +105,16 @@ class MySQL(StandardSQL):
         return self.literal(value)
 
     def identifier(self, name: str) -> str:
-        """Return a name as it is: the server refuses one that is too long."""
+        """Return the name unchanged, since the server refuses a name that is too long."""
         if len(name) > _LONGEST_NAME:
             raise MigrationError(
-                f"Shorten {name!r}: MySQL's names have at most {_LONGEST_NAME} characters. Set"
+                f"Shorten {name!r}: names on MySQL have at most {_LONGEST_NAME} characters. Set"
                 " Meta.table, `through`, source_field or the name of the index in the models"
             )
         return name
 
     def unique_names(self, table: str, column: str, own: str) -> tuple[str, ...]:
-        """Name a unique key after its column, as the server does."""
+        """Name a unique key after its column, like the server."""
         return (column,)
 
     def has_global_name(self, index: Index) -> bool:
@@ -140,7 +140,7 @@ class MySQL(StandardSQL):
         return Numbered(number, frozenset({Index((column.name,), (column.name,), unique=True)}))
 
     def alter_table(self, old: Table, new: Table, sources: Mapping[str, str]) -> list[str]:
-        """Write one statement, so that the server passes over a large table once."""
+        """Write one statement, so that the server rewrites a large table only once."""
         changes = index_changes(old, new, sources.keys())
         clauses = [f"DROP KEY {self.quote(index.names[0])}" for index in changes.dropped]
         keys = [[c.name for c in table.columns.values() if c.primary] for table in (old, new)]
@@ -180,7 +180,7 @@ class MySQL(StandardSQL):
     def _keeping_zero(
         self, sql: list[str], old: Table, new: Table, sources: Mapping[str, str]
     ) -> list[str]:
-        """Keep the number 0 where the server begins to number rows."""
+        """Keep the number 0 when the server starts to number rows."""
         begins = any(
             column.generated and before is not None and not before.generated
             for column in new.columns.values()
@@ -195,7 +195,7 @@ class MySQL(StandardSQL):
         return f"ADD COLUMN {self._define(column if is_filled else replace(column, null=True))}"
 
     def _default(self, column: Column) -> str:
-        """Write the value of existing rows as a default, which takes no pass over the table."""
+        """Write the value of existing rows as a default, which avoids an UPDATE of the table."""
         backfill = column.backfill
         if backfill in {None, "NULL"} or column.default or "()" in str(backfill):
             return ""
@@ -208,7 +208,7 @@ class MySQL(StandardSQL):
         return f"ALTER COLUMN {self.quote(column.name)} {change}"
 
     def _fill(self, table: Table, column: Column) -> list[str]:
-        """Give each row a value of a function that a default cannot call."""
+        """Give each row the value of a function that a default cannot call."""
         alter, name = f"ALTER TABLE {self.quote(table.name)}", self.quote(column.name)
         sql = [f"UPDATE {self.quote(table.name)} SET {name} = {column.backfill}"]
         return sql if column.null else [*sql, f"{alter} MODIFY COLUMN {self._define(column)}"]
@@ -239,7 +239,7 @@ class MySQL(StandardSQL):
         return sql
 
     def _drop_indexes_on(self, table: str, column: str) -> list[str]:
-        """Drop the index that the server created for a foreign key, whatever its name is."""
+        """Drop the index that the server created for a foreign key, for any name."""
         alter = self._text(f"ALTER TABLE {self.quote(table)} DROP KEY ")
         indexes = (
             "SELECT index_name AS name FROM information_schema.statistics"
@@ -255,7 +255,7 @@ class MySQL(StandardSQL):
         ]
 
     def guard(self, select: str, message: str) -> str:
-        """Fail with "Subquery returns more than 1 row": SIGNAL works in procedures alone."""
+        """Fail with "Subquery returns more than 1 row": SIGNAL only works in procedures."""
         return f"SELECT (SELECT 1 UNION ALL ({select} LIMIT 1)) {guard_comment(message)}"
 
     def split(self, sql: str) -> list[str]:

@@ -106,14 +106,14 @@ class PostgreSQL(StandardSQL):
         return value if re.fullmatch(r"-?[0-9.]+", value) and "[" not in type_ else None
 
     def computed(self, described: Mapping[str, Any], names: Mapping[str, str]) -> str:
-        """Write what Tortoise's TSVectorField adds for its source fields."""
+        """Write the expression of a TSVectorField with source fields."""
         sources, weights = described.get("source_fields"), described.get("weights")
         if not (sources and described.get("stored")):
             return ""
         if described["config"] is None:
             raise MigrationError(
-                f"Add config='english', or another, to the TSVectorField {described['name']!r}:"
-                " PostgreSQL computes no column in the language of the session"
+                f"Add config='english' (or another) to the TSVectorField {described['name']!r}:"
+                " PostgreSQL cannot generate a column in the session's language"
             )
         config = f"{self._text(described['config'])},"
         vectors = [f"TO_TSVECTOR({config}COALESCE({self.quote(names[s])}, ''))" for s in sources]
@@ -139,7 +139,7 @@ class PostgreSQL(StandardSQL):
         return self._generated_name(table, column, f"fkey{number or ''}"), own
 
     def _generated_name(self, table: str, column: str, label: str) -> str:
-        """Name a constraint or a sequence as the server does: makeObjectName() in its indexcmds.c."""
+        """Name a constraint or a sequence like makeObjectName() in the server's indexcmds.c."""
         one, two = self.identifier(table), self.identifier(column)
         room = _LONGEST_NAME - len(label) - 2
         first, second = len(one.encode()), len(two.encode())
@@ -211,7 +211,7 @@ class PostgreSQL(StandardSQL):
         return sql + ([self._comment(new)] if old.comment != new.comment else [])
 
     def _recomputed(self, old: Table, new: Table, sources: Mapping[str, str]) -> set[str]:
-        """Find the generated columns to create again, since they or what they rest on changes."""
+        """Find the generated columns to create again, because they or their sources change."""
         changes = bool(sources) or any(
             column.name not in new.columns or column.type != new.columns[column.name].type
             for column in old.columns.values()
@@ -233,7 +233,7 @@ class PostgreSQL(StandardSQL):
         return [f"ALTER TABLE {self.quote(table.name)} {constraints}", drop]
 
     def _drop_primary_key(self, table: str) -> str:
-        """Drop a primary key, whose name is that of the table when it was created."""
+        """Drop a primary key, which is named after the table's first name."""
         name = self._text(self.quote(table))
         return (
             "DO $$ BEGIN EXECUTE (SELECT format('ALTER TABLE %s DROP CONSTRAINT %I',"
@@ -277,7 +277,7 @@ class PostgreSQL(StandardSQL):
         return sql + ([self._comment(table, new)] if old.comment != new.comment else [])
 
     def _on_sequence(self, table: Table, column: Column, statement: str) -> str:
-        """Run a statement on the sequence of a column, whatever its name is."""
+        """Run a statement on the sequence of a column, for any name."""
         sequence = (
             f"pg_get_serial_sequence({self._text(self.quote(table.name))},"
             f" {self._text(column.name)})"
@@ -287,7 +287,7 @@ class PostgreSQL(StandardSQL):
     def _start_numbering(self, table: Table, column: Column) -> list[str]:
         quoted, name = self.quote(table.name), self.quote(column.name)
         sequence = self.quote(self._generated_name(table.name, column.name, "seq"))
-        # a sequence begins with 1, and the largest number may be the largest there is
+        # a sequence starts at 1, and MAX may be the largest possible number
         newest = f"GREATEST(MAX({name}), 1), COALESCE(MAX({name}) > 0, false)"
         return [
             f"CREATE SEQUENCE {sequence} AS {column.type} OWNED BY {quoted}.{name}",
@@ -330,7 +330,7 @@ class PostgreSQL(StandardSQL):
 
 
 def _cut(name: str, length: int) -> str:
-    """Cut a name to a number of bytes, at the end of a character."""
+    """Cut a name to a number of bytes, between two characters."""
     return name.encode()[:length].decode(errors="ignore")
 
 

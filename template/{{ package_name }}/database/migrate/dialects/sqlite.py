@@ -56,7 +56,7 @@ class SQLite(StandardSQL):
     length = "LENGTH({column})"
     number = "({column} + 0)"
     strict = False
-    comments = False  # they are a part of the table's text, which only a rebuild changes
+    comments = False  # they are part of the CREATE TABLE text, which only a rebuild changes
     facts = _FACTS
     without_checks = ("PRAGMA foreign_keys = OFF", "PRAGMA foreign_keys = ON")
 
@@ -108,7 +108,7 @@ class SQLite(StandardSQL):
     def rename_table(self, old: str, new: str) -> list[str]:
         if old.lower() != new.lower():
             return super().rename_table(old, new)
-        between = f"{old}_renamed"  # SQLite takes them for the same name
+        between = f"{old}_renamed"  # SQLite treats them as the same name
         return [*super().rename_table(old, between), *super().rename_table(between, new)]
 
     def add_numbers(self, table: str, column: Column) -> list[str]:
@@ -120,7 +120,7 @@ class SQLite(StandardSQL):
         return Numbered(replace(column, null=True, generated=False, primary=False))
 
     def alter_table(self, old: Table, new: Table, sources: Mapping[str, str]) -> list[str]:
-        """Add and drop what SQLite can by itself, or rebuild the table.
+        """Add and drop indexes and columns if SQLite can, or rebuild the table.
 
         See SQLite's documentation, "ALTER TABLE", section 7.
         """
@@ -128,7 +128,7 @@ class SQLite(StandardSQL):
             return self._rebuild(old, new, sources)
         changes = index_changes(old, new)
         gone = [*changes.dropped, *(before for before, _ in changes.renamed)]
-        made = [*changes.created, *(after for _, after in changes.renamed)]
+        created = [*changes.created, *(after for _, after in changes.renamed)]
         table = f"ALTER TABLE {self.quote(new.name)}"
         return [
             *(f"DROP INDEX {self.quote(i.names[0])}" for i in gone if not i.unique),
@@ -142,11 +142,11 @@ class SQLite(StandardSQL):
                 for name, column in new.columns.items()
                 if name not in old.columns
             ),
-            *self._indexes(new, made),
+            *self._indexes(new, created),
         ]
 
     def _is_plain(self, old: Table, new: Table) -> bool:
-        """Tell whether only indexes, and columns that are NULL in all rows, come and go."""
+        """Tell whether only indexes and columns without values are added or dropped."""
 
         def fixed(table: Table) -> object:
             references = {replace(key, names=()) for key in table.foreign_keys if key.enforced}
@@ -181,7 +181,7 @@ class SQLite(StandardSQL):
         select = f"SELECT {', '.join(values.values())} FROM {table}"
         sql = [self._create(new, copy), f"INSERT INTO {self.quote(copy)} ({names}) {select}"]
         if any(c.generated and old.columns.get(c.name) == c for c in new.columns.values()):
-            # the next number is never one that was used before
+            # never use a number twice
             sequence = f"SELECT {self._text(copy)}, seq FROM sqlite_sequence"
             sql += [
                 f"DELETE FROM sqlite_sequence WHERE name = {self._text(copy)}",
@@ -190,8 +190,8 @@ class SQLite(StandardSQL):
         first = self.quote(next(iter(new.columns)))
         sql += [
             f"DROP TABLE {table}",
-            # views and triggers that use the table wait for it, then a rename that changes nothing
-            # fails if one of them uses what is gone
+            # allows views and triggers to use a missing table; then a rename that changes nothing
+            # fails if one of them uses something that was dropped
             "PRAGMA legacy_alter_table = ON",
             f"ALTER TABLE {self.quote(copy)} RENAME TO {table}",
             "PRAGMA legacy_alter_table = OFF",
@@ -200,7 +200,7 @@ class SQLite(StandardSQL):
         return sql + self._indexes(new, new.indexes)
 
     def _copied(self, old: Column, new: Column) -> str:
-        """Write a column's value with all its digits: as text, SQLite rounds a number to 15."""
+        """Write a column's value with all its digits; a plain cast to text rounds to 15."""
         name = self.quote(old.name)
         if old.type != "REAL" or not re.match("VARCHAR|TEXT", new.type):
             return name
@@ -236,19 +236,19 @@ class SQLite(StandardSQL):
         return []
 
     def guard(self, select: str, message: str) -> str:
-        """Fail with "integer overflow": RAISE works in triggers alone."""
+        """Fail with "integer overflow": RAISE only works in triggers."""
         overflow = f"CASE WHEN EXISTS ({select}) THEN abs(-9223372036854775807 - 1) END"
         return f"SELECT {overflow} {guard_comment(message)}"
 
     def in_transaction(self, statements: list[str]) -> list[str]:
-        """Switch foreign keys off around what drops a table, which would delete what refers to it."""
+        """Switch foreign keys off while tables are dropped, or SQLite deletes the referring rows."""
         if not any(statement.startswith("DROP TABLE") for statement in statements):
             return statements
         off, on = self.without_checks
         return [off, "BEGIN", *statements, "COMMIT", on]
 
     def split(self, sql: str) -> list[str]:
-        """Split SQL into statements, as SQLite itself finds their ends."""
+        """Split SQL into statements, with SQLite's own parser."""
         statements = []
         start = 0
         for end in (match.end() for match in re.finditer(";", sql)):

@@ -1,4 +1,4 @@
-"""Sessions on each engine's server, behind one interface: locks, transactions, scratch databases."""
+"""Sessions on each engine: locks, transactions and scratch databases, with one interface."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -11,20 +11,20 @@ from ..files import Direction, Migration
 
 
 class Sessions(Protocol):
-    """What the migration package needs of an engine's server.
+    """The interface to sessions on an engine.
 
     Attributes:
-        errors: what a broken or misused database raises, the driver's own errors included.
+        errors: the errors of a broken or misused database, including those of the driver.
     """
 
     errors: tuple[type[Exception], ...]
 
     def credentials(self) -> dict[str, Any]:
-        """Return the credentials of a session that migrates, where they are not the service's."""
+        """Return the credentials of a migrating session that differ from the service's."""
         ...
 
     def reading_credentials(self) -> dict[str, Any]:
-        """Return the credentials of a session that changes nothing."""
+        """Return the credentials of a read-only session that differ from the service's."""
         ...
 
     def lock(
@@ -34,7 +34,7 @@ class Sessions(Protocol):
 
         Args:
             client: the session that migrates.
-            wait: is called with the holder's name as long as somebody else has the lock.
+            wait: is called with the holder's name while another session holds the lock.
         """
         ...
 
@@ -52,7 +52,7 @@ class Sessions(Protocol):
         ...
 
     async def refuse_others_unfinished(self, client: BaseDBAsyncClient, repaired: str) -> None:
-        """Raise MigrationError if a migration was interrupted, and it is not the repaired one."""
+        """Raise MigrationError if another migration than the repaired one was interrupted."""
         ...
 
     async def run(
@@ -63,7 +63,7 @@ class Sessions(Protocol):
         *,
         locked: bool = False,
     ) -> None:
-        """Run one migration and record it, in one transaction where the engine allows that.
+        """Run a migration and record it, in one transaction if the engine allows that.
 
         The migration's function is called exactly once.
 
@@ -71,21 +71,21 @@ class Sessions(Protocol):
             client: a session of the database.
             migration: the migration.
             direction: whether it is applied or reverted.
-            locked: whether the session has the migration lock, and continues only while it has.
+            locked: whether the session holds the migration lock, and must not continue without it.
 
         Raises:
-            MigrationError: a statement failed; the message says what of the migration is kept.
+            MigrationError: a statement failed. The message lists what is kept of the migration.
         """
         ...
 
     async def settle(
         self, client: BaseDBAsyncClient, migration: Migration, direction: Direction | None
     ) -> None:
-        """Record a migration that was run by hand, if needed, and that none is unfinished."""
+        """Record a migration that was run by hand if needed, and clear the journal."""
         ...
 
     def scratch_database(self) -> AbstractAsyncContextManager[BaseDBAsyncClient]:
-        """Create an empty database beside the configured one, and drop it afterwards."""
+        """Create an empty database next to the configured one, and drop it afterwards."""
         ...
 
 

@@ -24,7 +24,7 @@ LOCK_HOLDER = "SELECT IS_USED_LOCK(%s) AS holder, CONNECTION_ID() AS own"
 
 
 class MysqlSessions(ServerSessions):
-    """Sessions on a MySQL server, which commits each DDL statement; `Sessions` has the methods."""
+    """Sessions on a MySQL server, which commits each DDL statement; `Sessions` documents the methods."""
 
     errors = (BaseORMException, MySQLError, OSError)
     journal = Journal(
@@ -39,7 +39,7 @@ class MysqlSessions(ServerSessions):
     maintenance = "information_schema"
 
     def credentials(self) -> dict[str, Any]:
-        """Describe one connection that is never recycled, whose statements have no time limit."""
+        """Describe one connection that is never recycled and has no statement time limit."""
         own = configuration()["connections"]["default"]["credentials"]["init_command"]
         return {
             "init_command": f"{own}; {STRICT}",
@@ -62,7 +62,7 @@ class MysqlSessions(ServerSessions):
     async def check_lock(self, client: BaseDBAsyncClient) -> None:
         found = await client.execute_query_dict(LOCK_HOLDER, [await _lock_name(client)])
         if found[0]["holder"] != found[0]["own"]:
-            raise MigrationError(f"Run `{COMMAND} upgrade` again: the migration lock was lost")
+            raise MigrationError(f"The migration lock was lost: run `{COMMAND} upgrade` again")
 
     async def run(
         self,

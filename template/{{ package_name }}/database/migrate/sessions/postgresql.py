@@ -18,7 +18,7 @@ from ..recorder import record
 from .servers import ServerSessions
 from .transactions import run_all
 
-# The lock belongs to the session that migrates, so that both end together. Its key is any number;
+# The lock belongs to the migrating session, so both end together. Its key is arbitrary;
 # each database has its own locks (PostgreSQL's documentation, "Advisory Locks").
 TAKE_LOCK = "SELECT pg_try_advisory_lock(1634038377) AS taken"
 LOCK_HOLDER = """
@@ -30,7 +30,7 @@ LOCK_HOLDER = """
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 
-# A file that ends its transaction would leave the rest of itself without one
+# If a file ended its transaction, the rest would run without one
 OWN_TRANSACTION = re.compile(
     r"(\s|--[^\n]*\n|/\*.*?\*/)*(BEGIN|START\s+TRANSACTION|COMMIT|END)\b",
     re.IGNORECASE | re.DOTALL,
@@ -54,10 +54,10 @@ class PostgresqlSessions(ServerSessions):
     force = " WITH (FORCE)"
 
     def credentials(self) -> dict[str, Any]:
-        """Describe one connection that is never recycled, whose statements have no time limit."""
+        """Describe one connection that is never recycled and has no statement time limit."""
 
         async def keep_all(_: object) -> None:
-            """Keep the session's state between statements, most of all its lock."""
+            """Keep the session's state between statements, above all its lock."""
 
         return {
             "application_name": f"migration on {socket.gethostname()}, process {os.getpid()}",
@@ -80,7 +80,7 @@ class PostgresqlSessions(ServerSessions):
 
     async def check_lock(self, client: BaseDBAsyncClient) -> None:
         if not any(row["mine"] for row in await client.execute_query_dict(LOCK_HOLDER)):
-            raise MigrationError(f"Run `{COMMAND} upgrade` again: the migration lock was lost")
+            raise MigrationError(f"The migration lock was lost: run `{COMMAND} upgrade` again")
 
     async def run(
         self,

@@ -1,4 +1,4 @@
-"""What sessions on servers have in common."""
+"""The common part of sessions on servers."""
 
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,12 +13,12 @@ from ..journal import Journal
 
 
 class ServerSessions:
-    """Sessions on a server, where what runs without a transaction has a journal.
+    """Sessions on a server, with a journal for migrations without a transaction.
 
     Attributes:
         journal: the journal.
-        maintenance: a database of every server, in which databases are created and dropped.
-        force: what ends the sessions of a database that is dropped.
+        maintenance: a database of every server, used to create and drop databases.
+        force: the option that ends the sessions of a dropped database.
     """
 
     journal: Journal
@@ -29,7 +29,7 @@ class ServerSessions:
         raise NotImplementedError
 
     async def lock_holder(self, client: BaseDBAsyncClient) -> str | None:
-        """Take the migration lock, or say who has it."""
+        """Take the migration lock, or return its holder."""
         raise NotImplementedError
 
     @asynccontextmanager

@@ -19,7 +19,7 @@ from ..files import Direction, Migration
 from ..recorder import record
 from .transactions import run_all
 
-# A table rebuild brings these for Aerich, which runs it without a transaction
+# A table rebuild contains these for Aerich, which runs it without a transaction
 OWN_TRANSACTION = re.compile(
     r"(\s|--[^\n]*\n|/\*.*?\*/)*(BEGIN|COMMIT|END|PRAGMA\s+foreign_keys)\b",
     re.IGNORECASE | re.DOTALL,
@@ -33,12 +33,12 @@ class SqliteSessions:
 
     @cached_property
     def file(self) -> Path:
-        """The database."""
+        """The database file."""
         return Path(configuration()["connections"]["default"]["credentials"]["file_path"])
 
     @cached_property
     def lock_file(self) -> Path:
-        """The file beside the database on which the lock is held."""
+        """The lock file next to the database."""
         return self.file.with_name(f"{self.file.name}-lock")
 
     def credentials(self) -> dict[str, Any]:
@@ -51,7 +51,7 @@ class SqliteSessions:
     async def lock(
         self, client: BaseDBAsyncClient, wait: Callable[[str], Awaitable[None]]
     ) -> AsyncIterator[None]:
-        """Hold a transaction on a file, which the operating system ends with the process."""
+        """Hold a transaction on the lock file. The operating system ends it with the process."""
         with closing(sqlite3.connect(self.lock_file, timeout=0, isolation_level=None)) as lock:
             while not _begin(lock):
                 await wait("another process")
@@ -59,7 +59,7 @@ class SqliteSessions:
 
     async def check_lock(self, client: BaseDBAsyncClient) -> None:
         if not self.lock_file.exists():
-            raise MigrationError(f"Run `{COMMAND} upgrade` again: {self.lock_file} was deleted")
+            raise MigrationError(f"{self.lock_file} was deleted: run `{COMMAND} upgrade` again")
 
     async def refuse_unfinished(self, client: BaseDBAsyncClient, direction: Direction) -> None:
         """Do nothing: SQLite leaves no migration unfinished."""
@@ -75,7 +75,7 @@ class SqliteSessions:
         *,
         locked: bool = False,
     ) -> None:
-        # Dropping a table under enforcement deletes what refers to it (SQLite's documentation,
+        # Dropping a table with enforced foreign keys deletes the referring rows (SQLite's documentation,
         # "ALTER TABLE", section 7); the pragma does nothing inside a transaction
         await client.execute_query("PRAGMA foreign_keys = OFF")
         try:
@@ -125,7 +125,7 @@ async def _triggers(db: BaseDBAsyncClient) -> dict[str, str]:
 async def _refuse_lost_triggers(
     db: BaseDBAsyncClient, migration: Migration, before: dict[str, str]
 ) -> None:
-    """Refuse to lose what SQLite drops with a table that is rebuilt."""
+    """Raise MigrationError if a rebuild of a table dropped its triggers."""
     lost = [name for name in before.keys() - await _triggers(db) if name not in migration.text]
     query = "SELECT name FROM sqlite_master WHERE type = 'table'"
     tables = {row["name"] for row in await db.execute_query_dict(query)}
@@ -142,8 +142,8 @@ async def _refuse_orphans(db: BaseDBAsyncClient, migration: Migration) -> None:
     if orphans:
         rows = ", ".join(f"{row[0]} (rowid {row[1]}) to {row[2]}" for row in orphans[:10])
         raise MigrationError(
-            f"{migration.name}: rows refer to rows that do not exist, and nothing of the migration "
-            f"is kept: {rows}"
+            f"{migration.name}: fix references to rows that do not exist: {rows}. Nothing of the "
+            "migration is kept."
         )
 
 

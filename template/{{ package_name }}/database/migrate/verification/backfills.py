@@ -1,4 +1,4 @@
-"""What existing rows hold in new columns, compared with the default of the field."""
+"""Compare the values of existing rows in new columns with the default of the field."""
 
 import json
 from collections.abc import Mapping
@@ -19,14 +19,14 @@ def wrong_value(
     *,
     chosen: bool = False,
 ) -> str | None:
-    """Say which value in a new column is wrong, if one is.
+    """Describe a wrong value in a new column, if there is one.
 
     Args:
-        values: the values as the driver returns them.
+        values: the values from the driver.
         described: the description of the field.
-        kind: what the column takes.
-        live: the field, if the models still have it like this.
-        chosen: whether somebody chose other values than the default.
+        kind: the values that the column can hold.
+        live: the field, if the models still have it unchanged.
+        chosen: whether the migration sets other values than the default on purpose.
     """
     for value in values:
         if value is None and described["nullable"]:
@@ -64,7 +64,7 @@ def _differs(live: Field[Any], value: object, *, nullable: bool) -> str:
 
 
 def _differs_from_description(default: object, value: object, kind: Kind) -> str:
-    """Compare with a described default, where the description says all of it."""
+    """Compare with a described default, if the description is complete."""
     is_given = isinstance(default, bool | int | float | str) and str(default)[:1] != "<"
     if not is_given or kind.members or kind.family not in NUMBERS | {"text"}:
         return ""
@@ -74,7 +74,7 @@ def _differs_from_description(default: object, value: object, kind: Kind) -> str
 
 
 def _default(live: Field[Any]) -> tuple[object] | None:
-    """Return what the column of a field with a constant default holds."""
+    """Return the stored value of a constant default."""
     default = live.default
     if callable(default):
         default, other = default(), default()
@@ -87,7 +87,7 @@ def _default(live: Field[Any]) -> tuple[object] | None:
 
 
 def _stored(live: Field[Any], value: object) -> tuple[object] | None:
-    """Return what means the same in the database as a value of a field."""
+    """Return the forms in the database that equal a value of a field."""
     if value is None:
         return None
     stored = live.to_db_value(value, live.model)

@@ -1,4 +1,4 @@
-"""The rows of tables before and after a migration, and which values it has to keep."""
+"""Compare the rows of tables before and after a migration, which has to keep their values."""
 
 import re
 from collections import Counter
@@ -29,7 +29,7 @@ class State:
 
     Attributes:
         tables: their tables.
-        kinds: what values their columns take.
+        kinds: the values that their columns can hold.
         fields: the descriptions of their fields, by table and column.
     """
 
@@ -43,14 +43,14 @@ class State:
 
 @dataclass
 class Places:
-    """Where tables and columns are after a migration: names by the names before it."""
+    """Names of tables and columns after a migration, by the names before it."""
 
     tables: dict[str, str]
     columns: dict[tuple[str, str], str]
 
     @classmethod
     def after(cls, renames: Sequence[str], sql: str, before: Tables, after: Tables) -> "Places":
-        """Follow the renames that a migration lists, or else those in its SQL."""
+        """Follow the renames that a migration lists, or those in its SQL if it lists none."""
         tables = {name: name for name in before}
         columns = {(name, column): column for name in before for column in before[name].columns}
         for table, new_table, old, new in _listed(renames) if renames else _written(sql):
@@ -63,7 +63,7 @@ class Places:
                 for place, now in columns.items():
                     if place[0] == origin and now == old:
                         columns[place] = new
-        # what was renamed to make room, as when SQLite rebuilds a table, is where it was
+        # a table that gets its old name back, such as in a rebuild on SQLite, is not renamed
         tables = {old: new if new in after else old for old, new in tables.items()}
         return cls({old: new for old, new in tables.items() if new in after}, columns)
 
@@ -91,11 +91,11 @@ def is_comparable(old: Kind, new: Kind) -> bool:
 
 
 def meaning(value: object, *, convert: bool) -> object:
-    """Return what is the same for values that mean the same.
+    """Return a form that is equal for values with the same meaning.
 
     Args:
-        value: the value as the driver returns it.
-        convert: whether values of different types may mean the same, as 1 and '1'.
+        value: the value from the driver.
+        convert: whether values of different types may be equal, such as 1 and '1'.
     """
     if isinstance(value, memoryview | bytearray):
         return bytes(value)
@@ -112,7 +112,7 @@ def meaning(value: object, *, convert: bool) -> object:
 
 
 def _digits(number: Decimal) -> str:
-    """Write a number so that equal numbers are equal texts."""
+    """Format a number so that equal numbers have equal texts."""
     digits = f"{number:f}"
     digits = digits.rstrip("0").rstrip(".") if "." in digits else digits
     return "0" if digits == "-0" else digits
@@ -126,7 +126,7 @@ class Survivor:
         old: its name before.
         new: its name after.
         convert: whether its type changes.
-        fills: whether it may no longer be NULL, so that NULL becomes another value.
+        fills: whether it becomes NOT NULL, so that another value replaces NULL.
     """
 
     old: str
@@ -148,7 +148,7 @@ class Survivors:
     key: Survivor | None
 
     def reverted(self) -> "Survivors":
-        """Return the same columns for the comparison with the rows after a revert."""
+        """Return the same columns, for the rows after a revert."""
         columns = [Survivor(s.old, s.old, convert=False, fills=s.fills) for s in self.columns]
         key = next((s for s in columns if self.key and s.old == self.key.old), None)
         return Survivors(columns, key)

@@ -1,4 +1,4 @@
-"""Fill the tables of a scratch database with sample rows, made up or written by the team."""
+"""Fill the tables of a scratch database with generated or hand-written sample rows."""
 
 import re
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ sessions = load(ENGINE)
 
 @dataclass(frozen=True)
 class Filled:
-    """A table as it was when it was filled."""
+    """A table at the time when it was filled."""
 
     table: Table
     kinds: dict[str, Kind]
@@ -34,7 +34,7 @@ class Filled:
 
 @dataclass
 class Filler:
-    """Fills tables, and knows what is in them.
+    """Fills tables, and records their content.
 
     Attributes:
         client: the scratch database.
@@ -53,13 +53,13 @@ class Filler:
     async def fill(
         self, now: State, later: State, migration: Migration, *, simple: bool = False
     ) -> None:
-        """Fill the tables whose rows do not show what the next migration does to them.
+        """Fill the tables whose rows are not enough to verify the next migration.
 
         Args:
             now: the models.
             later: the models after the next migration.
             migration: the next migration.
-            simple: whether to leave out what is unusual.
+            simple: whether to omit unusual values.
 
         Raises:
             MigrationError: the team's rows cannot be inserted.
@@ -89,7 +89,7 @@ class Filler:
                 await self._fill_table(table, state, state, simple=False)
 
     def follow(self, places: Places, content: Content) -> None:
-        """Keep in mind where the rows are after a migration."""
+        """Update the names of tables after a migration."""
         moved = places.tables.items()
         self.filled = {new: self.filled[old] for old, new in moved if old in self.filled}
         self.unfilled = {new: self.unfilled[old] for old, new in moved if old in self.unfilled}
@@ -99,7 +99,7 @@ class Filler:
         self.count(content)
 
     def count(self, content: Content) -> None:
-        """Take note of the rows that there are."""
+        """Record the number of rows."""
         filled = {name for name, rows in content.items() if rows or name in self.unfilled}
         self.counts = {name: len(content[name]) for name in filled}
         self.filled = {name: self.filled[name] for name in self.filled if name in filled}
@@ -146,12 +146,12 @@ class Filler:
                 ) from error
 
     async def _fill_table(self, table: Table, now: State, later: State, *, simple: bool) -> None:
-        """Fill a table with rows that fit it as it is, and as it will be."""
+        """Fill a table with rows that fit its current and its next state."""
         name = table.name
         try:
             if name not in self.counts and await self._count(name):
                 self.kept.add(name)
-        except OperationalError:  # the comparison of the schemas reports that it is missing
+        except OperationalError:  # the schema comparison reports it as missing
             return
         next_kinds = later.kinds.get(name, {})
         kinds = {
@@ -168,10 +168,10 @@ class Filler:
                 break
         self._remember(table, now, simple=simple)
         if not self.counts.get(name):
-            self.unfilled[name] = why or "it accepts no sample row"
+            self.unfilled[name] = why or "it rejects all sample rows"
 
     async def _insert(self, sampler: Sampler) -> str | None:
-        """Insert what a table accepts of its sample rows, and say why it does not accept the others."""
+        """Insert the sample rows that a table accepts, and return why it rejects the others."""
         rows, why = sampler.rows(), None
         if not rows or not rows[0]:
             return "no sample row fits its columns"
@@ -225,7 +225,7 @@ def _sql(value: Value) -> str:
     if isinstance(value, str | bytes):
         return dialect.literal(value) or "NULL"
     name, column = dialect.quote(value.table), dialect.quote(value.column)
-    # MySQL selects from the table that it inserts into only by way of another one
+    # MySQL cannot select from the table that it inserts into, except through a derived table
     return (
         f"(SELECT chosen FROM (SELECT {column} AS chosen FROM {name} WHERE {column} IS NOT NULL"
         f" ORDER BY {column} LIMIT 1 OFFSET {value.number}) AS candidates)"

@@ -1,4 +1,4 @@
-"""Kinds of columns, and values for them: different ones, chosen so that they fit."""
+"""Kinds of columns, and different sample values that fit them."""
 
 import json
 import re
@@ -38,16 +38,16 @@ LONG = 1000  # characters where there is no limit
 
 @dataclass(frozen=True)
 class Kind:
-    """What values a column takes.
+    """The values that a column can hold.
 
     Attributes:
-        family: what its type is about, as `text` or `integer`; empty if it is not known.
-        size: how many characters, digits or bytes it takes; None for any number.
-        scale: how many of the digits come after the decimal point.
+        family: the family of its type, such as `text` or `integer`; empty if unknown.
+        size: the maximum of characters, digits or bytes; None if unlimited.
+        scale: the number of digits after the decimal point.
         low: the smallest number.
         high: the largest number.
         members: the values of its enum; empty if it has none.
-        item: what the items of an array are.
+        item: the kind of the items of an array.
     """
 
     family: str
@@ -67,12 +67,12 @@ def kinds_of_state(
     dialect: str = "",
     members: Mapping[tuple[str, str], tuple[str, ...]] | None = None,
 ) -> Kinds:
-    """Find what values the columns take, by table and column.
+    """Find the values that columns can hold, by table and column.
 
     Args:
-        state: the models, as a migration file describes them.
-        dialect: what Tortoise calls the engine's dialect.
-        members: the values of enums that are known otherwise, by table and column.
+        state: the models, from a migration file.
+        dialect: Tortoise's name of the engine's dialect.
+        members: values of enums from other sources, by table and column.
     """
     found: Kinds = {}
     for model in state.values():
@@ -102,9 +102,9 @@ def kinds_of_state(
 def kind_of_field(
     described: Mapping[str, Any], dialect: str = "", members: tuple[str, ...] = ()
 ) -> Kind:
-    """Find what values a field takes from its description."""
+    """Find the values that a field can hold from its description."""
     types = described["db_field_types"]
-    # SQLite stores several kinds as text or numbers: the type of other engines says more
+    # SQLite stores several kinds as text or numbers, so use the type of other engines
     type_ = types[""] if dialect == "sqlite" else types.get(dialect) or types[""]
     found = kind_of_type(type_)
     if described["python_type"] == "uuid.UUID":
@@ -117,7 +117,7 @@ def kind_of_field(
 
 @cache
 def kind_of_type(type_: str) -> Kind:
-    """Find what values an SQL type takes."""
+    """Find the values that an SQL type can hold."""
     type_ = type_.upper().strip()
     if type_.endswith("[]"):
         return Kind("array", item=kind_of_type(type_[:-2]))
@@ -134,7 +134,7 @@ def kind_of_type(type_: str) -> Kind:
 
 
 def fits(value: Sample, kind: Kind) -> bool:
-    """Tell whether a column takes a value, and keeps all of it."""
+    """Tell whether a column stores a value unchanged."""
     if kind.members and value not in kind.members:
         return False
     if isinstance(value, bytes) or kind.family == "binary":
@@ -190,7 +190,7 @@ FITTING: dict[str, Callable[[str, Kind], bool]] = {
 
 
 def _decimal(units: int, scale: int) -> str:
-    """Write a number of the smallest units, exactly: Python's decimals round after 28 digits."""
+    """Write a number of the smallest units exactly. Python's decimals round after 28 digits."""
     digits = f"{abs(units):0{scale + 1}}"
     sign = "-" if units < 0 else ""
     return sign + (f"{digits[:-scale]}.{digits[-scale:]}" if scale else digits)
@@ -287,7 +287,7 @@ PLAIN: dict[str, Callable[[int, Kind], Sample]] = {
 
 
 def plain(kind: Kind) -> Iterator[Sample]:
-    """Give more and more values, as ordinary as possible."""
+    """Generate any number of ordinary values."""
     if kind.members:
         yield from kind.members
     elif kind.family in PLAIN:
@@ -298,12 +298,12 @@ def plain(kind: Kind) -> Iterator[Sample]:
 def choose(
     kinds: tuple[Kind, ...], *, unique: bool = False, simple: bool = False
 ) -> tuple[Sample, ...]:
-    """List values that fit all kinds of a column; if no value does, those of the first kind.
+    """List values that fit all kinds of a column, or the first kind if no value fits all.
 
     Args:
-        kinds: what the column takes, now and later.
-        unique: whether at least as many values are needed as there may be rows.
-        simple: whether to leave out what is unusual.
+        kinds: the kinds of the column, now and later.
+        unique: whether each row needs a different value.
+        simple: whether to omit unusual values.
     """
     for wanted in (kinds, kinds[:1]):
         unusual = [] if simple else [value for kind in wanted for value in samples(kind)]

@@ -1,4 +1,4 @@
-"""Sample rows of a table: several different ones, which refer to rows of other tables."""
+"""Generate different sample rows of a table, with references to other tables."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from ..tables import ForeignKey, Index, Table
 from .kinds import FEWEST, MOST, Kind, Sample, choose
 
 SEVERAL = 4  # rows that others refer to, more than once
-EXPLICIT_KEY = 30_001  # far from the numbers that a server gives to new rows
+EXPLICIT_KEY = 30_001  # far from the numbers that the server gives to new rows
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class Sampler:
 
     Attributes:
         table: the table.
-        later: the table after the next migration, where it is still there.
-        kinds: what its columns take, now and later.
-        available: how many rows there are of each table that it refers to.
-        simple: whether to leave out what is unusual.
+        later: the table after the next migration, if it still exists.
+        kinds: the kinds of its columns, now and later.
+        available: the number of rows in each table that it refers to.
+        simple: whether to omit unusual values.
     """
 
     table: Table
@@ -65,7 +65,7 @@ class Sampler:
         return any(key.table == self.table.name for key in self._references.values())
 
     def missing(self) -> str | None:
-        """Say why there can be no rows, if that is so."""
+        """Return why no rows are possible, or None if they are."""
         for column in self.table.columns.values():
             if column.null or column.generated or column.computed:
                 continue
@@ -78,7 +78,7 @@ class Sampler:
         return None
 
     def rows(self) -> list[Row]:
-        """Make the rows."""
+        """Generate the rows."""
         columns = [c.name for c in self.table.columns.values() if not (c.generated or c.computed)]
         if not columns:
             return self._numbers()
@@ -98,7 +98,7 @@ class Sampler:
         return rows
 
     def _row(self, number: int, pools: Mapping[str, list[Value]], rows: list[Row]) -> Row | None:
-        """Make one row, if there are values for all of its columns."""
+        """Generate one row, if there are values for all its columns."""
         row: Row = {}
         for place, (name, pool) in enumerate(pools.items()):
             if key := self._references.get(name):
@@ -112,12 +112,12 @@ class Sampler:
         return row
 
     def _numbers(self) -> list[Row]:
-        """Make the rows of a table that holds only numbers of the server."""
+        """Generate the rows of a table with only server-generated numbers."""
         numbered = [c.name for c in self.table.columns.values() if c.generated]
         return [{name: str(EXPLICIT_KEY + n) for name in numbered} for n in range(FEWEST)]
 
     def _count(self, pools: Mapping[str, list[Value]]) -> int:
-        """Count the rows that are needed to use all values and all rows that are referred to."""
+        """Count the rows needed to use all values and all referenced rows."""
         counts = [FEWEST]
         for name, pool in pools.items():
             if key := self._references.get(name):
@@ -151,7 +151,7 @@ class Sampler:
     ) -> Value:
         null = self.table.columns[key.column].null
         if key.table == self.table.name:
-            if not null:  # a row that has to refer to another can only refer to itself
+            if not null:  # if a row has to refer to its own table, it can only refer to itself
                 row.setdefault(key.to, str(EXPLICIT_KEY + number))
                 return row[key.to]
             return Reference(key.table, key.to, number // 2 if number > 1 else 0) if rows else None

@@ -1,4 +1,4 @@
-"""What a database's tables consist of, and how two schemas differ."""
+"""Read the schema of a database, and compare two schemas."""
 
 import re
 
@@ -8,10 +8,10 @@ from ..context import FOLDER, dialect
 
 Schema = dict[tuple[str, str], list[str]]
 
-# The team's: differences as `verify` words them, a line each
+# The team's file: accepted differences, one per line, in the words of `verify`
 ACCEPTED = FOLDER.parent / "accepted.txt"
 
-# What a model can say: these differences are never offered for `accepted.txt`
+# Differences that a model can express: they are never suggested for `accepted.txt`
 EXPRESSIBLE = re.compile(
     r"\S+: (column |foreign key|FOREIGN KEY|primary key"
     r"|(unique|index) (\w+ )?\((\w+|\"[^\"]+\")(, (\w+|\"[^\"]+\"))*\)( \w+)? is )"
@@ -19,7 +19,7 @@ EXPRESSIBLE = re.compile(
 
 
 async def read(client: BaseDBAsyncClient) -> Schema:
-    """Read what each table consists of, except Aerich's: values by table and name."""
+    """Read the schema of all tables except Aerich's: values by table and name."""
     found: Schema = {}
     for query in dialect.facts:
         for row in await client.execute_query_dict(query):
@@ -34,15 +34,15 @@ def compare(actual: Schema, wanted: Schema, creator: str, wanted_by: str) -> lis
     Args:
         actual: one schema.
         wanted: the other.
-        creator: who creates the one, as "the migrations".
-        wanted_by: who creates the other, as "the models".
+        creator: who creates the one, such as "the migrations".
+        wanted_by: who creates the other, such as "the models".
     """
     differences = []
-    made, want = {table for table, _ in actual}, {table for table, _ in wanted}
-    differences += [f"table {table} is created by {creator} only" for table in sorted(made - want)]
-    differences += [f"table {t} is created by {wanted_by} only" for t in sorted(want - made)]
+    have, want = {table for table, _ in actual}, {table for table, _ in wanted}
+    differences += [f"table {table} is created by {creator} only" for table in sorted(have - want)]
+    differences += [f"table {t} is created by {wanted_by} only" for t in sorted(want - have)]
     for table, name in sorted(actual.keys() | wanted.keys()):
-        if table not in made & want:
+        if table not in have & want:
             continue
         one, two = actual.get((table, name)), wanted.get((table, name))
         if one is None or two is None:
@@ -56,13 +56,13 @@ def compare(actual: Schema, wanted: Schema, creator: str, wanted_by: str) -> lis
 
 
 def not_accepted(differences: list[str], accepted: list[str]) -> list[str]:
-    """Leave out the differences that the team accepts, and add those of them that are gone.
+    """Remove accepted differences, and add accepted lines without a difference.
 
     Args:
-        differences: how the migrations' schema differs from the models'.
+        differences: the differences between the schemas of migrations and models.
         accepted: the lines of `accepted.txt`.
     """
-    # Before 0.7, differences were "made" instead of "created"
+    # Before 0.7, lines had "made" instead of "created"
     current = {re.sub(r"\bis made by\b", "is created by", line): line for line in accepted}
     problems = [difference for difference in differences if difference not in current]
     if any(
@@ -78,6 +78,6 @@ def not_accepted(differences: list[str], accepted: list[str]) -> list[str]:
 
 
 def accepted_lines() -> list[str]:
-    """Read `accepted.txt`, except its comments."""
+    """Read the lines of `accepted.txt`, without comments."""
     text = ACCEPTED.read_text(encoding="utf-8") if ACCEPTED.exists() else ""
     return [line for line in map(str.strip, text.splitlines()) if line and line[0] != "#"]

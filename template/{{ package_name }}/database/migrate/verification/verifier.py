@@ -41,12 +41,12 @@ Fields = dict[tuple[str, str], Field[Any]]
 
 @dataclass
 class Verification:
-    """What verification found.
+    """The result of verification.
 
     Attributes:
-        problems: what is wrong; the migrations are not verified if there is anything.
+        problems: what is wrong. The migrations are verified if it is empty.
         notes: what could not be verified, and why.
-        summary: what is true of the migrations if there are no problems.
+        summary: the result if there are no problems.
     """
 
     problems: list[str]
@@ -71,7 +71,7 @@ async def verify(since: int = 0) -> Verification:
 
 @dataclass(frozen=True)
 class _Step:
-    """A migration, the models around it, and what its file says of it."""
+    """A migration, with the models before and after it."""
 
     migration: Migration
     before: State
@@ -130,7 +130,7 @@ class _Verifier:
         return State(tables, kinds_of_state(described, dialect.name, members), fields)
 
     async def _compare_with_models(self, actual: Schema) -> list[str]:
-        # The models' tables replace the others, since they may need what is beside them: extensions
+        # Replace the tables in the same database, since models may need its extensions
         for statement in dialect.drop_tables({table for table, _ in actual} | {"aerich"}):
             await self.client.execute_script(statement)
         try:
@@ -151,7 +151,7 @@ class _Verifier:
     def _refuse_stale_samples(self, names: set[str]) -> None:
         for path in sorted(SAMPLES.glob("*.sql")):
             if path.stem not in names:
-                self._report(f"{path}: rename or delete it, there is no migration {path.stem}.py")
+                self._report(f"{path}: rename or delete it: there is no migration {path.stem}.py")
 
     def _summary(self) -> str:
         parts = []
@@ -168,7 +168,7 @@ class _Verifier:
         return f"{matched} and are reversible" if self.any_reverted else matched
 
     async def _verify(self, step: _Step, schema_before: Schema) -> Schema:
-        """Apply a migration to rows, revert it and apply it again, and compare what it does."""
+        """Apply a migration to rows, revert it, apply it again, and compare the results."""
         migration, before, after = step.migration, step.before, step.after
         simple = bool(CHECK.search(step.up.text + step.down.text))
         await self.filler.fill(before, after, migration, simple=simple)
@@ -185,7 +185,7 @@ class _Verifier:
         await self.filler.fill_new(after)
         self._note_unfilled()
         if reason := irreversible(migration):
-            if migration.name != migrations()[0].name:  # nobody reverts the first one
+            if migration.name != migrations()[0].name:  # the first migration is never reverted
                 self.not_reverted.append(migration.name)
                 self._note(reason)
             return schema_after
@@ -215,7 +215,7 @@ class _Verifier:
         """Run a migration.
 
         Raises:
-            MigrationError: it failed; the message is about the scratch database only.
+            MigrationError: it failed. The message is about the scratch database only.
         """
         try:
             await sessions.run(self.client, migration, direction)
@@ -230,17 +230,17 @@ class _Verifier:
             raise MigrationError("\n".join(lines)) from error
 
     def _hint(self, migration: Migration) -> list[str]:
-        """Say which rows a migration ran on, and how to choose other ones."""
+        """Explain which rows a migration ran on, and how to supply others."""
         path = migration.samples
         if path.exists():
-            return [f"It ran on the rows of {path} and on made-up rows."]
+            return [f"It ran on the rows of {path} and on generated rows."]
         if not any(self.filler.counts.values()):
             return []
-        different = "If it is right and your rows are different, write INSERT statements"
-        return [f"It ran on made-up rows. {different} for rows like yours into {path}."]
+        fix = f"If your rows differ, write INSERT statements for such rows into {path}."
+        return [f"It ran on generated rows. {fix}"]
 
     async def _content(self, tables: Tables) -> Content:
-        """Read all rows; the comparison of the schemas reports tables and columns that are missing."""
+        """Read all rows. The schema comparison reports missing tables and columns."""
         content = {}
         for name, table in tables.items():
             columns = ", ".join(map(dialect.quote, table.columns))
@@ -248,7 +248,7 @@ class _Verifier:
                 with suppress(OperationalError):
                     query = f"SELECT {selected} FROM {dialect.quote(name)}"
                     content[name] = await self.client.execute_query_dict(query)
-                    # SQLite reads the name of a missing column as a text
+                    # SQLite reads the name of a missing column as a string
                     if not content[name] or table.columns.keys() <= content[name][0].keys():
                         break
         return content
@@ -256,7 +256,7 @@ class _Verifier:
     def _compare_rows(
         self, step: _Step, direction: Direction, content: Content, found: Content
     ) -> None:
-        """Compare the rows before a migration with those after it, or after it was reverted."""
+        """Compare the rows before a migration with those after it or after its revert."""
         for name, new_name in step.places.tables.items():
             kept = survivors(name, step.before, step.after, step.places)
             is_revert = direction == "downgrade"
@@ -310,7 +310,7 @@ def _step(migration: Migration, before: State, after: State) -> _Step:
 
 
 def _is_intended(step: _Step, table: str, column: str) -> bool:
-    """Tell whether somebody wrote a migration in order to change values, not only the schema."""
+    """Tell whether a migration changes values on purpose, not only the schema."""
     if step.up.works:
         return True
     names = {table, step.places.tables[table]}
@@ -322,7 +322,7 @@ def _is_intended(step: _Step, table: str, column: str) -> bool:
 
 
 def _is_updated(step: _Step, table: str, column: str) -> bool:
-    """Tell whether the SQL of a migration gives the rows of a table other values in a column."""
+    """Tell whether a migration's SQL updates a column of a table."""
     names = {table, step.places.tables[table]}
     return any(
         match[1] in names and re.search(rf"\b{re.escape(column)}\b", match[2])
@@ -331,7 +331,7 @@ def _is_updated(step: _Step, table: str, column: str) -> bool:
 
 
 def _live_fields() -> Fields:
-    """List the models' fields by table and column."""
+    """Return the models' fields by table and column."""
     found: Fields = {}
     for model in Tortoise.apps[APP].values():
         for name, column in model._meta.fields_db_projection.items():
