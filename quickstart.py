@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Render the default service, install it, make its database, and serve it: one command.
+"""Render the default service, install it, create its database, and serve it.
 
-It needs git and Python 3.11 or newer with venv and pip, and nothing else. Run again on the same
-folder, it goes on with what is there.
+This needs git and Python 3.11 or newer, with venv and pip. If the folder already holds a rendered
+service, it is reused.
 """
 
 import argparse
@@ -25,16 +25,16 @@ def say(line: str) -> None:
 
 
 def run(*command: "str | Path", folder: Path) -> None:
-    """Run a command; if it fails, end with its exit status, since it has said why."""
+    """Run a command, and exit with an error if it fails."""
     environment = {**os.environ, "UV_PYTHON": sys.executable, "UV_PYTHON_DOWNLOADS": "never"}
-    environment.pop("VIRTUAL_ENV", None)  # the service has an environment of its own
+    environment.pop("VIRTUAL_ENV", None)  # the service has a separate environment
     status = subprocess.run(command, cwd=folder, env=environment, check=False).returncode
     if status:
         sys.exit(f"stopped: {' '.join(str(part) for part in command)} failed with status {status}")
 
 
 def install_tools() -> None:
-    """Install Copier and uv for this clone, unless they are there."""
+    """Install Copier and uv for this clone, unless they are installed."""
     python = COMMANDS / "python"
     if not (COMMANDS / "copier").exists() or not (COMMANDS / "uv").exists():
         say(f"Installing Copier and uv into {TOOLS}")
@@ -43,7 +43,7 @@ def install_tools() -> None:
 
 
 def render(folder: Path) -> str:
-    """Render the default service, unless the folder holds a rendered one.
+    """Render the default service, unless the folder already holds one.
 
     Returns:
         The name of the service's package.
@@ -53,9 +53,9 @@ def render(folder: Path) -> str:
     """
     answers = folder / ".copier-answers.yml"
     if answers.is_file():
-        say(f"{folder} holds a rendered service already: it stays as it is")
+        say(f"{folder} already holds a rendered service: reusing it")
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        sys.exit(f"{folder} is there and holds something else: name another folder")
+        sys.exit(f"{folder} is not an empty folder: choose another one")
     else:
         say(f"Rendering the default service to {folder}")
         run(
@@ -74,18 +74,18 @@ def check_port(port: int) -> None:
             listener.bind((HOST, port))
         except OSError:
             sys.exit(
-                f"{HOST}:{port} is in use, perhaps by the same service: open http://{HOST}:{port},"
-                f" stop what runs there, or choose another port with --port {port + 1}"
+                f"{HOST}:{port} is in use: add --port {port + 1}, or stop the other program."
+                f" If it is this service, open http://{HOST}:{port}"
             )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("folder", type=Path, help="where the service is, or shall be")
+    parser.add_argument("folder", type=Path, help="folder of the service")
     parser.add_argument("--port", type=int, default=8000, help="port to serve on (default: 8000)")
     options = parser.parse_args()
-    if sys.version_info < (3, 11):  # noqa: UP036 - whoever runs this may have an older one
-        parser.exit(1, f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}\n")
+    if sys.version_info < (3, 11):  # noqa: UP036 - users may have an older version
+        parser.exit(1, f"Install Python 3.11 or newer: this is {sys.version.split()[0]}\n")
     if not 0 < options.port < 65536:
         parser.error("--port takes a number from 1 to 65535")
     folder = options.folder.resolve()
@@ -96,14 +96,14 @@ def main() -> None:
     uv = COMMANDS / "uv"
     say("Installing the service")
     run(uv, "sync", "--quiet", folder=folder)
-    say("Bringing its database up to date")
+    say("Migrating its database")
     migrate = (uv, "run", "--quiet", "python", "-m", f"{package}.database.migrate")
     run(*migrate, "upgrade", folder=folder)
-    say(f"Serving on http://{HOST}:{options.port} (Ctrl-C stops it)")
+    say(f"Serving on http://{HOST}:{options.port} (press Ctrl-C to stop)")
     os.environ.update(HOST=HOST, PORT=str(options.port))
     os.chdir(folder)
     python = folder / ".venv" / COMMANDS.name / "python"
-    os.execv(python, [python, "-m", package])  # so that whatever stops this stops the service
+    os.execv(python, [python, "-m", package])  # a signal to this process then reaches the service
 
 
 if __name__ == "__main__":

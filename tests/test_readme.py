@@ -113,7 +113,7 @@ def test_first_command_works_on_a_new_machine(
         assert f"127.0.0.1:{port} is in use" in taken.stderr
 
     with serving(command, clone, fresh, url) as output:
-        assert "holds a rendered service already" in output
+        assert "already holds a rendered service" in output
     assert (tmp_path / "my-service" / "db.sqlite3").is_file()
 
     process = subprocess.Popen(
@@ -163,7 +163,7 @@ def test_quickstart_leaves_other_folders_alone(content: str, tmp_path: Path) -> 
     )
 
     assert process.returncode == 1
-    assert "name another folder" in process.stderr
+    assert "choose another one" in process.stderr
     assert "mine" in (target if content == "file" else target / "mine.txt").read_text()
 
 

@@ -12,7 +12,7 @@ README = REPOSITORY / "README.md"
 INCLUDED = REPOSITORY / "includes" / "ownership.md"
 
 
-# the files of which each is there for some answers only
+# files that depend on answers
 CHOSEN = {
     "accounts": ("src/auth/mails/*.txt",),
     "container": ("Dockerfile", ".dockerignore", "compose.yaml"),
@@ -26,16 +26,16 @@ CHOSEN = {
 
 
 def owned_by(owner: str) -> list[str]:
-    """List the files that are the `team`'s, or `shared`."""
+    """List the files of an owner: `team` or `shared`."""
     text = (REPOSITORY / "ownership" / f"{owner}.yml").read_text(encoding="utf-8")
     return [path.removeprefix("/") for path in yaml.safe_load(text)]
 
 
 def ownership_table(*, jinja: bool = False) -> str:
-    """Make a Markdown table of whose the files of a service are.
+    """Return a Markdown table of the owners of a service's files.
 
     Args:
-        jinja: whether files that are there for some answers only are put into conditions.
+        jinja: whether to put files that depend on answers into conditions.
     """
     conditions = {path: answer for answer, paths in CHOSEN.items() for path in paths if jinja}
     files = {}
@@ -48,15 +48,15 @@ def ownership_table(*, jinja: bool = False) -> str:
                 chosen = f"{{% if {conditions[path]} %}}{item}{{% endif %}}"
                 files[owner] = files[owner].replace(item, chosen)
     return f"""\
-| Whose | Files | What an update does |
+| Owner | Files | What an update does |
 |---|---|---|
-| the team's | {files["team"]} | It never touches them again |
+| your team | {files["team"]} | It never changes them |
 | shared | {files["shared"]} | It merges the template's changes with yours |
-| the template's | everything else | It brings the template's changes; yours are better made elsewhere |"""
+| the template | everything else | It applies the template's changes. Avoid edits in these files |"""
 
 
 def parse_questions(text: str) -> dict[str, Any]:
-    """Read the text of a copier.yml, with the names of the files that it includes."""
+    """Parse the text of a copier.yml; included files are read as their names."""
     questions: dict[str, Any] = yaml.safe_load(text.replace("!include ", ""))
     return questions
 
@@ -67,7 +67,7 @@ def load_questions() -> dict[str, Any]:
 
 
 def questions_table() -> str:
-    """Make a Markdown table of the questions in copier.yml."""
+    """Return a Markdown table of the questions in copier.yml."""
     questions = load_questions()
     rows = ["| Question | What it asks | Default |", "|---|---|---|"]
     for name, question in questions.items():
@@ -77,12 +77,12 @@ def questions_table() -> str:
         if "choices" in question:
             asks += " " + ", ".join(f"`{value}`" for value in question["choices"].values())
         default = {
-            "project_slug": "from the name",
-            "author_name": "`user_name` in Copier's settings, else from the name",
+            "project_slug": "from `project_name`",
+            "author_name": "`user_name` in Copier's settings, else from `project_name`",
             "author_email": "`user_email` in Copier's settings, else none",
-            "accounts": "`true`; `false` for a service that is older than the question",
-            "container": "`true`; `false` for a service that is older than the question",
-            "ci": "`github`; `none` for a service that is older than the question",
+            "accounts": "`true`; `false` for services created before this question",
+            "container": "`true`; `false` for services created before this question",
+            "ci": "`github`; `none` for services created before this question",
         }.get(name, f"`{question['default']}`")
         rows.append(f"| `{name}` | {asks} | {default} |")
     return "\n".join(rows)
@@ -98,14 +98,14 @@ PRODUCTS = {
 
 
 def load_versions() -> dict[str, Any]:
-    """Read the versions that services run on, and those of the images that services name."""
+    """Read the supported versions, and the versions of images in rendered files."""
     text = (REPOSITORY / "includes" / "versions.json").read_text(encoding="utf-8")
     versions: dict[str, Any] = json.loads(text)
     return versions
 
 
 def versions_table() -> str:
-    """Return a Markdown table of the oldest and the newest versions that are tested."""
+    """Return a Markdown table of the oldest and newest tested versions."""
     rows = ["| Product | Oldest | Newest |", "|---|---|---|"]
     versions = load_versions()
     for key, product in PRODUCTS.items():
@@ -115,7 +115,7 @@ def versions_table() -> str:
 
 
 def with_table(readme: str) -> str:
-    """Put the tables between the comments that mark their places."""
+    """Insert the tables between the comments that mark their places."""
     for name, table in (
         ("questions", questions_table()),
         ("ownership", ownership_table()),
@@ -130,7 +130,7 @@ def with_table(readme: str) -> str:
 
 
 def included() -> str:
-    """Make the table for the service's own README, which knows the package's name."""
+    """Return the ownership table for the service's README."""
     return ownership_table(jinja=True).replace("`src/", "`{{ package_name }}/") + "\n"
 
 
