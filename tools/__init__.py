@@ -1,1 +1,1 @@
-"""What maintains the template; CONTRIBUTING.md shows how to call it."""
+"""Tools to maintain the template. CONTRIBUTING.md explains how to run them."""

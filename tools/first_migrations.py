@@ -1,4 +1,4 @@
-"""Write includes/first_migration/: what Aerich makes of the template's models, engine by engine."""
+"""Generate includes/first_migration/ from the template's models with Aerich, for each engine."""
 
 import itertools
 import os
@@ -15,12 +15,12 @@ NO_SERVER = {"postgresql": "postgresql://x:x@127.0.0.1/x", "mysql": "mysql://x:x
 
 
 def first_migration(service: Path, engine: str, *command: str) -> str:
-    """Let Aerich make the first migration of a rendered service, without a server.
+    """Generate the first migration of a rendered service with Aerich, without a server.
 
     Args:
         service: the rendered service; its migrations are deleted first.
         engine: its database engine.
-        command: what runs Aerich in that service.
+        command: the command that runs Aerich in that service.
 
     Returns:
         The text of the migration file.

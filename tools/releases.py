@@ -1,4 +1,4 @@
-"""Find the releases in the history, and give them the tags by which Copier finds them."""
+"""Find the releases in the history, and tag them for Copier."""
 
 import re
 import subprocess
@@ -15,7 +15,7 @@ NEXT = "v999.0.0"  # the working tree, as if it were released
 
 
 class Release(NamedTuple):
-    """A commit that set the version, and headed the changelog with it."""
+    """A commit that set the version in pyproject.toml and in the changelog."""
 
     version: str
     commit: str
@@ -38,15 +38,15 @@ def _version(commit: str) -> str:
 
 
 def releases() -> list[Release]:
-    """List the releases, the oldest first.
+    """List the releases, oldest first.
 
     Raises:
-        RuntimeError: the checkout has no history, or not all of it.
+        RuntimeError: the history is missing or incomplete.
     """
     try:
         shallow = git(REPOSITORY, "rev-parse", "--is-shallow-repository").strip()
     except subprocess.CalledProcessError:
-        raise RuntimeError("This is no git checkout: clone the repository instead") from None
+        raise RuntimeError("This is not a git checkout: clone the repository instead") from None
     if shallow == "true":
         raise RuntimeError("This clone has no history: run `git fetch --unshallow`")
     found: list[Release] = []
@@ -54,7 +54,7 @@ def releases() -> list[Release]:
     for commit, *parents in map(str.split, log.splitlines()):
         version = _version(commit)
         heading = rf"^## {re.escape(version)} - "
-        # A merge may bring a release that one of its parents has
+        # A merge may contain a release that one of its parents already has
         sets_it = version not in {_version(parent) for parent in parents}
         if sets_it and re.search(heading, _file(commit, "CHANGELOG.md"), re.MULTILINE):
             found.append(Release(version, commit))

@@ -1,4 +1,4 @@
-"""Render the template as it stands in the working tree."""
+"""Render the template from the working tree."""
 
 import argparse
 import os
@@ -36,7 +36,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 def copy_working_tree(folder: Path) -> None:
-    """Copy every file that git does not ignore, committed or not."""
+    """Copy every file that git does not ignore, including uncommitted ones."""
     names = git(REPOSITORY, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     for name in names.split("\0"):
         if name and (REPOSITORY / name).is_file():
@@ -46,9 +46,9 @@ def copy_working_tree(folder: Path) -> None:
 
 @contextmanager
 def snapshot() -> Iterator[Path]:
-    """Commit the working tree to a temporary repository, and delete that afterwards.
+    """Commit the working tree to a temporary repository, and delete it afterwards.
 
-    Copier records the commit that it renders: one made from a dirty checkout would exist nowhere.
+    Copier records the commit that it renders, so a dirty checkout needs a commit first.
     """
     with tempfile.TemporaryDirectory(prefix="template-") as folder:
         copy = Path(folder) / "copier-fastapi-tortoise"
@@ -60,16 +60,16 @@ def snapshot() -> Iterator[Path]:
 
 
 def render(template: Path, folder: Path, answers: Answers | None = None, ref: str = "HEAD") -> Path:
-    """Render a committed template with the defaults and some answers, without trusting it.
+    """Render a committed template with the defaults and some answers, without `--trust`.
 
     Args:
-        template: a git repository that holds the template.
+        template: a git repository with the template.
         folder: where to render to.
-        answers: the answers that are not the default.
+        answers: the answers that differ from the defaults.
         ref: the tag or commit to render.
 
     Raises:
-        ValueError: an answer is refused.
+        ValueError: an answer is invalid.
     """
     copier.run_copy(
         str(template),
@@ -77,7 +77,7 @@ def render(template: Path, folder: Path, answers: Answers | None = None, ref: st
         data=dict(answers or {}),
         defaults=True,
         quiet=True,
-        settings=copier.Settings(),  # not the user's own
+        settings=copier.Settings(),  # ignore the user's settings
         unsafe=False,
         vcs_ref=ref,
     )
@@ -85,7 +85,7 @@ def render(template: Path, folder: Path, answers: Answers | None = None, ref: st
 
 
 def update(folder: Path, answers: Answers | None = None, ref: str = "HEAD") -> None:
-    """Update a rendered service, committed to git, as `copier update --defaults` does.
+    """Update a rendered service in git, like `copier update --defaults`.
 
     Args:
         folder: the service.

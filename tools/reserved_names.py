@@ -1,7 +1,7 @@
 """Write includes/reserved_names.jinja: names that a package or a project must not have.
 
-Every run adds to the names already listed, since each Python and each engine has some of its own:
-`keyword.kwlist`, `sys.stdlib_module_names`, and what is installed in the services' environments.
+Every run adds to the listed names, since they differ between Python versions and engines. The names
+come from `keyword.kwlist`, `sys.stdlib_module_names` and the packages in the services' environments.
 """
 
 import json
@@ -31,13 +31,13 @@ print(json.dumps({k: sorted({keep.get(k, str.lower)(n) for n in v}) for k, v in 
 
 
 def read() -> dict[str, list[str]]:
-    """Read the names that are listed, by kind."""
+    """Read the listed names, by kind."""
     module = Environment(autoescape=True).from_string(FILE.read_text(encoding="utf-8")).module
     return {kind: list(names) for kind, names in vars(module).items() if isinstance(names, list)}
 
 
 def installed(*python: str) -> dict[str, list[str]]:
-    """Ask a Python for its names, by kind."""
+    """Read the names of a Python executable, by kind."""
     command = [*python, "-c", NAMES]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     names: dict[str, list[str]] = json.loads(output)
@@ -45,10 +45,10 @@ def installed(*python: str) -> dict[str, list[str]]:
 
 
 def main(pythons: list[str]) -> None:
-    """Add the names of the services' environments, this Python and others.
+    """Add the names of the services' environments, of this Python and of others.
 
     Args:
-        pythons: commands of other Pythons.
+        pythons: other Python executables.
     """
     names = {kind: set(found) for kind, found in read().items()}
     with snapshot() as template, tempfile.TemporaryDirectory() as folder:

@@ -3,8 +3,8 @@
     python -m tools.servers mysql postgresql -- uv run pytest -m newest
 
 The servers come from Debian's `sid`. They are installed into root file systems in the cache folder,
-so nothing of this machine's system changes. Each server gets a free port, and its data stays in
-memory. `TEST_MYSQL_URL`, `TEST_POSTGRES_URL` and `TEST_REDIS_URL` tell the command where they are.
+so the system of this machine does not change. Each server gets a free port, and its data stays in
+memory. `TEST_MYSQL_URL`, `TEST_POSTGRES_URL` and `TEST_REDIS_URL` pass the URLs to the command.
 """
 
 import argparse
@@ -44,7 +44,7 @@ chroot . apt-get install -qq --yes --no-install-recommends $packages
 chroot . apt-get clean
 """
 
-# What a command in a root shares with this machine: its packages' settings, and the user's files
+# Folders that a command in a root shares with this machine: apt's settings and the user's files
 SHARED = ("etc/hosts", "etc/resolv.conf", "etc/ssl/certs", "etc/pip.conf", "etc/uv", "opt", "tmp")
 ENTER = """
 for path in $shared; do
@@ -62,8 +62,8 @@ mount -t proc proc proc
 exec chroot --userspec="$user" . env --chdir="$folder" "$@"
 """
 
-# The data is in memory, and gone with the namespace. Reading the end of the standard input is the
-# signal to stop, which also comes when the process that started the server was killed.
+# The data is in memory, and is deleted with the namespace. The server stops when its standard input
+# ends, which also happens when the process that started it is killed.
 SERVE = """
 mount -t proc proc proc
 mount -t tmpfs tmpfs tmp
@@ -78,8 +78,8 @@ class Server:
     """A kind of server.
 
     Attributes:
-        root: the root file system that holds it.
-        variable: the environment variable that names its URL.
+        root: its root file system.
+        variable: the environment variable for its URL.
         url: its URL on a port.
         start: the shell commands that start it.
     """
@@ -164,10 +164,10 @@ def _check_tools() -> None:
 
 
 def _mirror() -> str:
-    """Find the mirror that this machine installs its packages from.
+    """Find the package mirror of this machine.
 
     Raises:
-        UnavailableError: there is none, or it does not answer.
+        UnavailableError: there is no mirror, or it does not respond.
     """
     targets = ["apt-get", "indextargets", "--format", "$(SITE)", "Created-By: Packages"]
     found = subprocess.run(
@@ -178,12 +178,12 @@ def _mirror() -> str:
     try:
         urllib.request.urlopen(f"{found[0]}/dists/sid/InRelease", timeout=20).close()
     except (OSError, urllib.error.URLError) as error:
-        raise UnavailableError(f"the mirror of Debian cannot be reached ({error})") from error
+        raise UnavailableError(f"the Debian mirror cannot be reached ({error})") from error
     return found[0]
 
 
 def _apt_settings() -> str:
-    """Return how this machine's apt reaches a mirror, such as by a proxy."""
+    """Return apt's settings to reach a mirror, such as a proxy."""
     settings = subprocess.run(
         ["apt-config", "dump"], check=True, text=True, stdout=subprocess.PIPE
     ).stdout.splitlines()
@@ -192,7 +192,7 @@ def _apt_settings() -> str:
 
 
 def prepare(name: str) -> Path:
-    """Install a root, unless it is in the cache.
+    """Install a root, unless it is cached.
 
     Raises:
         UnavailableError: this machine cannot install it.
@@ -245,7 +245,7 @@ def serve(name: str) -> Iterator[tuple[str, str]]:
     """Start a server, and stop it afterwards.
 
     Yields:
-        The environment variable that names its URL, and the URL.
+        The environment variable for its URL, and the URL.
     """
     server = SERVERS[name]
     root = prepare(server.root)
@@ -282,8 +282,8 @@ def _await(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
 
 
 def inside(command: list[str], environment: Mapping[str, str]) -> list[str]:
-    """Return the command that runs another in the root that has the newest Python."""
-    history = subprocess.run(  # a worktree's is in another folder
+    """Wrap a command to run in the root with the newest Python."""
+    history = subprocess.run(  # the history of a worktree is in another folder
         ["git", "rev-parse", "--path-format=absolute", "--git-common-dir"],
         cwd=REPOSITORY,
         check=True,
@@ -310,7 +310,7 @@ def main() -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("servers", nargs="*", choices=[*SERVERS, []], metavar="SERVER")
     parser.add_argument(
-        "--inside", action="store_true", help="run the command beside them, on Python 3.14"
+        "--inside", action="store_true", help="run the command in the same root, on Python 3.14"
     )
     options = sys.argv[1:]
     end = options.index("--") if "--" in options else len(options)

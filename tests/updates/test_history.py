@@ -21,5 +21,5 @@ def test_folder_without_git_says_what_to_do(
 ) -> None:
     monkeypatch.setattr(releases, "REPOSITORY", tmp_path)
 
-    with pytest.raises(RuntimeError, match="no git checkout: clone the repository"):
+    with pytest.raises(RuntimeError, match="not a git checkout: clone the repository"):
         releases.releases()
