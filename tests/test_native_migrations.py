@@ -123,7 +123,9 @@ def test_record_has_every_change() -> None:
 
 
 def test_service_can_leave_aerich_as_the_record_says(engine: str, service: Service) -> None:
-    steps = RECORD.read_text(encoding="utf-8").partition("## Switch a service from Aerich to Tortoise's migrations")[2]
+    steps = RECORD.read_text(encoding="utf-8").partition(
+        "## Switch a service from Aerich to Tortoise's migrations"
+    )[2]
     (upgrade,) = re.findall(r"`uv run (.* upgrade)`", steps)
     models, connection = map(dedent, re.findall(r" *```python\n(.*?)```", steps, re.DOTALL))
     commands = re.findall(r"^ *\$ uv run (.*)$", steps, re.MULTILINE)
