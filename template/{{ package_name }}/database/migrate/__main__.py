@@ -1,6 +1,7 @@
 """Run the migration commands: `python -m` and this package's name.
 
-Exit codes: 0 for success, 1 if something is wrong or refused, 2 if an option or a setting is invalid.
+Exit codes: 0 for success, 1 if something is wrong or refused, 2 if an option or a setting is
+invalid.
 """
 
 import asyncio

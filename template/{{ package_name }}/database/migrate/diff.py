@@ -332,7 +332,7 @@ class _Writer:
         self._update(table, source, value)
 
     def _change_type(self, table: str, column: Column) -> None:
-        """Change the type of a column first, so that it can hold its new values. It stays nullable."""
+        """Change the type of a column first, so that it can hold its new values."""
         before = self._prepared[table]
         nullable = replace(column, null=True)
         after = replace(before, columns={**before.columns, column.name: nullable})

@@ -101,7 +101,7 @@ async def pending_sql(to: int | None = None) -> list[tuple[Migration, list[str] 
         for migration in _planned(state, to):
             if is_replaced(state, migration):
                 listed.append((migration, []))
-            elif migration.function("upgrade").works:
+            elif migration.function("upgrade").runs_python:
                 listed.append((migration, None))
             else:
                 sql = await migration.sql(client, "upgrade")

@@ -31,13 +31,13 @@ class Function:
 
     Attributes:
         raises: its message if it only raises an error, else None.
-        works: whether it runs Python, which may change rows when it is called.
+        runs_python: whether it runs Python, which may change rows when it is called.
         empty: whether it does nothing at all.
         text: its string constants, such as SQL.
     """
 
     raises: str | None = None
-    works: bool = False
+    runs_python: bool = False
     empty: bool = False
     text: str = ""
 
@@ -136,7 +136,7 @@ class Migration:
         for node in reversed(self.syntax.body):
             if isinstance(node, (ast.AsyncFunctionDef, ast.FunctionDef)) and node.name == direction:
                 return _function(node)
-        return Function(empty=True) if direction not in self.content else Function(works=True)
+        return Function(empty=True) if direction not in self.content else Function(runs_python=True)
 
     async def sql(self, client: BaseDBAsyncClient, direction: Direction) -> str:
         """Call the file's upgrade or downgrade, and return its SQL.
@@ -190,7 +190,7 @@ def _function(node: ast.AsyncFunctionDef | ast.FunctionDef) -> Function:
         return Function(raises=_message(body[0].exc), text=text)
     waits = (ast.Await, ast.AsyncFor, ast.AsyncWith)
     if any(isinstance(part, waits) for part in parts):
-        return Function(works=True, text=text)
+        return Function(runs_python=True, text=text)
     return Function(empty=all(_is_empty(statement) for statement in body), text=text)
 
 

@@ -65,7 +65,7 @@ class Journal:
         Raises:
             MigrationError: a statement failed. The message lists what is kept of the migration.
         """
-        if migration.function(direction).works:
+        if migration.function(direction).runs_python:
             steps = await self._call(client, migration, direction, check_lock)
         else:
             steps = await self._plan(client, migration, direction)
@@ -214,13 +214,14 @@ class Journal:
         name, direction = steps[0]["version"], steps[0]["direction"].removesuffix("_sql")
         lines = [f"    {step['state']:<9}  {' '.join(step['statement'].split())}" for step in steps]
         finished, undone = ("--applied", "--pending")[:: 1 if direction == "upgrade" else -1]
+        stamp = f"{COMMAND} stamp {name}"
         return "\n".join(
             [
                 f"The {direction} of {name} is unfinished:",
                 *lines,
                 "Check in the database whether unknown steps are done. Then do one of these:",
-                f"  - run the uncommitted statements by hand, then `{COMMAND} stamp {name} {finished}`",
-                f"  - undo the committed statements by hand, then `{COMMAND} stamp {name} {undone}`",
+                f"  - run the uncommitted statements by hand, then `{stamp} {finished}`",
+                f"  - undo the committed statements by hand, then `{stamp} {undone}`",
                 *filter(None, [self.advice]),
             ]
         )

@@ -241,7 +241,7 @@ class SQLite(StandardSQL):
         return f"SELECT {overflow} {guard_comment(message)}"
 
     def in_transaction(self, statements: list[str]) -> list[str]:
-        """Switch foreign keys off while tables are dropped, or SQLite deletes the referring rows."""
+        """Switch foreign keys off, or dropping a table deletes the rows that refer to it."""
         if not any(statement.startswith("DROP TABLE") for statement in statements):
             return statements
         off, on = self.without_checks

@@ -75,7 +75,7 @@ class SqliteSessions:
         *,
         locked: bool = False,
     ) -> None:
-        # Dropping a table with enforced foreign keys deletes the referring rows (SQLite's documentation,
+        # With foreign keys enforced, dropping a table deletes referring rows (SQLite's documentation,
         # "ALTER TABLE", section 7); the pragma does nothing inside a transaction
         await client.execute_query("PRAGMA foreign_keys = OFF")
         try:

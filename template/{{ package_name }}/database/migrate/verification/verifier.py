@@ -174,7 +174,7 @@ class _Verifier:
         await self.filler.fill(before, after, migration, simple=simple)
         self._note_unfilled()
         content = await self._content(before.tables)
-        if step.up.works:
+        if step.up.runs_python:
             self._note(f"{migration.name} runs Python: check which values it changes")
         await self._migrate(migration, "upgrade")
         changed = await self._content(after.tables)
@@ -285,7 +285,9 @@ class _Verifier:
                     continue
                 live = self.live.get(place) if self.current.get(place) == described else None
                 values = [row[column] for row in found.get(new_name, []) if column in row]
-                chosen = described["unique"] or step.up.works or _is_updated(step, name, column)
+                chosen = (
+                    described["unique"] or step.up.runs_python or _is_updated(step, name, column)
+                )
                 kind = step.after.kind(*place)
                 if wrong := wrong_value(values, described, kind, live, chosen=chosen):
                     self._report(f"{new_name}.{column}: existing rows get {wrong}")
@@ -311,7 +313,7 @@ def _step(migration: Migration, before: State, after: State) -> _Step:
 
 def _is_intended(step: _Step, table: str, column: str) -> bool:
     """Tell whether a migration changes values on purpose, not only the schema."""
-    if step.up.works:
+    if step.up.runs_python:
         return True
     names = {table, step.places.tables[table]}
     if not column:
