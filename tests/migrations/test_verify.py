@@ -510,7 +510,7 @@ def test_team_writes_rows_that_made_up_rows_cannot_replace(changing: Changing) -
     assert not ADVICE.search(failed)
     assert "Verified: migrations match the models" in output
     assert " changes player.score: 4 becomes 25" in output
-    assert "9_gone.sql: rename or delete it: there is no migration 9_gone.py" in stale
+    assert "9_gone.sql has no migration 9_gone.py: rename or delete it" in stale
 
 
 def test_failures_in_the_scratch_database_give_no_advice_about_the_real_one(

@@ -151,7 +151,7 @@ class _Verifier:
     def _refuse_stale_samples(self, names: set[str]) -> None:
         for path in sorted(SAMPLES.glob("*.sql")):
             if path.stem not in names:
-                self._report(f"{path}: rename or delete it: there is no migration {path.stem}.py")
+                self._report(f"{path} has no migration {path.stem}.py: rename or delete it")
 
     def _summary(self) -> str:
         parts = []
