@@ -132,9 +132,7 @@ CHANGES = {
         one_way=True,
         drops=("player.score",),
     ),
-    "decimal": Change(
-        [(RATING, RATING.replace("max_digits=4", "max_digits=9"))], unseen_by="sqlite"
-    ),
+    "decimal": Change([(RATING, RATING.replace("max_digits=4", "max_digits=9"))]),
     "text to longer text": Change([(CITY, "city = fields.TextField(null=True)")]),
     "null to default": Change(
         [(CITY, CITY.replace("null=True", 'default="?"'))],
