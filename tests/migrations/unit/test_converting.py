@@ -225,7 +225,29 @@ def test_automatic(changes: Bench, engine: str, change: Change) -> None:
     changes.apply(engine, change)
 
 
+WORDS = "class Word(str, enum.Enum):\n    red = 'red'\n    blue = 'blue'\n"
+DIGITS = "class Digit(enum.IntEnum):\n    red = 1\n    blue = 2\n"
+TO_WORD = "CASE n WHEN 1 THEN 'red' ELSE 'blue' END"
+TO_DIGIT = "CASE n WHEN 'red' THEN 1 ELSE 2 END"
+ENUM_OF_DIGITS = DIGITS + item("n = fields.IntEnumField(Digit)")
+ENUM_OF_WORDS = WORDS + item("n = fields.CharEnumField(Word)")
 BY_HAND = {
+    "enum of numbers to one of words": Change(
+        ENUM_OF_DIGITS,
+        ENUM_OF_WORDS,
+        ["INSERT INTO item (name, n) VALUES ('a', 1), ('b', 2)"],
+        values={"item.n": TO_WORD},
+        back={"item.n": TO_DIGIT},
+        expected={"SELECT n FROM item ORDER BY id": [("red",), ("blue",)]},
+    ),
+    "enum of words to one of numbers": Change(
+        ENUM_OF_WORDS,
+        ENUM_OF_DIGITS,
+        ["INSERT INTO item (name, n) VALUES ('a', 'red'), ('b', 'blue')"],
+        values={"item.n": TO_DIGIT},
+        back={"item.n": TO_WORD},
+        expected={"SELECT n FROM item ORDER BY id": [(1,), (2,)]},
+    ),
     "text to decimal": converted(
         char(40),
         "fields.DecimalField(max_digits=6, decimal_places=2)",

@@ -69,6 +69,18 @@ def misfits(old: Column, new: Column, name: str, dialect: Dialect) -> str:
     return " OR ".join(filter(None, [condition, f"{name} NOT IN ({members})"]))
 
 
+def is_converted(old: Column, new: Column) -> bool:
+    """Tell whether the engine itself makes a column's new values from those that it has.
+
+    The values of an enum that loses members while its type changes, as from numbers to words, cannot
+    be changed before it.
+    """
+    if misfit(old.meaning, new.meaning) is None:
+        return False
+    is_same_family = _family(_parsed(old.meaning)) == _family(_parsed(new.meaning))
+    return is_same_family or not removed_members(old, new)
+
+
 def removed_members(old: Column, new: Column) -> list[str]:
     """List the members that an enum loses, if its new members are known."""
     return [value for value in old.members if new.members and value not in new.members]

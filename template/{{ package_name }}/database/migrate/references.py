@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from .conversions import misfit
+from .conversions import is_converted
 from .tables import ForeignKey, Table, Tables
 
 
@@ -39,7 +39,7 @@ def is_replaced(old: Tables, new: Tables, table: str, column: str) -> bool:
     if before is None or after is None:
         return False
     return (
-        misfit(before.meaning, after.meaning) is None
+        not is_converted(before, after)
         or follows(old, new, table, column) is not None
         or (before.type != after.type and retargeted(old, new, table, column) is not None)
         or has_no_rows(old, new, table, column) is not None
