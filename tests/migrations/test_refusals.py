@@ -91,6 +91,30 @@ def test_unsound_files(
     assert service.database.tables() == set()
 
 
+def test_files_in_another_encoding(make_service: MakeService) -> None:
+    """Some editors do not save text as UTF-8."""
+    service = make_service("sqlite")
+    migrations = service.folder / "migrations"
+    files = [
+        (migrations / "accepted.txt", ["verify"]),
+        (migrations / "samples" / f"{Path(one(service)).stem}.sql", ["verify"]),
+        (folder(service) / FIRST, ["check", "verify", "upgrade", "new two"]),
+    ]
+    for file, commands in files:
+        file.parent.mkdir(exist_ok=True)
+        text = file.read_bytes() if file.exists() else b""
+        file.write_bytes(text + "# café\n".encode("latin-1"))
+        for command in commands:
+            process = service.run(*MIGRATE, *command.split(), status=1)
+            output = process.stdout + process.stderr
+            assert f"{file.name} cannot be read: 'utf-8'" in output
+            assert "Traceback" not in output
+        if text:
+            file.write_bytes(text)
+        else:
+            file.unlink()
+
+
 def file_gone(service: Service) -> None:
     (folder(service) / "1_2026_one.py").unlink()
     one(service, 1, "2026_other")

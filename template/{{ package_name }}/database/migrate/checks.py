@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from .context import COMMAND, FOLDER, OTHER_ENGINES
+from .errors import MigrationError
 from .files import NAME, Migration, migrations
 from .recorder import State
 
@@ -24,10 +25,17 @@ def folder_problems() -> list[str]:
             f"{' and '.join(names)} have the same number: run `{COMMAND} renumber {names[-1]}`"
             " to put it last, if it is not released yet"
         )
-    first = files[0].number if files and files[0].replaces else 0
-    if missing := set(range(first, max(numbers, default=0))) - numbers.keys():
+    if missing := set(range(_first_number(files), max(numbers, default=0))) - numbers.keys():
         problems.append(f"Number {min(missing)} is missing: restore its file from version control")
     return problems if files else [*problems, f"There is no migration in {FOLDER}"]
+
+
+def _first_number(files: list[Migration]) -> int:
+    """Return the number that the first file should have: squashed migrations keep theirs."""
+    try:
+        return files[0].number if files and files[0].replaces else 0
+    except MigrationError:
+        return files[0].number  # it cannot be read, which `content_problems` says
 
 
 def content_problems(files: Iterable[Migration]) -> list[str]:
@@ -36,6 +44,9 @@ def content_problems(files: Iterable[Migration]) -> list[str]:
     for migration in files:
         try:
             state = migration.models_state
+        except MigrationError as error:
+            problems.append(str(error))
+            continue
         except Exception as error:  # noqa: BLE001 - whatever a file's code or state raises
             problems.append(f"{migration.name} cannot be read: {type(error).__name__}: {error}")
             continue

@@ -63,10 +63,7 @@ class Migration:
         Raises:
             MigrationError: it cannot be read.
         """
-        try:
-            return self.path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise MigrationError(f"{self.name} cannot be read: {error}") from error
+        return read_text(self.path)
 
     @cached_property
     def syntax(self) -> ast.Module:
@@ -174,6 +171,18 @@ def migrations() -> list[Migration]:
     found = [(NAME.fullmatch(path.name), path) for path in FOLDER.glob("*.py")]
     listed = [Migration(int(match[1]), path.name, path) for match, path in found if match]
     return sorted(listed, key=lambda migration: (migration.number, migration.name))
+
+
+def read_text(path: Path) -> str:
+    """Read a file that the team may have edited.
+
+    Raises:
+        MigrationError: it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise MigrationError(f"{path.name} cannot be read: {error}") from error
 
 
 def _function(node: ast.AsyncFunctionDef | ast.FunctionDef) -> Function:

@@ -11,7 +11,7 @@ from tortoise.exceptions import OperationalError
 
 from ..context import ENGINE, dialect, reason
 from ..errors import MigrationError
-from ..files import Migration
+from ..files import Migration, read_text
 from ..sessions import load
 from ..tables import Table, in_order_of_reference
 from .contents import NAME, Content, Places, State
@@ -65,7 +65,7 @@ class Filler:
             MigrationError: the team's rows cannot be inserted.
         """
         path = migration.samples
-        sql = path.read_text(encoding="utf-8") if path.exists() else ""
+        sql = read_text(path) if path.exists() else ""
         by_team = {match[1] for match in INSERT.finditer(sql)} & now.tables.keys()
         tables = in_order_of_reference(now.tables.values())
         stale = {t.name for t in tables if not self._is_current(t, now, later, simple=simple)}

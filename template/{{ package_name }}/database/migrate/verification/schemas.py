@@ -5,6 +5,7 @@ import re
 from tortoise import BaseDBAsyncClient
 
 from ..context import FOLDER, dialect
+from ..files import read_text
 
 Schema = dict[tuple[str, str], list[str]]
 
@@ -79,5 +80,5 @@ def not_accepted(differences: list[str], accepted: list[str]) -> list[str]:
 
 def accepted_lines() -> list[str]:
     """Read the lines of `accepted.txt`, without comments."""
-    text = ACCEPTED.read_text(encoding="utf-8") if ACCEPTED.exists() else ""
+    text = read_text(ACCEPTED) if ACCEPTED.exists() else ""
     return [line for line in map(str.strip, text.splitlines()) if line and line[0] != "#"]
