@@ -60,3 +60,12 @@ def test_sample_rows_are_moved_aside_with_their_migrations(
     (folder,) = (changing.service.folder / "migrations").glob("replaced_*")
     assert (folder / rows.name).exists()
     assert list(samples.iterdir()) == []
+
+
+def test_folder_without_a_migration_is_made(make_changing: Callable[..., Changing]) -> None:
+    """Version control keeps no empty folder."""
+    changing = make_changing("sqlite")
+    shutil.rmtree(changing.service.folder / "migrations")
+
+    assert "Verified" in changing.service.run(*MIGRATE, "baseline").stdout
+    assert len(changing.files()) == 1

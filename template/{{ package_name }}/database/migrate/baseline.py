@@ -35,6 +35,7 @@ async def baseline(*, force: bool) -> tuple[Path, Path | None]:
         )
     statements, state = await creation()
     replaced = move_aside("replaced") if files else None
+    FOLDER.mkdir(parents=True, exist_ok=True)  # no version control keeps an empty one
     return write_file(0, "init", Content(statements, [], state)), replaced
 
 
