@@ -68,6 +68,10 @@ REFUSED = {
         + '    labels = fields.ManyToManyField("models.Tag", related_name="b")\n',
         "the relation Item.tags: set another `through`.*Item.labels",
     ),
+    "default without a name": (
+        f"import functools\n{ITEM}    size = fields.IntField(default=functools.partial(int, 3))\n",
+        "Item.size: make its default a function",
+    ),
     "name of nothing": (f"{ITEM}    size = fields.NoSuchField()\n", ".*NoSuchField"),
     "syntax": ("\n\nclass Item(\n", "The models have an error: SyntaxError"),
     "import": ("\n\nimport no_such_module\n", "The models have an error: .*no_such_module"),

@@ -103,6 +103,9 @@ def _model_problems(model: type[Model]) -> Iterator[str]:
     for field in dict.fromkeys([*together, *indexed]):
         if field not in meta.fields_map:
             yield f"{name}: Meta.unique_together or Meta.indexes lists {field!r}, which is not a field"
+    for field, declared in meta.fields_map.items():
+        if callable(declared.default) and not hasattr(declared.default, "__name__"):
+            yield f"{name}.{field}: make its default a function with a name, which migrations need"
     for field in (*meta.fk_fields, *meta.o2o_fields, *meta.m2m_fields):
         target: Any = meta.fields_map[field]
         app = target.related_model._meta.app
