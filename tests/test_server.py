@@ -128,6 +128,27 @@ def test_body_after_an_offer_to_upgrade_is_read_as_a_body(server: Server) -> Non
     assert server.get("/smuggled").json() == 1
 
 
+def test_offer_to_upgrade_on_a_connection_that_ends_is_answered(server: Server) -> None:
+    for offer, method in product((H2C, WEBSOCKET), (b"POST", b"GET")):
+        for version, close in ((b"1.0", b""), (b"1.1", b"close, ")):
+            head = POST.replace(b"POST", method).replace(b"1.1", version) + LENGTH + b"\r\n"
+            with connect(server) as client:
+                head += offer.replace(b"Connection: ", b"Connection: " + close)
+                client.sendall(head + b"\r\n\r\n" + SMUGGLED)
+                answer = rest(client)
+            assert answer.count(b"HTTP/1.1 ") == 1, head
+            assert answer.endswith(b"\r\n\r\n%d" % len(SMUGGLED)), head
+    assert server.get("/smuggled").json() == 1
+
+
+def test_length_may_have_many_zeros(server: Server) -> None:
+    for zeros in (1, 5_000, 60_000):
+        for length, status in ((2, 200), (1_048_577, 413)):
+            with connect(server) as client:
+                client.sendall(POST + b"Content-Length: %b%d\r\n\r\n{}" % (b"0" * zeros, length))
+                assert read_answer(client).startswith(b"HTTP/1.1 %d " % status), (zeros, length)
+
+
 def test_body_whose_end_is_not_clear_ends_the_connection(server: Server) -> None:
     for head in (
         POST + LENGTH + b"\r\n" + CHUNKED,
@@ -506,6 +527,21 @@ def test_refused_bodies_cost_little(server: Server) -> None:
         if body is some:
             assert len(answer.json()["faults"]) == 20
             assert "4981 more problems are not listed" in answer.json()["detail"]
+
+
+def test_values_are_counted_however_a_body_is_described(server: Server) -> None:
+    many = '{"\\"": 1' + "".join(f', "{n:x}": 1' for n in range(11_000)) + "}"
+    for body in (many.encode(), *(many.encode(f"utf-{form}") for form in ("16", "16-be", "32"))):
+        for types in (
+            ["application/json"],
+            ["application/json", "text/plain"],
+            ["Application/x+JSON; charset=utf-16", "application/x-www-form-urlencoded"],
+        ):
+            headers = [("Content-Type", kind) for kind in types]
+            url = f"{server.url}/auth/password-reset"
+            answer = httpx2.post(url, content=body, headers=headers, timeout=DEADLINE)
+            assert answer.status_code == 400, (body[:20], types)
+            assert "values" in answer.text or "UTF-8" in answer.text
 
 
 REQUESTS = 20_000

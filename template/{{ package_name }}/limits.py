@@ -40,6 +40,8 @@ class Shape:
         return self.values > settings.max_body_values
 
     def _is_too_large_json(self, data: bytes) -> bool:
+        if b"\0" in data:  # UTF-16 or UTF-32, which Python would read, too
+            raise HTTPException(400, NOT_UTF8, headers=CLOSE)
         place = 0
         while (found := MARK.match(data, place)) and (mark := found["mark"]):
             place = found.end()
@@ -60,7 +62,7 @@ class RequestLimits:
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http":
             return self.app(scope, receive, send)
-        headers = dict(scope["headers"])
+        headers = dict(reversed(scope["headers"]))  # of repeated ones, the first counts
         if refusal := _refusal(scope, headers):
             return refusal(scope, receive, send)
         shape = Shape(headers.get(b"content-type", b"").lower())
@@ -83,6 +85,7 @@ class RequestLimits:
 
 
 UNREADABLE = "The request is not valid HTTP/1.1, or its head is too large."
+NOT_UTF8 = "JSON has to be encoded in UTF-8."
 TOO_LARGE = f"The body is larger than {settings.max_body_size} bytes."
 TOO_MANY = (
     f"The body has more than {settings.max_body_values} values, or is nested more than "
@@ -102,7 +105,7 @@ def _refusal(scope: Scope, headers: dict[bytes, bytes]) -> Response | None:
         return problem(400, "The Host header is not valid.", headers=CLOSE)
     if version == "1.0" and b"transfer-encoding" in headers:  # RFC 9112, section 6.1
         return problem(400, "HTTP/1.0 has no Transfer-Encoding.", headers=CLOSE)
-    length = headers.get(b"content-length", b"0")
+    length = headers.get(b"content-length", b"0").lstrip(b"0") or b"0"
     if not length.isdigit() or int(length) > settings.max_body_size:
         return problem(413, TOO_LARGE, headers=CLOSE)
     return None

@@ -74,12 +74,13 @@ class LimitedProtocol(HttpToolsProtocol):
         return self.scope["method"] != "CONNECT"
 
     def handle_websocket_upgrade(self) -> None:
-        # After `Upgrade`, the parser takes a body for the next request. It gets the request again
-        # without that header, which a server may ignore (RFC 9110, section 7.8).
+        # After `Upgrade`, the parser takes a body for the next request, or what follows for nothing.
+        # Another gets the request without that header, which a server may ignore (RFC 9110, 7.8).
         if self.scope["method"] == "GET" and super()._should_upgrade():
             self.watch.cancel()
             super().handle_websocket_upgrade()
         else:
+            self.parser = httptools.HttpRequestParser(self)
             line = f"{self.scope['method']} {self.url.decode()} HTTP/{self.scope['http_version']}"
             kept = [b"%b: %b" % pair for pair in self.scope["headers"] if pair[0] != b"upgrade"]
             self.rest = memoryview(b"\r\n".join((line.encode(), *kept, b"", self.rest)))
