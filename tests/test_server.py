@@ -275,6 +275,40 @@ def test_websockets_work(proxy: str, make_service: MakeService) -> None:
     assert server.process.returncode == 0
 
 
+def test_what_follows_a_handshake_is_no_request(hostile: Service) -> None:
+    hostile.edit("pyproject.toml", '    "uvicorn>=', '    "websockets>=17.4",\n    "uvicorn>=')
+    hostile.commands = install(hostile.folder, "sqlite-websockets")
+    handshake = b"GET /length HTTP/1.1\r\nHost: x\r\n" + WEBSOCKET + b"\r\n"
+    with hostile.serve() as server:
+        for pause in (False, True):
+            for framing, body in ((LENGTH, SMUGGLED), (CHUNKED, CHUNKS)):
+                with connect(server) as client:
+                    head = handshake + framing + b"\r\n\r\n"
+                    client.sendall(head if pause else head + body)
+                    if pause:
+                        assert server.get("/livez").status_code == 200  # the head has been read
+                        client.sendall(body)
+                    assert read_answer(client).endswith(b"\r\n\r\n%d" % len(SMUGGLED))
+                    client.sendall(LIVEZ)  # the connection is still in step
+                    assert read_answer(client).endswith(b'{"status":"alive"}')
+            with connect(server) as client:
+                client.sendall(handshake + b"\r\n" + SMUGGLED * 3 * (not pause))
+                assert_problem(read_answer(client), 403)
+        for headers in (
+            b"X: %b" % (b"x" * 20_000),
+            b"\r\n".join(b"X%d: x" % n for n in range(240)),
+            b"Sec-WebSocket-Extensions: ;;",
+            b"Sec-WebSocket-Key: x",
+            b"Sec-WebSocket-Version: 12",
+            b"Connection: keep-alive",
+        ):  # each connection ends by itself, with an answer or without
+            with connect(server) as client:
+                client.sendall(handshake + headers + b"\r\n\r\n")
+                assert b" 101 " not in rest(client)
+        assert server.get("/smuggled").json() == 1
+    assert "Traceback" not in server.output
+
+
 @pytest.mark.parametrize("count", [1, 4])
 def test_pipelined_requests_take_little_memory(count: int, server: Server) -> None:
     for _ in range(50):

@@ -76,9 +76,14 @@ class LimitedProtocol(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         # After `Upgrade`, the parser takes a body for the next request, or what follows for nothing.
         # Another gets the request without that header, which a server may ignore (RFC 9110, 7.8).
-        if self.scope["method"] == "GET" and super()._should_upgrade():
+        has_body = {b"content-length", b"transfer-encoding"} & dict(self.scope["headers"]).keys()
+        if self.scope["method"] == "GET" and not has_body and super()._should_upgrade():
             self.watch.cancel()
+            self.rest = memoryview(b"")  # a client waits for the answer before it sends more
+            tasks = len(self.tasks)
             super().handle_websocket_upgrade()
+            if len(self.tasks) == tasks:  # websockets refuses some heads, which uvicorn forgets
+                self.transport.close()
         else:
             self.parser = httptools.HttpRequestParser(self)
             line = f"{self.scope['method']} {self.url.decode()} HTTP/{self.scope['http_version']}"
