@@ -37,7 +37,7 @@ def test_engine_is_changed(make_changing: Callable[..., Changing], old: str, eng
 def test_own_migrations_are_not_replaced_silently(changing: Changing) -> None:
     before = changing.files()
 
-    assert "add --yes" in changing.service.run(*MIGRATE, "baseline", status=1).stderr
+    assert "Add --yes" in changing.service.run(*MIGRATE, "baseline", status=1).stderr
     assert changing.files() == before
 
     changing.service.run(*MIGRATE, "baseline", "--yes")

@@ -285,4 +285,4 @@ def test_empty_migration_needs_a_name_that_aerich_reads(
 ) -> None:
     process = make_service("sqlite").run(*MIGRATE, "new", "--empty", name, status=1)
 
-    assert process.stderr.startswith("Use a-z, 0-9 and _ in the name")
+    assert process.stderr.startswith("Use only a-z, 0-9 and _ in the name")

@@ -144,7 +144,7 @@ def test_refuses_what_it_cannot_replace(make_changing: Callable[[str], Changing]
     changing = make_changing("sqlite")
     service = changing.service
     before = changing.files()
-    assert "add --yes" in service.run(*MIGRATE, "squash", status=1).stderr
+    assert "Add --yes" in service.run(*MIGRATE, "squash", status=1).stderr
     models = (service.folder / MODELS).read_text(encoding="utf-8")
     changing.change(after(CITY, "size = fields.IntField(null=True)"))
     assert "the models changed" in service.run(*MIGRATE, "squash", "--yes", status=1).stderr

@@ -339,7 +339,7 @@ def test_stamp_keeps_the_order(service: Service) -> None:
         return process.stdout + process.stderr
 
     assert "There is no file 3_2026_t.py" in stamp("3_2026_t.py", "--applied", "--yes")
-    assert "add --yes" in stamp("2_2026_t.py", "--applied")
+    assert "Add --yes" in stamp("2_2026_t.py", "--applied")
     assert f"1_2026_t.py comes after {FIRST}" in stamp(FIRST, "--pending", "--yes")
     assert "is recorded as applied" in stamp("2_2026_t.py", "--applied", "--yes")
     assert "is recorded as applied" in stamp("2_2026_t.py", "--applied", "--yes")
@@ -525,7 +525,7 @@ def test_downgrade(service: Service) -> None:
     done = service.run(*MIGRATE, "downgrade", "1", "--yes").stdout
     nothing = service.run(*MIGRATE, "downgrade", "1", "--yes", status=1).stderr
 
-    assert "add --yes" in refused
+    assert "Add --yes" in refused
     assert "1_2026_t.py cannot be reverted: its downgrade() is empty" in empty
     assert "Nothing was changed" in empty
     assert re.search(r"3_2026_t\.py: reverted .*\n2_2026_t\.py: reverted .*\nReverted 2", done)
