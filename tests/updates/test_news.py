@@ -44,21 +44,21 @@ def test_newer_release_is_told(
 ) -> None:
     service = take(rendered({"ci": ci}, tag), tmp_path / "service")
     before = files(service)
-    uvx = tmp_path / "bin" / "uvx"  # this Copier, where uvx would fetch the one that is named
-    uvx.parent.mkdir()
-    uvx.write_text(
-        f'#!/bin/sh\nset -e\ncase "$1" in copier@*) shift ;; esac\n'
+    uv = tmp_path / "bin" / "uv"  # it runs this Copier, where uv would install the lock's
+    uv.parent.mkdir()
+    uv.write_text(
+        '#!/bin/sh\nset -e\nwhile [ "$1" != copier ]; do shift; done\nshift\n'
         f'exec {shlex.quote(sys.executable)} -m copier "$@"\n',
         encoding="utf-8",
     )
-    uvx.chmod(0o755)
+    uv.chmod(0o755)
 
     said = subprocess.run(
         ["/bin/bash", "-e", "-c", "\n".join(steps(service))],
         cwd=service,
         env={
             **os.environ,
-            "PATH": f"{uvx.parent}{os.pathsep}{os.environ['PATH']}",
+            "PATH": f"{uv.parent}{os.pathsep}{os.environ['PATH']}",
             "GITHUB_STEP_SUMMARY": str(tmp_path / "summary"),
         },
         capture_output=True,
