@@ -4,7 +4,7 @@ import re
 import sqlite3
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,8 @@ class SqliteSessions:
         self, client: BaseDBAsyncClient, wait: Callable[[str], Awaitable[None]]
     ) -> AsyncIterator[None]:
         """Hold a transaction on the lock file. The operating system ends it with the process."""
+        with suppress(OSError):  # SQLite reports it as well
+            self.lock_file.touch(mode=0o600)  # other users must not hold the lock
         with closing(sqlite3.connect(self.lock_file, timeout=0, isolation_level=None)) as lock:
             while not _begin(lock):
                 await wait("another process")
