@@ -48,7 +48,11 @@ def make(service: Path, edits: dict[str, Edit]) -> None:
 def is_teams(path: str, edits: dict[str, Edit]) -> bool:
     """Tell whether a file may differ from a fresh one after these edits."""
     edited = {path for edit in edits.values() for path in edit.paths()}
-    return path.startswith("migrations/models/") or path in {"README.md", ".copier-answers.yml", *edited}
+    return path.startswith("migrations/models/") or path in {
+        "README.md",
+        ".copier-answers.yml",
+        *edited,
+    }
 
 
 def check_fixes(service: Path, fresh: dict[str, bytes], edits: dict[str, Edit]) -> None:
@@ -176,7 +180,9 @@ def test_recopy_keeps_the_teams_files(
 
     after, fresh = files(service), files(rendered(recorded(service), FIXED))
     for path in {*before, *after}:
-        mine = path == "README.md" or path.startswith("migrations/models/") or path == "src/orders.py"
+        mine = (
+            path == "README.md" or path.startswith("migrations/models/") or path == "src/orders.py"
+        )
         if mine:
             assert after.get(path) == before.get(path), path
         elif path in fresh:
