@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="folder of the service")
     parser.add_argument("--port", type=int, default=8000, help="port to serve on (default: 8000)")
     options = parser.parse_args()
-    if sys.version_info < (3, 11):  # noqa: UP036 - users may have an older version
+    if sys.version_info < (3, 11):  # noqa: UP036 - nothing is installed yet, so nothing else checks it
         parser.exit(1, f"Install Python 3.11 or newer: this is {sys.version.split()[0]}\n")
     if not 0 < options.port < 65536:
         parser.error("--port takes a number from 1 to 65535")

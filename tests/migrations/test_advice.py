@@ -25,7 +25,7 @@ UNVERIFIED = re.compile(r"Delete the line UNVERIFIED in (\S+):")
 
 @dataclass(frozen=True)
 class Case:
-    """A change of models of its own, and what the user knows about it.
+    """A change of models, and what the user knows about it.
 
     Attributes:
         before: the source of the models before.

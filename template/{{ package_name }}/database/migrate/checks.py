@@ -47,9 +47,6 @@ def content_problems(files: Iterable[Migration]) -> list[str]:
         except MigrationError as error:
             problems.append(str(error))
             continue
-        except Exception as error:  # noqa: BLE001 - whatever a file's code or state raises
-            problems.append(f"{migration.name} cannot be read: {type(error).__name__}: {error}")
-            continue
         if not state:
             problems.append(
                 f"{migration.name} has no MODELS_STATE: run `aerich fix-migrations` where the "

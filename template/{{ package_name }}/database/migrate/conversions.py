@@ -97,11 +97,11 @@ def _family(type_: _Type) -> str:
     return next((label for label, names in _FAMILIES.items() if type_.name in names), type_.name)
 
 
-def _always(old: _Type, new: _Type) -> str:  # noqa: ARG001 - one of `_CONVERSIONS`
+def _always(_old: _Type, _new: _Type) -> str:
     return ""
 
 
-def _not_boolean(old: _Type, new: _Type) -> str:  # noqa: ARG001 - one of `_CONVERSIONS`
+def _not_boolean(_old: _Type, _new: _Type) -> str:
     return "{column} NOT IN (0, 1)"
 
 
@@ -136,7 +136,7 @@ def _too_precise(old: _Type, new: _Type) -> str:
     return " OR ".join(conditions)
 
 
-def _inexact(old: _Type, new: _Type) -> str:  # noqa: ARG001 - one of `_CONVERSIONS`
+def _inexact(old: _Type, _new: _Type) -> str:
     if _INTEGERS[old.name] <= _EXACT_IN_A_FLOAT:
         return ""
     return f"{{column}} NOT BETWEEN -{_EXACT_IN_A_FLOAT} AND {_EXACT_IN_A_FLOAT}"

@@ -88,7 +88,7 @@ class Migration:
         names: dict[str, Any] = {"__name__": self.path.stem, "__file__": str(self.path)}
         try:
             # Python's import cache misses a file that is edited twice within a second
-            exec(compile(self.text, self.path, "exec"), names)  # noqa: S102 - it is code
+            exec(compile(self.text, self.path, "exec"), names)  # noqa: S102 - migrations are Python code
         except MigrationError:
             raise
         except Exception as error:
@@ -107,9 +107,17 @@ class Migration:
 
     @property
     def models_state(self) -> dict[str, Any]:
-        """The models after this migration; empty if the file does not store them."""
+        """The models after this migration; empty if the file does not store them.
+
+        Raises:
+            MigrationError: the file or its state cannot be read.
+        """
         state = self.content.get("MODELS_STATE")
-        return decompress_dict(state) if state else {}
+        try:
+            return decompress_dict(state) if state else {}
+        except Exception as error:
+            problem = f"{type(error).__name__}: {error}"
+            raise MigrationError(f"{self.name} cannot be read: {problem}") from error
 
     @property
     def unverified(self) -> str:

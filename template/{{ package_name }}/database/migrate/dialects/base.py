@@ -1,5 +1,6 @@
 """The SQL that all engines share."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -9,7 +10,7 @@ from uuid import UUID
 from ..tables import Column, ForeignKey, Index, Table
 
 
-class StandardSQL:
+class StandardSQL(ABC):
     """The standard SQL of a dialect. `Dialect` documents the methods."""
 
     without_checks: tuple[str, str]
@@ -75,8 +76,9 @@ class StandardSQL:
     def add_column(self, table: str, column: Column) -> list[str]:
         return [f"ALTER TABLE {self.quote(table)} ADD COLUMN {self._define(column)}"]
 
+    @abstractmethod
     def _define(self, column: Column) -> str:
-        raise NotImplementedError
+        """Write the definition of a column."""
 
     def _columns(self, index: Index) -> str:
         return ", ".join(c if c.startswith("(") else self.quote(c) for c in index.columns)

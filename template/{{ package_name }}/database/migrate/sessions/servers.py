@@ -1,6 +1,7 @@
 """The common part of sessions on servers."""
 
 import secrets
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,7 +13,7 @@ from ..files import Direction, Migration
 from ..journal import Journal
 
 
-class ServerSessions:
+class ServerSessions(ABC):
     """Sessions on a server, with a journal for migrations without a transaction.
 
     Attributes:
@@ -25,12 +26,12 @@ class ServerSessions:
     maintenance: str
     force = ""
 
-    def credentials(self) -> dict[str, Any]:
-        raise NotImplementedError
+    @abstractmethod
+    def credentials(self) -> dict[str, Any]: ...
 
+    @abstractmethod
     async def lock_holder(self, client: BaseDBAsyncClient) -> str | None:
         """Take the migration lock, or return its holder."""
-        raise NotImplementedError
 
     @asynccontextmanager
     async def lock(
