@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Render the default service, install it, create its database, and serve it.
+"""Render the default service, install it, create its database, commit it, and serve it.
 
 This needs git and Python 3.11 or newer, with venv and pip. If the folder already holds a rendered
 service, it is reused.
@@ -17,11 +17,16 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent
 TOOLS = REPOSITORY / ".venv"
 COMMANDS = TOOLS / ("Scripts" if os.name == "nt" else "bin")
+ANSWERS = ".copier-answers.yml"
 HOST = "127.0.0.1"
 
 
 def say(line: str) -> None:
     print(line, flush=True)
+
+
+def say_step(number: int, what: str) -> None:
+    say(f"[{number}/5] {what}")
 
 
 def run(*command: "str | Path", folder: Path) -> None:
@@ -36,35 +41,102 @@ def run(*command: "str | Path", folder: Path) -> None:
 def install_tools() -> None:
     """Install Copier and uv for this clone, unless they are installed."""
     python = COMMANDS / "python"
-    if not (COMMANDS / "copier").exists() or not (COMMANDS / "uv").exists():
-        say(f"Installing Copier and uv into {TOOLS}")
+    if (COMMANDS / "copier").exists() and (COMMANDS / "uv").exists():
+        say_step(1, "Copier and uv are installed")
+    else:
+        say_step(1, "Install Copier and uv into this clone's .venv")
         venv.create(TOOLS, with_pip=True)
-        run(python, "-m", "pip", "install", "--quiet", "copier>=9.11", "uv>=0.9", folder=REPOSITORY)
+        run(
+            python,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "copier>=9.19.1",
+            "uv>=0.9",
+            folder=REPOSITORY,
+        )
 
 
-def render(folder: Path) -> str:
+def render(folder: Path) -> None:
     """Render the default service, unless the folder already holds one.
-
-    Returns:
-        The name of the service's package.
 
     Raises:
         SystemExit: the folder holds something else.
     """
-    answers = folder / ".copier-answers.yml"
-    if answers.is_file():
-        say(f"{folder} already holds a rendered service: reusing it")
+    if (folder / ANSWERS).is_file():
+        say_step(2, f"Reuse the service in {folder.name}")
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        sys.exit(f"{folder} is not an empty folder: choose another one")
+        sys.exit(f"Choose another folder: {folder} is not empty")
     else:
-        say(f"Rendering the default service to {folder}")
+        say_step(2, f"Render the default service into {folder.name}")
         run(
             *(COMMANDS / "copier", "copy", "--quiet", "--defaults"),
             *("--vcs-ref", "HEAD", REPOSITORY, folder),
             folder=REPOSITORY,
         )
-    package = re.search(r"^package_name: (\w+)$", answers.read_text("utf-8"), re.MULTILINE)
+
+
+def git(folder: Path, *arguments: str) -> "str | None":
+    """Return what a git command prints, or None if it fails."""
+    process = subprocess.run(
+        ["git", *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
+    return None if process.returncode else process.stdout.strip()
+
+
+def find_repository(folder: Path) -> "Path | None":
+    """Find the git repository that tracks a folder, unless it ignores the folder."""
+    root = git(folder, "rev-parse", "--show-toplevel")
+    if root is None or git(folder, "check-ignore", str(folder)) is not None:
+        return None
+    return Path(root)
+
+
+def commit(folder: Path) -> None:
+    """Commit a new service, because `copier update` merges into committed files."""
+    repository = find_repository(folder)
+    if repository and not repository.samefile(folder):
+        say_step(5, "Commit the service yourself, so that updates from the template work:")
+        say(f"      it is inside the repository {repository}")
+        return
+    if repository and git(folder, "rev-parse", "HEAD"):
+        say_step(5, "The service is in git already: commit what you changed")
+        return
+    say_step(5, "Commit it to git, so that updates from the template work")
+    author = []
+    if git(folder, "var", "GIT_COMMITTER_IDENT") is None:
+        author = ["-c", "user.name=quickstart", "-c", "user.email=quickstart@localhost"]
+        say("      by 'quickstart', because git's user.name and user.email are not set")
+    run("git", "-c", "init.defaultBranch=main", "init", "--quiet", folder=folder)
+    run("git", "add", "--all", folder=folder)
+    run(
+        *("git", *author, "commit", "--quiet", "--no-gpg-sign", "--no-verify"),
+        *("--message", "Start from copier-fastapi-tortoise"),
+        folder=folder,
+    )
+
+
+def read_package(folder: Path) -> str:
+    """Read the name of a service's package from its answers."""
+    answers = (folder / ANSWERS).read_text("utf-8")
+    package = re.search(r"^package_name: (\w+)$", answers, re.MULTILINE)
     return package[1] if package else "src"
+
+
+def say_what_is_next(folder: Path, package: str, url: str) -> None:
+    """Print the first things to do with the service."""
+    python = Path(".venv", COMMANDS.name, "python")
+    say(f"\nStarting on {url} (press Ctrl-C to stop)\n")
+    say(f"  Read the API documentation:   {url}/docs")
+    if (folder / package / "users" / "create_admin.py").is_file():
+        say(f"  Create an administrator, from another terminal in {folder.name}:")
+        say(f"      {python} -m {package} create-admin boss boss@example.com")
+    say("  Make the first change, then stop and run this command again:")
+    say(f"      {package}/main.py has the greeting of {url}")
+    if (folder / "docs" / "first-resource.md").is_file():
+        say("      docs/first-resource.md adds a table, its migration, routes and tests")
+    say("")
 
 
 def check_port(port: int) -> None:
@@ -92,14 +164,16 @@ def main() -> None:
 
     check_port(options.port)
     install_tools()
-    package = render(folder)
+    render(folder)
+    package = read_package(folder)
     uv = COMMANDS / "uv"
-    say("Installing the service")
+    say_step(3, "Install its packages into .venv")
     run(uv, "sync", "--quiet", folder=folder)
-    say("Migrating its database")
+    say_step(4, "Create or migrate its database")
     migrate = (uv, "run", "--quiet", "python", "-m", f"{package}.database.migrate")
     run(*migrate, "upgrade", folder=folder)
-    say(f"Serving on http://{HOST}:{options.port} (press Ctrl-C to stop)")
+    commit(folder)  # with the lock file
+    say_what_is_next(folder, package, f"http://{HOST}:{options.port}")
     os.environ.update(HOST=HOST, PORT=str(options.port))
     os.chdir(folder)
     python = folder / ".venv" / COMMANDS.name / "python"

@@ -1,10 +1,9 @@
-"""Every command of Aerich works as its manual says, from a clean render."""
+"""Every command of Aerich works as documented in a clean render."""
 
 from .conftest import MakeService
 from .support.databases import Database
-from .support.services import Service
+from .support.services import TABLES, Service
 
-TABLES = {"users", "sessions", "link_tokens", "aerich"}
 COLUMNS = ["id", "username", "email", "hashed_password"]
 FIELD = "    hashed_password = fields.CharField(max_length=255)\n"
 
@@ -49,7 +48,7 @@ def test_bare_aerich_reads_pyproject(service: Service) -> None:
     assert service.database.columns("users")[:4] == COLUMNS
 
 
-def test_init_db_makes_the_same_schema(engine: str, make_service: MakeService) -> None:
+def test_init_db_creates_the_same_schema(engine: str, make_service: MakeService) -> None:
     upgraded, initialised = make_service(engine, "upgraded"), make_service(engine, "initialised")
 
     upgraded.run("aerich", "upgrade")
@@ -61,7 +60,7 @@ def test_init_db_makes_the_same_schema(engine: str, make_service: MakeService) -
     assert "No available heads" in initialised.run("aerich", "heads").stdout
 
 
-def test_init_finds_the_project_initialised(service: Service) -> None:
+def test_init_reports_an_initialized_project(service: Service) -> None:
     before = {p: p.read_bytes() for p in service.folder.glob("*.*") if p.is_file()}
 
     for config in ([], ["-c", "aerich.ini"]):

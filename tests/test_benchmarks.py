@@ -1,4 +1,4 @@
-"""The benchmarks, in short forms that prove only that they work."""
+"""The benchmarks, in short forms that only verify that they work."""
 
 import os
 import shutil
@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.serving import report
+from benchmarks.serving.load import Sample
 from tests.support.databases import REQUIRED, require
 from tools.render import REPOSITORY
 
@@ -27,9 +29,16 @@ def test_benchmark_of_serving_writes_its_table_and_plot(tmp_path: Path) -> None:
 
     assert process.returncode == 0, process.stderr
     table = (tmp_path / "serving.md").read_text(encoding="utf-8")
-    for goal in ("`GET /users?limit=10`", "`GET /users/me`", "`GET /livez`", "cold start"):
+    goals = (
+        "`GET /users?limit=10`",
+        "`GET /users/me`",
+        "`GET /livez`",
+        "a route behind",
+        "cold start",
+    )
+    for goal in goals:
         assert f"\n| {goal}" in table
-    assert "FastAPI + Tortoise by the manual" in (tmp_path / "serving.svg").read_text(
+    assert "FastAPI + Tortoise as documented" in (tmp_path / "serving.svg").read_text(
         encoding="utf-8"
     )
 
@@ -46,3 +55,58 @@ def test_benchmark_of_serving_asks_for_wrk() -> None:
 
     assert process.returncode == 1
     assert process.stderr.startswith("wrk is missing: `apt install wrk`")
+
+
+def test_benchmark_of_resources_compares_them_with_users() -> None:
+    require("postgresql")
+
+    process = subprocess.run(
+        [sys.executable, "-m", "benchmarks.resources", "--rounds", "1", "--requests", "1"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert process.returncode == 0, process.stderr
+    for page in ("users", "resource", "resource, sorted"):
+        assert f"\n{page}: " in f"\n{process.stdout}"
+
+
+@pytest.mark.parametrize(("published", "is_slower"), [(0.60, False), (0.70, True)])
+def test_a_ratio_that_drops_by_a_quarter_is_a_regression(
+    published: float, *, is_slower: bool
+) -> None:
+    def samples(*times: float) -> list[Sample]:
+        return [Sample(rate=1, median=1, p99=1, server=t, database=0, generator=0) for t in times]
+
+    results = report.Results(
+        samples={
+            (report.ME, "limit"): samples(1, 1),
+            (report.ME, "service"): samples(2, 4),  # the second round was disturbed
+        },
+        starts={},
+        loaded=1,
+        logins=1,
+        copies=[],
+        updates=[],
+        from_nothing={},
+        upgrades=[],
+        missing="",
+    )
+    (row,) = (line for line in report.goals_table(results) if "/users/me" in line)
+    table = row.replace("0.38 (0.25 – 0.50)", f"{published} (0.1 – 0.9)")
+
+    slower = report.regressions(results, table)
+
+    assert bool(slower) is is_slower
+    assert not slower or slower[0].startswith(
+        "`GET /users/me`, requests per CPU second: 0.50 times"
+    )
+
+
+def test_published_ratios_are_found() -> None:
+    """The names in the published table are those of a new run."""
+    published = report.TABLES.read_text(encoding="utf-8")
+    for work in ("/users?limit=10", "/users/me", "/livez"):
+        assert f"| `GET {work}`, {report.PER_CPU_SECOND} | ≥ " in published

@@ -1,4 +1,4 @@
-"""What one request leaves in a session of PostgreSQL is gone when the next one gets it."""
+"""A session of PostgreSQL that a request changed is reset before the next request."""
 
 import httpx2
 import pytest
@@ -106,6 +106,7 @@ LEAVING = [
     "SELECT U&\"set\\005fconfig\"('app.tenant', 'acme', false)",
     "SELECT pg_catalog.set_config('app.tenant', 'acme', false)",
     "SELECT 1 WHERE (set_config('app.tenant', 'acme', false)) IN ('acme')",
+    "SELECT set_config(('app.tenant'), 'acme', false)",
     "SELECT count(*) FROM set_config('app.tenant', 'acme', false)",
     "UPDATE users SET email = email WHERE set_config('app.tenant', 'acme', false) = ''",
     "DELETE FROM users WHERE set_config('app.tenant', 'acme', false) = ''",
@@ -120,7 +121,7 @@ LEAVING = [
     "SET SESSION AUTHORIZATION pg_monitor",
     "LISTEN news",
 ]
-# What only a simple query runs
+# Only a simple query may have several statements
 TEXTS = [
     "SELECT 1; SET app.tenant = 'acme'",
     "BEGIN; SET app.tenant = 'acme'; COMMIT",
@@ -130,7 +131,7 @@ TEXTS = [
 
 
 @pytest.mark.server
-def test_session_keeps_nothing_for_the_next_request(service: Service) -> None:
+def test_session_is_reset_before_the_next_request(service: Service) -> None:
     service.edit("src/main.py", "\n    return app\n", ROUTES)
     service.upgrade()
     with service.serve(DATABASE_POOL_MIN="1", DATABASE_POOL_MAX="1") as server:

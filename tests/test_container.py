@@ -17,6 +17,7 @@ from tools.render import ENGINES, Answers, render
 
 from .support import images
 from .support.databases import SERVERS, new_database
+from .support.documentation import serving
 from .support.images import Image, Store
 from .support.network import wait_for
 from .support.services import ENVIRONMENTS, bare_environment, free_port, uv
@@ -34,6 +35,7 @@ COMBINATIONS: list[Answers] = [
         "package_name": "order_desk",
     },
 ]
+TEST = "tests/test_health.py"
 SECRETS = {".env": "SECRET=1\n", "src/.env": "SECRET=2\n", ".git/config": "secret\n"}
 
 
@@ -66,6 +68,8 @@ def test_compose_file_is_valid_and_holds_no_password(project: Path) -> None:
     assert services["service"]["depends_on"] == {
         "migrate": {"condition": "service_completed_successfully"}
     }
+    if "mailpit" in services:
+        assert services["mailpit"]["profiles"] == ["mailpit"], "not with the service"
     if "database" in services:
         assert services["migrate"]["depends_on"]["database"] == {"condition": "service_healthy"}
         assert services["database"]["healthcheck"]["test"]
@@ -93,7 +97,10 @@ def test_containers_are_confined(project: Path) -> None:
         assert service["cap_drop"] == ["ALL"], name
         assert service["security_opt"] == ["no-new-privileges:true"], name
         assert service.get("read_only") or name == "database", name
-        assert "build" in service or service["user"] in {"mysql", "postgres", "redis"}, name
+        users = {"mysql", "nobody", "postgres", "redis"}
+        assert "build" in service or service["user"] in users, name
+        for port in service.get("ports", ()):
+            assert port.startswith("127.0.0.1:"), name
 
 
 def test_is_absent_when_declined(template: Path, tmp_path: Path) -> None:
@@ -168,7 +175,7 @@ def test_devcontainer_sets_itself_up(engine: str, template: Path, tmp_path: Path
             **environment,
         }
         order = ("onCreateCommand", "updateContentCommand", "postCreateCommand")
-        for command in (*(config[name] for name in order), "uv run pytest -q tests/test_health.py"):
+        for command in (*(config[name] for name in order), f"uv run pytest -q {TEST}"):
             done = subprocess.run(
                 ["/bin/sh", "-c", command],
                 cwd=folder,
@@ -180,12 +187,28 @@ def test_devcontainer_sets_itself_up(engine: str, template: Path, tmp_path: Path
             assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         assert "users" in database.tables()
 
+        launch = json.loads((folder / ".vscode/launch.json").read_text(encoding="utf-8"))
+        port = free_port()
+        for configuration in launch["configurations"]:
+            assert configuration["type"] == "debugpy"
+            started = ["uv", "run", "python", "-m", configuration["module"]]
+            started += (arg.replace("${file}", TEST) for arg in configuration.get("args", ()))
+            command = " ".join(started)
+            if TEST in command:
+                subprocess.run(["/bin/sh", "-c", command], cwd=folder, env=environment, check=True)
+                continue
+            url = f"http://127.0.0.1:{port}/readyz"
+            with serving(command, folder, {**environment, "PORT": str(port)}, url):
+                pass
+
 
 def test_devcontainer_is_there_only_when_asked_for(template: Path, tmp_path: Path) -> None:
     folder = render(template, tmp_path / "service", {"database": "postgresql"})
 
     assert not (folder / ".devcontainer").exists()
-    assert "devcontainer" not in (folder / "README.md").read_text(encoding="utf-8")
+    assert not (folder / ".vscode").exists()
+    for page in (folder / "README.md", *(folder / "docs").iterdir()):
+        assert "devcontainer" not in page.read_text(encoding="utf-8")
 
 
 class Built(NamedTuple):
@@ -243,7 +266,7 @@ def test_image(built: Built, tmp_path: Path, capsys: pytest.CaptureFixture[str])
         else:
             variables["DATABASE_URL"] = database.url
 
-        image.run("python", "-m", "src.database.migrate", "upgrade", **variables)
+        image.run("python", "-m", "src", "migrate", "upgrade", **variables)
         container = image.start(**variables)
         try:
             health = image.config["Healthcheck"]["Test"]
@@ -285,7 +308,7 @@ def test_image_holds_what_it_runs_and_nothing_else(built: Built) -> None:
     names = {path.relative_to(root).as_posix() for path in (root / "app").rglob("*")}
 
     assert {"app/src/main.py", "app/migrations/models"} <= names
-    assert {name.split("/")[1] for name in names} == {"src", "migrations"}
+    assert {name.split("/")[1] for name in names} == {"src", "migrations", "pyproject.toml"}
     assert not [name for name in names if ".env" in name or ".git" in name]
     assert any(name.startswith("app/src/__pycache__/main.") for name in names)
     for folder in ("usr/bin", "usr/local/bin", "opt/venv/bin"):

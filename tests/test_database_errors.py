@@ -1,4 +1,4 @@
-"""The service tells a database that cannot serve now from errors of the team's code."""
+"""The service distinguishes an unavailable database from errors in the team's code."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -254,7 +254,7 @@ def assert_team_errors(service: Service, errors: str) -> None:
 
 
 @pytest.mark.server
-def test_error_of_the_teams_code_is_500_with_a_traceback(service: Service) -> None:
+def test_error_in_the_teams_code_is_500_with_a_traceback(service: Service) -> None:
     assert_team_errors(service, TEAM_ERRORS)
 
 
@@ -268,7 +268,7 @@ def test_misuse_of_the_database_is_500_with_a_traceback(service: Service, errors
     assert_team_errors(service, errors)
 
 
-def test_log_says_why_the_database_cannot_serve(service: Service) -> None:
+def test_log_says_why_the_database_is_unavailable(service: Service) -> None:
     with_routes(service, ROUTES)
     limits = {"DATABASE_POOL_MAX": "1", "DATABASE_CONNECT_TIMEOUT": "0.2"}
     if service.database.engine == "sqlite":
@@ -283,7 +283,7 @@ def test_log_says_why_the_database_cannot_serve(service: Service) -> None:
 
 
 def assert_writes_are_503(server: Server) -> None:
-    """Check a service of a database that has become read-only."""
+    """Check the responses of a service whose database has become read-only."""
     assert is_503(server.get("/write"))
     assert is_503(server.get("/write-in-a-transaction"))
     login = {"username": "ada", "password": PASSWORD}
@@ -319,7 +319,7 @@ def test_writes_to_a_postgresql_standby_are_503(make_service: MakeService) -> No
 
 @pytest.mark.server
 @pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
-def test_writes_to_a_postgresql_database_without_writes_are_503(service: Service) -> None:
+def test_writes_to_a_read_only_postgresql_database_are_503(service: Service) -> None:
     with_routes(service, ROUTES)
     name, url = service.database.name, service.database.url
     administer = Database("postgresql", f"{url.rpartition('/')[0]}/postgres").query
@@ -365,7 +365,7 @@ def test_writes_to_a_mysql_replica_are_503(make_service: MakeService) -> None:
 
 
 def without_privileges(service: Service) -> list[str]:
-    """Give the command that serves, to which files' permissions apply even if root runs it."""
+    """Return the command that serves with file permissions in effect, even for root."""
     python = str(service.commands / "python")
     if os.geteuid():
         return [python, "-m", "src"]
@@ -390,7 +390,7 @@ def test_writes_to_a_read_only_file_are_503(service: Service) -> None:
 
 
 TIMEOUT = 5  # seconds
-# An answer that takes two time-outs comes later, and one that takes one comes earlier
+# A response after two time-outs is later than this, one after one time-out is earlier
 TWO_TIMEOUTS = 2 * TIMEOUT - 1
 
 
@@ -418,7 +418,7 @@ def servers(engine: str, *, encrypted: bool) -> Iterator[str]:
 def test_half_open_connections_end_within_the_time_out(
     make_service: MakeService, engine: str, encrypted: bool
 ) -> None:
-    """Whatever a request does next: query, commit, roll back, or connect."""
+    """This holds for queries, commits, rollbacks and new connections."""
     service = make_service(engine)
     steps = ["commit", "fail", "read", "send", "savepoint"]
     limits = {"DATABASE_CONNECT_TIMEOUT": str(TIMEOUT), "DATABASE_COMMAND_TIMEOUT": str(TIMEOUT)}

@@ -92,7 +92,7 @@ def test_migration_and_servers_share_image_namespace_and_secrets(
     ]
     assert "Secret" not in {manifest["kind"] for manifest in servers + migration}
     command = only(migration, "Job")["spec"]["template"]["spec"]["containers"][0]["command"]
-    assert command == ["python", "-m", "src.database.migrate", "upgrade"]
+    assert command == ["python", "-m", "src", "migrate", "upgrade"]
 
 
 def test_pods_are_restricted(deploy: Path, environment: str) -> None:
@@ -114,6 +114,39 @@ def test_pods_are_restricted(deploy: Path, environment: str) -> None:
             assert context["capabilities"] == {"drop": ["ALL"]}
             assert context["readOnlyRootFilesystem"] is True
             assert not any("hostPort" in port for port in container.get("ports", []))
+
+
+def test_workers_run_beside_the_servers(template: Path, tmp_path: Path, environment: str) -> None:
+    """They run the same image, get no requests, and have their own autoscaler."""
+    answers: Answers = {**KUBERNETES, "database": "postgresql", "jobs": "postgresql"}
+    deploy = render(template, tmp_path / "service", answers) / "deploy"
+    manifests = build(deploy / environment)
+    server, worker = (manifest for manifest in manifests if manifest["kind"] == "Deployment")
+
+    assert worker["metadata"]["name"] == f"{server['metadata']['name']}-worker"
+    for manifest in manifests:
+        validate(manifest, VERSIONS[-1], strict=True)
+    labels = worker["spec"]["template"]["metadata"]["labels"].items()
+    assert worker["spec"]["selector"]["matchLabels"].items() <= labels
+    assert not only(manifests, "Service")["spec"]["selector"].items() <= labels
+    assert only(manifests, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"].items() <= labels
+    budgets = [manifest for manifest in manifests if manifest["kind"] == "PodDisruptionBudget"]
+    selected = [budget["spec"]["selector"]["matchLabels"].items() <= labels for budget in budgets]
+    assert selected == [False, True]
+    scalers = [manifest for manifest in manifests if manifest["kind"] == "HorizontalPodAutoscaler"]
+    for deployment, scaler in zip((server, worker), scalers, strict=True):
+        assert scaler["spec"]["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
+        assert "replicas" not in deployment["spec"], "kubectl apply would undo the autoscaler"
+    guide = (deploy / "README.md").read_text(encoding="utf-8")
+    largest = yaml.safe_load_all((deploy / "base" / "autoscaler.yaml").read_text(encoding="utf-8"))
+    connections = [(scaler["spec"]["maxReplicas"] + 1) * 10 for scaler in largest]
+    assert f"makes {sum(connections)} connections" in guide
+    pods = [deployment["spec"]["template"]["spec"] for deployment in (server, worker)]
+    assert pods[0]["securityContext"] == pods[1]["securityContext"]
+    (serves,), (works,) = (pod["containers"] for pod in pods)
+    assert works["command"] == ["python", "-m", "src", "worker"]
+    for same in ("image", "envFrom", "securityContext", "livenessProbe"):
+        assert works[same] == serves[same]
 
 
 def test_everything_selects_the_servers(deploy: Path, environment: str) -> None:

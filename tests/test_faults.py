@@ -1,4 +1,4 @@
-"""The service meets faults with an answer, and serves again by itself when they are over."""
+"""The service answers during failures and recovers by itself afterwards."""
 
 import os
 import resource
@@ -82,7 +82,7 @@ LENGTH = """
 
 @pytest.fixture
 def faulty(engine: str, make_service: MakeService) -> Service:
-    """A service with routes that read, write, and keep a connection to themselves."""
+    """A service with routes that read, write and hold a connection."""
     service = make_service(engine)
     service.edit("src/main.py", "\n    return app\n", ROUTES)
     service.upgrade()
@@ -104,13 +104,13 @@ def is_busy(answer: httpx2.Response) -> bool:
 
 
 def one_connection(service: Service) -> dict[str, str]:
-    """Give the settings of a service that has one connection, which is awaited for a second."""
+    """Return the settings for one connection and a time-out of one second."""
     if service.database.engine == "sqlite":
         return {"DATABASE_BUSY_TIMEOUT": "1"}
     return {"DATABASE_POOL_MAX": "1", "DATABASE_CONNECT_TIMEOUT": "1"}
 
 
-def test_nobody_waits_without_end_for_a_connection(faulty: Service) -> None:
+def test_waiting_for_a_connection_has_a_time_out(faulty: Service) -> None:
     with faulty.serve(**one_connection(faulty)) as server, ThreadPoolExecutor(1) as thread:
         held = thread.submit(server.get, "/hold")
         wait_for(lambda: server.get("/read").status_code == 503)
@@ -122,8 +122,8 @@ def test_nobody_waits_without_end_for_a_connection(faulty: Service) -> None:
         assert {answer.status_code for answer in at_once(server, "/read", 20)} == {200}
 
 
-def test_request_that_does_not_end_does_not_keep_it_from_stopping(faulty: Service) -> None:
-    faulty.edit("src/__main__.py", "STOP = 30 ", "STOP = 1 ")
+def test_service_stops_during_a_request_without_end(faulty: Service) -> None:
+    faulty.edit("src/server.py", "STOP_TIMEOUT = 30 ", "STOP_TIMEOUT = 1 ")
     with faulty.serve(**one_connection(faulty)) as server, ThreadPoolExecutor(1) as thread:
         held = thread.submit(server.get, "/hold")
         wait_for(lambda: server.get("/read").status_code == 503)
@@ -159,7 +159,7 @@ DEADLOCK = """
 
 @pytest.mark.server
 @pytest.mark.parametrize("engine", ["postgresql", "mysql"], indirect=True)
-def test_transaction_that_ends_a_deadlock_is_503(service: Service) -> None:
+def test_deadlock_is_503(service: Service) -> None:
     service.edit("src/main.py", "\n    return app\n", DEADLOCK)
     service.upgrade()
     with service.serve() as server:
@@ -180,8 +180,8 @@ NUMBERS = """
 
 
 @pytest.mark.server
-def test_error_of_mysql_that_passes_is_503(make_service: MakeService) -> None:
-    """The numbers are in the "Server Error Message Reference" of MySQL, and MariaDB's list."""
+def test_temporary_error_of_mysql_is_503(make_service: MakeService) -> None:
+    """See the "Server Error Message Reference" of MySQL, and MariaDB's list."""
     service = make_service("mysql")
     service.edit("src/main.py", "\n    return app\n", NUMBERS)
     service.upgrade()
@@ -225,7 +225,7 @@ def test_mysql_login_that_changed_is_503(make_service: MakeService, change: str)
     ):
         assert server.get("/read").status_code == 200
         service.database.query(f"ALTER USER {account(url)} {change}")
-        # the pool has a connection or two that logged in before
+        # the pool has one or two connections from before the change
         held = [threads.submit(server.get, "/hold") for _ in range(3)]
         wait_for(
             lambda: (
@@ -264,8 +264,8 @@ asyncio.run(main())
 """
 
 
-def test_connections_are_had_in_turn(service: Service) -> None:
-    """Who asks later waits longer: else a busy service keeps some requests waiting to the end."""
+def test_connections_are_first_come_first_served(service: Service) -> None:
+    """Otherwise, some requests of a busy service would wait until the time-out."""
     service.upgrade()
     if service.database.engine != "sqlite":
         service.environment["DATABASE_POOL_MAX"] = "1"
@@ -278,7 +278,7 @@ def test_connections_are_had_in_turn(service: Service) -> None:
 
 @pytest.mark.server
 @pytest.mark.parametrize("engine", ["postgresql", "mysql"], indirect=True)
-def test_database_that_drops_its_connections_is_used_again(faulty: Service) -> None:
+def test_service_recovers_from_dropped_connections(faulty: Service) -> None:
     name = faulty.database.url.rpartition("/")[2]
     connections = {
         "postgresql": "SELECT 'SELECT pg_terminate_backend(' || pid || ')' FROM pg_stat_activity"
@@ -298,7 +298,7 @@ def test_database_that_drops_its_connections_is_used_again(faulty: Service) -> N
 
 @contextmanager
 def full_disk(server: Server) -> Iterator[None]:
-    """Let a server's files grow no more."""
+    """Prevent a server's files from growing."""
     pid, kind = server.process.pid, resource.RLIMIT_FSIZE
     before = resource.prlimit(pid, kind)
     resource.prlimit(pid, kind, (0, before[1]))
@@ -309,7 +309,7 @@ def full_disk(server: Server) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-def test_full_disk_is_503_until_there_is_room(faulty: Service) -> None:
+def test_full_disk_is_503_until_there_is_space(faulty: Service) -> None:
     with faulty.serve() as server:
         assert server.get("/write").status_code == 200
         with full_disk(server):
@@ -323,7 +323,7 @@ def test_full_disk_is_503_until_there_is_room(faulty: Service) -> None:
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[None]:
-    """Mount a disk of 4 MB, which only root can."""
+    """Mount a disk of 4 MB. Only root can do this."""
     if os.geteuid():
         (pytest.fail if os.environ.get("REQUIRE_ENGINES") else pytest.skip)("only root can mount")
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], check=True)
@@ -334,7 +334,7 @@ def small_disk(folder: Path) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-def test_disk_without_a_free_block_is_503_until_there_is_room(
+def test_disk_without_a_free_block_is_503_until_there_is_space(
     faulty: Service, tmp_path: Path
 ) -> None:
     disk = tmp_path / "disk"
@@ -356,8 +356,8 @@ def test_disk_without_a_free_block_is_503_until_there_is_room(
 
 
 @pytest.mark.parametrize("engine", ["postgresql", "mysql"], indirect=True)
-def test_slow_database_is_503_within_a_bound(faulty: Service) -> None:
-    """A queue for the one connection would take 100 s, and longer than the test waits."""
+def test_slow_database_is_503_within_the_time_out(faulty: Service) -> None:
+    """Waiting one after the other would take 100 s, longer than the test waits."""
     limits = {
         "DATABASE_POOL_MAX": "1",
         "DATABASE_CONNECT_TIMEOUT": "1",
@@ -376,7 +376,7 @@ def test_slow_database_is_503_within_a_bound(faulty: Service) -> None:
 
 
 @pytest.mark.parametrize("engine", ["postgresql", "mysql"], indirect=True)
-def test_database_that_refuses_connections_under_load_is_used_again(faulty: Service) -> None:
+def test_service_recovers_from_refused_connections_under_load(faulty: Service) -> None:
     with ExitStack() as stack:
         proxy = stack.enter_context(Proxy(faulty.database.url))
         server = stack.enter_context(faulty.serve(DATABASE_URL=proxy.url))
@@ -397,7 +397,7 @@ def test_database_that_refuses_connections_under_load_is_used_again(faulty: Serv
 def served(make_service: MakeService) -> Iterator[Server]:
     """A service on SQLite, with little patience, that answers a body with its length."""
     service = make_service("sqlite")
-    service.edit("src/server.py", "CLIENT_TIMEOUT = 30.0", "CLIENT_TIMEOUT = 1.0")
+    service.edit("src/http_protocol.py", "CLIENT_TIMEOUT = 30.0", "CLIENT_TIMEOUT = 1.0")
     service.edit("src/main.py", "\n    return app\n", LENGTH)
     service.upgrade()
     with service.serve() as server:
@@ -524,7 +524,7 @@ def crowd(server: Server, idle: int, heads: int, bodies: int) -> int:
     Returns:
         The memory that the server has afterwards, in kilobytes.
     """
-    line = "method=POST "
+    line = "] POST "
     left = server.output.count(line) + bodies
     with ExitStack() as stack:
         for begun in (*[b""] * idle, *[HALF_HEAD] * heads, *[HALF_BODY] * bodies):

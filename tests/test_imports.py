@@ -1,10 +1,10 @@
-"""No module of the migration package imports itself through others."""
+"""No module imports itself through others, and no test imports another test."""
 
 from pathlib import Path
 
 import pytest
 
-from tools.render import ENGINES, render
+from tools.render import ENGINES, REPOSITORY, Answers, render
 
 from .support.imports import cycles, graph
 
@@ -41,10 +41,42 @@ def test_finds_none_where_none_is(tmp_path: Path) -> None:
     assert cycles(graph(package, "p")) == []
 
 
+@pytest.mark.parametrize("accounts", [True, False], ids=["accounts", "plain"])
 @pytest.mark.parametrize("engine", ENGINES)
-def test_migration_package_has_no_cycle(engine: str, template: Path, tmp_path: Path) -> None:
-    folder = render(template, tmp_path / "service", {"database": engine})
-    imports = graph(folder / "src/database/migrate", "src.database.migrate")
+def test_service_has_no_cycle(
+    engine: str, *, accounts: bool, template: Path, tmp_path: Path
+) -> None:
+    """With every option: without one, the modules and imports are a part of these."""
+    answers: Answers = {"database": engine, "accounts": accounts, "observability": True}
+    if engine == "postgresql":
+        answers = {**answers, "jobs": "postgresql"}
+    folder = render(template, tmp_path / "service", answers)
+    imports = graph(folder / "src", "src")
 
-    assert len(imports) > 10
+    assert {"src.main", "src.telemetry", "src.database.migrate.executor"} <= imports.keys()
     assert cycles(imports) == []
+
+
+def test_auth_does_not_import_users(template: Path, tmp_path: Path) -> None:
+    folder = render(template, tmp_path / "service")
+    imports = graph(folder / "src", "src")
+
+    found = {name: imports[name] for name in imports if name.startswith("src.auth.")}
+    assert len(found) > 10
+    assert not [name for name in found for other in found[name] if other.startswith("src.users")]
+
+
+def test_tests_have_no_cycle() -> None:
+    assert cycles(graph(REPOSITORY / "tests", "tests")) == []
+
+
+def test_no_test_imports_another_test() -> None:
+    imports = graph(REPOSITORY / "tests", "tests")
+
+    assert "tests.support.imports" in imports["tests.test_imports"]
+    assert not [
+        f"{name} imports {other}"
+        for name in imports
+        for other in imports[name]
+        if other.rpartition(".")[2].startswith("test_")
+    ]

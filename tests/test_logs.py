@@ -1,6 +1,7 @@
 """What a running service logs, and what it does not."""
 
 import json
+import re
 import socket
 from typing import Any
 
@@ -91,7 +92,7 @@ def test_each_request_is_one_line(logging_service: Service) -> None:
     ]
     assert all(line["trace_id"] == "a" * 32 for line in found)
     assert all(line["duration_ms"] >= 0 for line in found if line["logger"] == "src.access")
-    assert {"some.library", "src.access", "src.errors"} == {line["logger"] for line in found}
+    assert {"some.library", "src.access", "src.middleware"} == {line["logger"] for line in found}
     assert not [line for line in lines(server) if line["logger"] == "uvicorn.access"]
     assert "secret" not in server.output
     assert " object at 0x" not in server.output
@@ -158,4 +159,63 @@ def test_cross_origin_failure_can_be_read(make_service: MakeService) -> None:
 
     assert answer.status_code == 500
     assert answer.headers["access-control-allow-origin"] == "https://app.example.com"
-    assert answer.headers["access-control-expose-headers"] == "X-Request-ID"
+    assert answer.headers["access-control-expose-headers"].startswith("X-Request-ID, ")
+
+
+def test_sql_is_logged_without_values(engine: str, make_service: MakeService) -> None:
+    service = make_service(engine)
+    service.upgrade()
+    user = {"username": "ada", "email": "ada@example.com", "password": "correct horse"}
+    with service.serve(LOG_SQL="true") as server:
+        assert httpx2.post(f"{server.url}/users", json=user).status_code == 201
+    with service.serve() as quiet:
+        quiet.get("/readyz")
+    refused = service.run(
+        "python", "-m", "src", "routes", LOG_SQL="1", ENVIRONMENT="production", status=2
+    )
+
+    (insert,) = [
+        line for line in server.output.splitlines() if re.search("INSERT INTO .users", line)
+    ]
+    assert re.search(r"VALUES .*\[src.database.statements\].* duration_ms=[\d.]+", insert)
+    assert "SELECT" in server.output
+    assert "ada@example.com" not in server.output.partition("src.auth.emails")[0]
+    assert "SELECT" not in quiet.output
+    assert "LOG_SQL: Use it in development only. Example: LOG_SQL=false" in refused.stderr
+
+
+def test_development_shows_requests_and_short_tracebacks(make_service: MakeService) -> None:
+    service = make_service("sqlite")
+    service.edit(
+        "src/main.py",
+        "\n    return app\n",
+        """
+    @app.get("/bug/{key}")
+    async def bug(key: str) -> None:
+        try:
+            int(key)
+        except ValueError as error:
+            raise RuntimeError("a bug") from error
+
+    structlog.stdlib.get_logger(__name__).warning("Sent", route="a-b")
+    return app
+""",
+    )
+    service.edit("src/main.py", "from fastapi import ", "import structlog\nfrom fastapi import ")
+    service.upgrade()
+    with service.serve() as server:
+        server.get("/bug/x")
+        server.get("/none%0Ahere%1B%5B31m")
+    with service.serve(LOG_LEVEL="DEBUG") as verbose:
+        verbose.get("/bug/x")
+
+    (line,) = [line for line in server.output.splitlines() if "GET /bug/{key}" in line]
+    frames = re.findall(r'^  File ".*/(\w+\.py)", line \d+, in (\w+)$', server.output, re.MULTILINE)
+    assert re.match(
+        r"\d\d:\d\d:\d\d \[info +\] GET /bug/\{key\} 500 [\d.]+ ms +\[src.access\] ", line
+    )
+    assert frames == [("main.py", "bug"), ("main.py", "bug")]
+    assert "route=a-b" in server.output
+    assert "GET /none%0Ahere%1B%5B31m 404" in server.output
+    assert "direct cause" in server.output
+    assert "site-packages" in verbose.output

@@ -1,4 +1,4 @@
-"""Metrics, traces, dashboard and alerts of a service that was asked for them."""
+"""Metrics, traces, dashboard and alerts of a service with observability."""
 
 import json
 import os
@@ -10,14 +10,18 @@ from pathlib import Path
 import httpx2
 import pytest
 import yaml
+from jinja2 import Environment, StrictUndefined
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
+
+from tools.render import REPOSITORY
 
 from .conftest import MakeService
 from .support import databases
 from .support.collector import collector
 from .support.network import Proxy, wait_for
 from .support.services import DEADLINE, Server, Service, free_port, install
+from .support.sockets import connect
 
 SERVER, CLIENT = 2, 3  # kinds of spans
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -48,7 +52,7 @@ ROUTES = """
 
 @pytest.fixture
 def observed(engine: str, make_service: MakeService) -> Service:
-    """A service of each engine with metrics and traces, and with a route that reads and writes."""
+    """A service of each engine with observability and a route that reads and writes."""
     service = make_service(engine, answers={"observability": True})
     service.commands = install(service.folder, f"{engine}-observability")
     service.upgrade()
@@ -89,11 +93,15 @@ def test_checks_pass_without_accounts(engine: str, make_service: MakeService) ->
     test_own_checks_pass(service)
 
 
-def test_metrics_say_how_the_service_is(observed: Service) -> None:
+def test_metrics_report_the_state_of_the_service(observed: Service) -> None:
     with with_routes(observed).serve() as server:
         for path in ("/v1/things/secret", "/v1/things/secret", "/secret"):
             server.get(path)
         httpx2.request("PROPFIND", f"{server.url}/v1/things/secret", timeout=DEADLINE)
+        with connect(server) as client:
+            client.sendall(b"POST /users HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+            wait_for(lambda: value(scrape(server)["http_requests_in_flight"]) == 1)
+        wait_for(lambda: value(scrape(server)["http_requests_in_flight"]) == 0)
         found = scrape(server)
         text = server.get("/metrics").text
 
@@ -104,7 +112,6 @@ def test_metrics_say_how_the_service_is(observed: Service) -> None:
     other = {"method": "_OTHER", "route": "/v1/things/{name}"}
     assert value(found["http_requests"], **other, status="405") == 1
     assert value(found["http_request_duration_seconds"], **route) == 2
-    assert value(found["http_requests_in_flight"]) == 1  # the scrape
     assert value(found["database_up"]) == 1
     assert value(found["database_migrations"], state="applied") == 1
     assert value(found["database_migrations"], state="pending") == 0
@@ -116,7 +123,7 @@ def test_metrics_say_how_the_service_is(observed: Service) -> None:
 
 
 @pytest.mark.parametrize("engine", ["postgresql", "mysql"], indirect=True)
-def test_metrics_outlast_the_database(observed: Service) -> None:
+def test_metrics_work_without_the_database(observed: Service) -> None:
     with Proxy(observed.database.url) as proxy, observed.serve(DATABASE_URL=proxy.url) as server:
         assert value(scrape(server)["database_up"]) == 1
         proxy.close()
@@ -152,7 +159,7 @@ def test_traces_have_requests_with_their_statements_and_logs(observed: Service) 
     assert bad.attributes["http.response.status_code"] == 409
     statements = [s for s in received.spans if s.kind == CLIENT and s.parent == good.id]
     assert statements[0].name == "SELECT"
-    # those of the transaction; on MySQL a new row's defaults are read again in between
+    # the transaction's statements; on MySQL, Tortoise reads a new row's defaults in between
     written = [s.name for s in statements if s.name != "SELECT"]
     assert written == ["INSERT", "UPDATE", "INSERT"]
     assert {s.attributes["db.system.name"] for s in statements} == {observed.database.engine}
@@ -169,7 +176,7 @@ def test_traces_have_requests_with_their_statements_and_logs(observed: Service) 
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-def test_collector_that_is_away_is_no_fault(observed: Service) -> None:
+def test_service_works_without_a_collector(observed: Service) -> None:
     endpoint = f"http://127.0.0.1:{free_port()}"
     with observed.serve(OTEL_EXPORTER_OTLP_ENDPOINT=endpoint) as server:
         assert server.get("/readyz").status_code == 200
@@ -178,7 +185,7 @@ def test_collector_that_is_away_is_no_fault(observed: Service) -> None:
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-def test_dashboard_and_alerts_ask_for_what_there_is(observed: Service) -> None:
+def test_dashboard_and_alerts_use_existing_metrics(observed: Service) -> None:
     with observed.serve() as server:
         server.get("/livez")
         names = {s.name for metric in scrape(server).values() for s in metric.samples} | {"up"}
@@ -232,3 +239,124 @@ def test_promtool_accepts_metrics_rules_and_queries(observed: Service, tmp_path:
         [PROMTOOL, "check", "metrics"], input=text, check=False, capture_output=True, text=True
     )
     assert lint.returncode == 0, lint.stderr
+
+
+UP = {"up": "1x90", "jobs_delay_seconds": "0x90"}
+FAILED, DONE = (f'job_attempts_total{{name="send_link", status="{s}"}}' for s in ("failed", "done"))
+# Series by the minute, and the alerts that fire from a minute on but not in the one before
+ALERTS: list[tuple[dict[str, str], int, set[str]]] = [
+    (UP, 90, set()),
+    ({"up": "1x90"}, 5, {"JobsLate"}),
+    ({}, 5, {"ServiceAbsent", "JobsLate"}),
+    ({**UP, "up": "1x9 0x80"}, 11, {"ServiceDown"}),
+    ({**UP, "up": "1x9 0 1x80"}, 90, set()),
+    # requests
+    (
+        {
+            **UP,
+            'http_requests_total{route="/", status="200"}': "0+90x90",
+            'http_requests_total{route="/", status="500"}': "0+10x90",
+        },
+        6,
+        {"ManyErrors"},
+    ),
+    (
+        {
+            **UP,
+            'http_requests_total{route="/", status="200"}': "0+96x90",
+            'http_requests_total{route="/", status="500"}': "0+4x90",
+        },
+        90,
+        set(),
+    ),
+    ({**UP, 'http_requests_total{route="/", status="500"}': "0+1x90"}, 90, set()),
+    ({**UP, 'http_requests_total{route="/readyz", status="503"}': "0+60x90"}, 90, set()),
+    (
+        {
+            **UP,
+            'http_request_duration_seconds_bucket{le="1.0"}': "0+95x90",
+            'http_request_duration_seconds_bucket{le="5.0"}': "0+100x90",
+            'http_request_duration_seconds_bucket{le="+Inf"}': "0+100x90",
+        },
+        11,
+        {"SlowRequests"},
+    ),
+    (
+        {
+            **UP,
+            'http_request_duration_seconds_bucket{le="1.0"}': "0+99x90",
+            'http_request_duration_seconds_bucket{le="+Inf"}': "0+100x90",
+        },
+        90,
+        set(),
+    ),
+    # the database
+    ({**UP, "database_up": "1x9 0x80"}, 11, {"DatabaseDown"}),
+    (
+        {
+            **UP,
+            "database_pool_max": "10x90",
+            "database_pool_size": "5x9 10x80",
+            "database_pool_idle": "0x90",
+        },
+        15,
+        {"PoolExhausted"},
+    ),
+    ({**UP, 'database_migrations{state="pending"}': "0x9 1x80"}, 15, {"MigrationsPending"}),
+    ({**UP, 'database_migrations{state="unknown"}': "0x9 1x80"}, 70, {"MigrationsUnknown"}),
+    ({**UP, 'database_migrations{state="applied"}': "3x90"}, 90, set()),
+    # jobs
+    ({**UP, 'jobs{state="dead"}': "0x9 2x80"}, 11, {"JobsDead"}),
+    ({**UP, 'jobs{state="queued"}': "500x90"}, 90, set()),
+    ({**UP, "jobs_delay_seconds": "0x9 301x80"}, 15, {"JobsLate"}),
+    ({**UP, "jobs_delay_seconds": "300x90"}, 90, set()),
+    ({**UP, "jobs_delay_seconds": " ".join(["NaN"] * 90)}, 90, set()),  # DatabaseDown fires
+    ({**UP, FAILED: "0+3x90", DONE: "0+2x90"}, 7, {"JobsFailing"}),
+    ({**UP, FAILED: "0+2x90", DONE: "0+3x90"}, 90, set()),
+    ({**UP, FAILED: "0x9 5x80"}, 90, set()),
+]
+
+
+@pytest.mark.skipif(not PROMTOOL and not databases.REQUIRED, reason="promtool is not installed")
+def test_alerts_fire_for_what_they_say(tmp_path: Path) -> None:
+    """Each alert fires in time, alone, and not for less than it says."""
+    (source,) = (REPOSITORY / "template").glob("*/alerts.yml.jinja")
+    environment = Environment(undefined=StrictUndefined, autoescape=False)
+    template = environment.from_string(source.read_text(encoding="utf-8"))
+    rules = template.render(project_slug="desk", jobs="postgresql")
+    (tmp_path / "alerts.yml").write_text(rules, encoding="utf-8")
+
+    tests = [
+        {
+            "interval": "1m",
+            "input_series": [
+                {"series": with_job(name), "values": values} for name, values in series.items()
+            ],
+            "promql_expr_test": [
+                {
+                    "expr": 'count by (alertname) (ALERTS{alertstate="firing"})',
+                    "eval_time": f"{minute}m",
+                    "exp_samples": [
+                        {"labels": f'{{alertname="{alert}"}}', "value": 1} for alert in alerts
+                    ],
+                }
+                for minute, alerts in ((first - 1, set[str]()), (first, firing), (80, firing))
+            ],
+        }
+        for series, first, firing in ALERTS
+    ]
+    file = tmp_path / "tests.yml"
+    file.write_text(json.dumps({"rule_files": ["alerts.yml"], "tests": tests}))
+    assert PROMTOOL
+    done = subprocess.run(
+        [PROMTOOL, "test", "rules", str(file)], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    names = {rule["alert"] for group in yaml.safe_load(rules)["groups"] for rule in group["rules"]}
+    assert names == set().union(*(firing for _, _, firing in ALERTS))
+
+
+def with_job(series: str) -> str:
+    """Add the label that Prometheus gives all series of the service."""
+    name, _, labels = series.partition("{")
+    return f'{name}{{job="desk", {labels or "}"}'

@@ -96,9 +96,9 @@ def test_pipeline_is_valid(project: Path) -> None:
         tool("check-jsonschema", "--builtin-schema", "vendor.dependabot", dependabot)
         assert actionlint(files) == ""
     else:
-        pipeline, renovate = project / ".gitlab-ci.yml", project / "renovate.json"
+        pipeline = project / ".gitlab-ci.yml"
         tool("check-jsonschema", "--builtin-schema", "vendor.gitlab-ci", pipeline)
-        tool("check-jsonschema", "--builtin-schema", "vendor.renovate", renovate)
+    tool("check-jsonschema", "--builtin-schema", "vendor.renovate", project / "renovate.json")
 
 
 def test_workflows_ask_for_little(project: Path) -> None:
@@ -275,7 +275,10 @@ def test_hooks_refuse_what_an_update_left_behind(name: str, template: Path, tmp_
 
 
 def test_bots_leave_the_templates_pins(template: Path, tmp_path: Path) -> None:
-    """Dependabot proposes packages alone; Renovate is told of each file that pins something else."""
+    """Dependabot proposes packages only; Renovate is told of each file that pins something else.
+
+    On GitHub, Renovate proposes releases of the template only.
+    """
     held = {"aerich", "tortoise-orm"}
     everything: Answers = {
         "database": "postgresql",
@@ -288,6 +291,8 @@ def test_bots_leave_the_templates_pins(template: Path, tmp_path: Path) -> None:
     (update,) = dependabot["updates"]
     assert update["package-ecosystem"] == "uv"
     assert {rule["dependency-name"] for rule in update["ignore"]} == held
+    renovate = json.loads((folder / "renovate.json").read_text("utf-8"))
+    assert renovate["enabledManagers"] == ["copier"]
 
     folder = render(template, tmp_path / "gitlab", {**everything, "ci": "gitlab"})
     rules = json.loads((folder / "renovate.json").read_text("utf-8"))["packageRules"]
@@ -310,11 +315,18 @@ def test_bots_leave_the_templates_pins(template: Path, tmp_path: Path) -> None:
 def test_own_workflows_are_clean() -> None:
     files = workflows(REPOSITORY)
 
-    assert [file.stem for file in files] == ["ci", "release", "versions", "weekly"]
+    assert [file.stem for file in files] == ["ci", "docs", "release", "versions", "weekly"]
     tool("zizmor", "--offline", "--quiet", *files)
     tool("check-jsonschema", "--builtin-schema", "vendor.gitlab-ci", REPOSITORY / ".gitlab-ci.yml")
     tool("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *files)
     assert actionlint(files) == ""
+
+
+def test_issue_forms_are_valid() -> None:
+    forms = sorted((REPOSITORY / ".github" / "ISSUE_TEMPLATE").iterdir())
+
+    assert [form.name for form in forms] == ["bug.yml", "feature.yml"]
+    tool("check-jsonschema", "--builtin-schema", "vendor.github-issue-forms", *forms)
 
 
 def test_release_is_written_from_the_changelog(tmp_path: Path) -> None:
@@ -344,3 +356,30 @@ def test_release_is_written_from_the_changelog(tmp_path: Path) -> None:
     notes = (tmp_path / "notes.md").read_text(encoding="utf-8")
     assert "### What an update does to your service" in notes
     assert "\n## " not in notes
+
+
+def test_hooks_run_in_a_sub_folder(template: Path, tmp_path: Path) -> None:
+    """After the commands in docs/developing.md, with a uv that reports how it is called."""
+    root, name = tmp_path / "shop", "services/orders"
+    folder = render(template, root / name, {})
+    git(root, "init", "--quiet")
+    page = (folder / "docs" / "developing.md").read_text(encoding="utf-8")
+    section = page.partition("### Keep the service in a larger repository")[2]
+    change, install = re.findall(r"^\$ (.*)$", section, re.MULTILINE)
+    uv = tmp_path / "bin" / "uv"
+    uv.parent.mkdir()
+    uv.write_text('#!/bin/sh\n[ "$3" = services/orders ] && cd "$3" && cat .copier-answers.yml\n')
+    uv.chmod(0o755)
+    path = f"{uv.parent}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**bare_environment(), "PRE_COMMIT_HOME": str(tmp_path / "h"), "PATH": path}
+
+    for command in (change, install.removeprefix("uv run ")):
+        subprocess.run(["/bin/sh", "-ec", command], cwd=folder, env=environment, check=True)
+    git(root, "add", "--all")
+    hook = [root / ".git" / "hooks" / "pre-commit"]
+    done = subprocess.run(
+        hook, cwd=root, env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("Passed") == 5

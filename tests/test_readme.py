@@ -3,184 +3,46 @@
 import os
 import re
 import shlex
-import shutil
-import signal
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
+import pexpect
 import pytest
 
+from tools.recording import COMMANDS, record, recorded, without_times
+from tools.releases import releases
 from tools.render import REPOSITORY, git, render
-from tools.tables import INCLUDED, included, with_table
+from tools.screenshots import API, TESTS
+from tools.tables import INCLUDED, PAGES, included, with_tables
 
+from .conftest import MakeService
+from .support import model_changes
 from .support.databases import SERVERS, new_database
-from .support.network import wait_for
-from .support.services import ENVIRONMENTS, bare_environment, free_port
+from .support.documentation import apply, blocks, commands, serving
+from .support.services import DEADLINE, ENVIRONMENTS, bare_environment, free_port
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-
-
-def commands(text: str) -> list[str]:
-    """List the command lines of a document's console blocks."""
-    blocks = re.findall(r"^```console\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-    return [
-        line[2:].partition("  #")[0].strip()
-        for block in blocks
-        for line in block.splitlines()
-        if line.startswith("$ ")
-    ]
-
-
-@pytest.fixture
-def fresh(tmp_path: Path) -> dict[str, str]:
-    """The environment of a new machine: an empty home, git and Python, nothing installed."""
-    home, path = tmp_path / "home", tmp_path / "bin"
-    home.mkdir()
-    path.mkdir()
-    for tool in ("git", "basename", "dirname", "sed", "uname"):  # git's scripts call the others
-        (path / tool).symlink_to(str(shutil.which(tool)))
-    (path / "python3").symlink_to(Path(sys.executable).resolve())
-    cache = subprocess.run(
-        [sys.executable, "-m", "uv", "cache", "dir"], check=True, capture_output=True, text=True
-    ).stdout.strip()
-    # packages may come from a cache, so that the test does not wait for the network
-    return {**bare_environment(), "HOME": str(home), "PATH": str(path), "UV_CACHE_DIR": cache}
-
-
-def answers(url: str) -> bool:
-    try:
-        return httpx2.get(url).status_code == 200
-    except httpx2.TransportError:
-        return False
-
-
-@contextmanager
-def serving(command: str, folder: Path, environment: dict[str, str], url: str) -> Iterator[str]:
-    """Run a command until the URL answers; afterwards interrupt it as Ctrl-C does.
-
-    Yields:
-        What the command has printed so far.
-    """
-    log = folder.parent / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            ["/bin/sh", "-c", command],
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            wait_for(lambda: process.poll() is not None or answers(url))
-            assert process.poll() is None, log.read_text(encoding="utf-8")
-            yield log.read_text(encoding="utf-8")
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGINT)
-            process.wait(60)
-
-
-@pytest.mark.python
-def test_first_command_works_on_a_new_machine(
-    template: Path, tmp_path: Path, fresh: dict[str, str]
-) -> None:
-    clone = tmp_path / "clone"
-    git(tmp_path, "clone", "--quiet", str(template), str(clone))
-    port = free_port()
-    command = f"{commands(README)[0]} --port {port}"
-    url = f"http://127.0.0.1:{port}"
-
-    with serving(command, clone, fresh, url) as output:
-        assert f"Serving on {url}" in output
-        assert httpx2.get(url).json() == {"message": "Hello from My Service!"}
-        assert httpx2.get(f"{url}/readyz").json() == {"status": "ready"}
-        taken = subprocess.run(
-            ["/bin/sh", "-c", command],
-            cwd=clone,
-            env=fresh,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert taken.returncode != 0
-        assert f"127.0.0.1:{port} is in use" in taken.stderr
-
-    with serving(command, clone, fresh, url) as output:
-        assert "already holds a rendered service" in output
-    assert (tmp_path / "my-service" / "db.sqlite3").is_file()
-
-    process = subprocess.Popen(
-        ["python3", "quickstart.py", "../my-service", "--port", str(port)],
-        cwd=clone,
-        env=fresh,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    wait_for(lambda: process.poll() is not None or answers(url))
-    process.terminate()
-    assert process.wait(60) == 0
-    assert not answers(url), "the service outlived the command that started it"
-    assert git(clone, "status", "--porcelain") == ""
-
-
-@pytest.mark.python
-@pytest.mark.parametrize("engine", ["postgresql", "mysql"], indirect=True)
-def test_quickstart_serves_a_service_on_a_server(
-    engine: str, template: Path, tmp_path: Path, fresh: dict[str, str]
-) -> None:
-    clone = tmp_path / "clone"
-    git(tmp_path, "clone", "--quiet", str(template), str(clone))
-    render(template, tmp_path / "service", {"database": engine})
-    port = free_port()
-    command = f"python3 quickstart.py ../service --port {port}"
-    with new_database(engine, tmp_path) as database:
-        environment = {**fresh, "DATABASE_URL": database.url}
-        with serving(command, clone, environment, f"http://127.0.0.1:{port}/readyz"):
-            assert "users" in database.tables()
-
-
-@pytest.mark.parametrize("content", ["file", "folder"])
-def test_quickstart_leaves_other_folders_alone(content: str, tmp_path: Path) -> None:
-    target = tmp_path / "mine"
-    if content == "file":
-        target.write_text("mine")
-    else:
-        target.mkdir()
-        (target / "mine.txt").write_text("mine")
-
-    process = subprocess.run(
-        [sys.executable, REPOSITORY / "quickstart.py", target, "--port", str(free_port())],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert process.returncode == 1
-    assert "choose another one" in process.stderr
-    assert "mine" in (target if content == "file" else target / "mine.txt").read_text()
 
 
 def test_ci_runs_the_test_command() -> None:
     lines = (REPOSITORY / ".ci" / "run").read_text(encoding="utf-8").splitlines()
 
-    assert commands(README)[1] in lines
+    assert commands(README)[-1] in lines
 
 
 def test_tables_are_current() -> None:
-    assert with_table(README) == README, "run: python -m tools.tables"
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert with_tables(text) == text, "run: python -m tools.tables"
     assert included() == INCLUDED.read_text(encoding="utf-8"), "run: python -m tools.tables"
 
 
 def test_everyday_commands(template: Path, tmp_path: Path) -> None:
     """Copy as the README says, at a release, and update to a later one."""
-    copy, update = commands(README)[2:]
+    copy, update = (line for line in commands(README) if line.startswith("uvx "))
     clone = tmp_path / "clone"
     git(tmp_path, "clone", "--quiet", str(template), str(clone))
     git(clone, "tag", "v0.1.0")
@@ -209,6 +71,79 @@ def test_everyday_commands(template: Path, tmp_path: Path) -> None:
 
     assert (service / ".gitignore").read_text(encoding="utf-8").startswith("/new\n")
     assert git(service, "diff", "--name-only").split() == [".copier-answers.yml", ".gitignore"]
+
+
+def test_everyday_commands_of_a_service_are_in_its_documentation(
+    template: Path, tmp_path: Path
+) -> None:
+    """Its tests follow that documentation, so the README's commands are executed, too."""
+    service = render(template, tmp_path / "service")
+    pages = [service / "README.md", *(service / "docs").iterdir()]
+    documented = [line for page in pages for line in commands(page.read_text(encoding="utf-8"))]
+    everyday = [line for line in commands(README) if line.startswith("uv run ")]
+
+    assert len(everyday) == 5
+    for line in everyday:
+        assert line.replace("add_full_name", "add_notes") in documented, line
+
+
+def test_tutorial_uses_the_commands_of_the_readme() -> None:
+    """And the one that quickstart.py prints: tests execute all of them."""
+    tutorial = commands((REPOSITORY / "docs" / "tutorial.md").read_text(encoding="utf-8"))
+    printed = [line.strip() for line in recorded(README).splitlines()]
+
+    assert [line for line in tutorial if line not in {*commands(README), *printed}] == []
+
+
+def test_recording_is_current() -> None:
+    """Run what the README shows, except the service's own tests, which take long."""
+    shown = recorded(README)
+    *commands, tests = COMMANDS
+
+    assert max(map(len, shown.splitlines())) <= 80
+    assert f"$ {' '.join(tests)}\n" in shown
+    assert re.search(r"^\d+ passed$", shown, re.MULTILINE)
+    recording = record(commands)
+    assert without_times(shown).startswith(without_times(recording)), (
+        "run: python -m tools.recording"
+    )
+
+
+def test_tree_is_a_rendered_services(template: Path, tmp_path: Path) -> None:
+    service = render(template, tmp_path / "my-service")
+    tree = README.partition("```text\nmy-service/\n")[2].partition("```")[0]
+    parents: list[str] = []
+    shown = set()
+
+    for line in tree.splitlines():
+        name = line.split(maxsplit=1)[0]
+        level = (len(line) - len(line.lstrip())) // 4 - 1
+        parents[level:] = [name]
+        path = "".join(parents)
+        file = service / path
+        assert file.is_dir() if path.endswith("/") else file.is_file(), path
+        shown.add(path.split("/")[0])
+
+    folders = {path.name for path in service.iterdir() if path.is_dir()}
+    assert folders <= shown
+
+
+def test_pictures_are_small_and_current() -> None:
+    """tests/test_commands.py compares the picture of `/docs` with a service."""
+    terminal = TESTS.read_text(encoding="utf-8").replace("&#160;", " ")
+    (passed,) = re.findall(r"^(\d+ passed)$", recorded(README), re.MULTILINE)
+
+    assert passed in terminal, "run: python -m tools.screenshots"
+    for picture in (API, TESTS):
+        assert picture.stat().st_size < 150_000
+        assert f"(docs/pictures/{picture.name})" in README
+
+
+def test_claims_are_counted() -> None:
+    changes = len(model_changes.CHANGES)
+
+    assert f"in {changes} ways" in " ".join(README.split())
+    assert releases()[0].version in README
 
 
 def test_contributing_commands_work(tmp_path: Path) -> None:
@@ -263,8 +198,23 @@ def from_sign_up_to_logout(lines: list[str], url: str) -> None:
     assert '"status":401' in sessions  # after the logout
 
 
+def profile(command: str, folder: Path, environment: dict[str, str]) -> None:
+    """Profile the service, and stop it at a terminal: without one, uv passes Ctrl-C on twice."""
+    shell = pexpect.spawn(
+        "/bin/sh",
+        ["-c", command],
+        cwd=str(folder),
+        env=environment,
+        timeout=DEADLINE,
+    )
+    shell.expect("running on")
+    shell.sendintr()
+    shell.expect(pexpect.EOF)
+    assert (folder / "profile.html").stat().st_size > 0
+
+
 def test_service_readme_commands(engine: str, template: Path, tmp_path: Path) -> None:
-    """Follow the service's README from the top, as its new owner."""
+    """Follow the service's README and documentation from the top, as its new owner."""
     folder = render(template, tmp_path / "service", {"database": engine})
     git(folder, "init", "--quiet")
     git(folder, "add", "--all")
@@ -281,7 +231,12 @@ def test_service_readme_commands(engine: str, template: Path, tmp_path: Path) ->
     }
     seen = []
     with new_database(engine, tmp_path) as database:
-        lines = commands((folder / "README.md").read_text(encoding="utf-8"))
+        pages = [folder / "README.md", *sorted((folder / "docs").iterdir())]
+        pages.remove(folder / "docs" / "first-resource.md")  # test_first_resource.py follows it
+        texts = [page.read_text(encoding="utf-8") for page in pages]
+        # tests/updates/test_faults.py renames the package
+        texts = [text.partition("### Rename the package")[0] for text in texts]
+        lines = [line for text in texts for line in commands(text)]
         for line in lines:
             seen.append(line)
             if line.startswith("uvx copier update"):
@@ -296,9 +251,14 @@ def test_service_readme_commands(engine: str, template: Path, tmp_path: Path) ->
             elif "--reload" in line:
                 with serving(line, folder, environment, f"http://127.0.0.1:{port}/readyz"):
                     pass
+            elif "pyinstrument" in line:
+                profile(line, folder, environment)
             elif line.startswith(CURL):
                 continue  # done while it was served
-            elif "create_admin" in line:
+            elif "create-database" in line:
+                database.drop()
+                subprocess.run(["/bin/sh", "-c", line], cwd=folder, env=environment, check=True)
+            elif "create-admin" in line:
                 line = f"echo 'correct horse' | {line}"
                 done = subprocess.run(
                     ["/bin/sh", "-c", line],
@@ -319,6 +279,64 @@ def test_service_readme_commands(engine: str, template: Path, tmp_path: Path) ->
     assert {"uv sync", "uv run pytest", "uvx copier update --defaults"} <= set(seen)
     assert (folder / ".git" / "hooks" / "pre-commit").is_file()
     assert git(folder, "diff", "--name-only") == ""
+
+
+@pytest.mark.parametrize("accounts", [True, False], ids=["accounts", "plain"])
+def test_service_snippets_are_clean(
+    accounts: bool, make_service: MakeService, tmp_path: Path
+) -> None:
+    """The Python code in the documentation suits the service's linter and type checker."""
+    service = make_service("sqlite", answers={"accounts": accounts})
+    written = []
+    for page in sorted((service.folder / "docs").iterdir()):
+        if page.name == "first-resource.md":
+            continue  # test_first_resource.py follows it
+        text = page.read_text(encoding="utf-8")
+        for block in blocks(text):
+            if block.language == "python":
+                assert block.path, f"{page.name}: name the file of\n{block.text}"
+                apply(block, service.folder)
+                written.append(block.path)
+
+    assert "src/count_users.py" in written
+    service.run("ruff", "check", "--no-cache")
+    service.run("ruff", "format", "--check", "--no-cache")
+    service.run("mypy", MYPY_CACHE_DIR=str(tmp_path / "mypy"))
+    tests = [path for path in written if path.startswith("tests/")]
+    assert f"{len(tests)} passed" in service.run("pytest", "-q", *tests).stdout
+
+
+def test_teams_first_setting_passes(make_service: MakeService) -> None:
+    """Also before it is documented; what is documented has to be true."""
+    service = make_service("sqlite", answers={"accounts": False})
+    settings, example = service.folder / "src/settings.py", service.folder / ".env.example"
+    page = service.folder / "docs/configuration.md"
+    suite = ("pytest", "-q", "-p", "no:cacheprovider", "tests/test_settings.py")
+    field = '    greeting: str = Field(default="Hello", description="How to greet")\n'
+    assert field.strip() in page.read_text(encoding="utf-8")
+    source = settings.read_text(encoding="utf-8")
+    end = source.index("\n    @property")
+
+    settings.write_text(source[:end] + field + source[end:], encoding="utf-8")
+    service.run(*suite)
+    text = example.read_text(encoding="utf-8")
+    example.write_text(f"{text}# GREETING=Good morning\n", encoding="utf-8")
+    service.run(*suite)
+
+    example.write_text(f"{text.replace('# PORT=8000', '# PORT=80')}GREETNG=\n", encoding="utf-8")
+    failures = service.run(*suite, status=1).stdout
+    assert ".env.example: write # PORT=8000" in failures
+    example.write_text(f"{text}GREETNG=\n", encoding="utf-8")
+    failures = service.run(*suite, status=1).stdout
+    assert "Add `greetng` to Settings in src/settings.py, or remove the line" in failures
+    example.write_text(text, encoding="utf-8")
+    rows = page.read_text(encoding="utf-8")
+    page.write_text(rows.replace("| `8000` |", "| `80` |"), encoding="utf-8")
+    failures = service.run(*suite, status=1).stdout
+    assert "docs/configuration.md: the line of PORT: write `8000` as its default" in failures
+    page.write_text(rows.replace("| `PORT` |", "| `PROT` |"), encoding="utf-8")
+    failures = service.run(*suite, status=1).stdout
+    assert "docs/configuration.md: the line of PROT: remove it" in failures
 
 
 def test_benchmark_of_migrations_runs() -> None:

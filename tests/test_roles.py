@@ -1,4 +1,4 @@
-"""The database's roles in compose.yaml: one owns and migrates the tables, the other only serves."""
+"""The database roles in compose.yaml: `owner` migrates the tables, `server` changes rows."""
 
 import os
 import re
@@ -109,14 +109,14 @@ def use(server: Server) -> None:
 
 
 def assert_roles_are_divided(cluster: Cluster) -> None:
-    """The service migrates as `owner` and serves as `server`, which changes rows alone."""
+    """Check that the service migrates as `owner`, and that `server` can only change rows."""
     owner, server = cluster.as_role("owner"), cluster.as_role("server")
     cluster.service.upgrade(owner.url)
     with cluster.service.serve(DATABASE_URL=server.url, PASSWORD_MEMORY="32") as running:
         use(running)
     assert "Traceback" not in running.output
 
-    # a later migration's table is covered, too
+    # tables of later migrations are covered, too
     key = {"postgresql": "SERIAL", "mysql": "INT AUTO_INCREMENT"}[server.engine]
     owner.query(f"CREATE TABLE later (id {key} PRIMARY KEY, name VARCHAR(9))")
     server.query("INSERT INTO later (name) VALUES ('a')")
@@ -144,7 +144,7 @@ def assert_roles_are_divided(cluster: Cluster) -> None:
     owner.query("DROP TABLE later")
 
 
-def test_who_serves_cannot_change_tables(cluster: Cluster) -> None:
+def test_server_role_cannot_change_tables(cluster: Cluster) -> None:
     cluster.create_roles()
     assert_roles_are_divided(cluster)
 

@@ -12,11 +12,10 @@ import pytest
 from tools.first_migrations import FOLDER, NAMES, first_migration
 
 from .conftest import MakeService
+from .support.answers import NAMES as OTHER_NAMES
 from .support.migrating import MIGRATE
 from .support.network import Proxy, silent_server, wait_for
-from .support.services import DEADLINE, ENVIRONMENTS, Server, Service, uv
-from .test_aerich import TABLES
-from .test_render import NAMES as OTHER_NAMES
+from .support.services import DEADLINE, ENVIRONMENTS, TABLES, Server, Service, uv
 
 
 def databases_on_server(service: Service) -> set[str]:
@@ -120,15 +119,18 @@ def test_own_suite_refuses_a_service_configured_before_it(service: Service) -> N
 
 @pytest.mark.parametrize("engine", ["postgresql", "mysql"], indirect=True)
 def test_own_suite_names_the_server_it_misses(service: Service) -> None:
-    for url, fault in (("", "not set"), ("nonsense", "no ://")):
+    for url, fix in (
+        ("", "Set it in the environment or in .env"),
+        ("nonsense", "Start the URL with"),
+    ):
         process = service.run("pytest", status=4, TEST_DATABASE_URL=url)
         output = process.stdout + process.stderr
-        assert re.search(rf"TEST_DATABASE_URL: .*{fault}.* Example: TEST_DATABASE_URL=", output)
+        assert re.search(rf"TEST_DATABASE_URL: {fix}.* Example: TEST_DATABASE_URL=", output)
 
     process = service.run(
         "pytest", status=1, TEST_DATABASE_URL=f"{service.database.engine}://x@127.0.0.1:1/x"
     )
-    assert "no server answers" in process.stdout + process.stderr
+    assert "Start the server in TEST_DATABASE_URL" in process.stdout + process.stderr
 
 
 @pytest.mark.python
@@ -147,18 +149,26 @@ def test_suite_passes_under_other_names(engine: str, make_service: MakeService) 
 
 
 def test_every_module_imports_without_a_database(service: Service) -> None:
+    """With websockets, which `websocket_protocol` needs and services add when they use it."""
     modules = [
         ".".join(file.relative_to(service.folder).with_suffix("").parts)
         for file in (service.folder / "src").rglob("*.py")
         if file.name != "__main__.py"
     ]
 
-    service.run("python", "-W", "error", "-c", f"import {', '.join(modules)}")
+    uv(
+        service.folder,
+        *("run", "--quiet", "--with", "websockets"),
+        *("python", "-W", "error", "-c", f"import {', '.join(modules)}"),
+        UV_PROJECT_ENVIRONMENT=str(service.commands.parent),
+        **service.variables(),
+    )
 
 
 def test_dependencies_are_declared_and_used(service: Service) -> None:
-    # asyncmy, uvicorn and FastAPI import these by themselves when they are there
-    ignored = "DEP002=cryptography|httptools|python-multipart|uvloop"
+    # asyncmy, uvicorn and FastAPI import these by themselves when they are there; the documentation
+    # is served from the files of fastapi-offline
+    ignored = "DEP002=cryptography|fastapi-offline|httptools|python-multipart|uvloop"
     uv(
         service.folder,
         *("run", "--quiet", "--with", "deptry", "deptry", ".", "--no-ansi"),

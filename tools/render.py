@@ -59,11 +59,13 @@ def snapshot() -> Iterator[Path]:
         yield copy
 
 
-def render(template: Path, folder: Path, answers: Answers | None = None, ref: str = "HEAD") -> Path:
+def render(
+    template: Path | str, folder: Path, answers: Answers | None = None, ref: str = "HEAD"
+) -> Path:
     """Render a committed template with the defaults and some answers, without `--trust`.
 
     Args:
-        template: a git repository with the template.
+        template: a git repository with the template, or its URL.
         folder: where to render to.
         answers: the answers that differ from the defaults.
         ref: the tag or commit to render.
@@ -84,16 +86,20 @@ def render(template: Path, folder: Path, answers: Answers | None = None, ref: st
     return folder
 
 
-def update(folder: Path, answers: Answers | None = None, ref: str = "HEAD") -> None:
+def update(
+    folder: Path, answers: Answers | None = None, ref: str = "HEAD", answers_file: str | None = None
+) -> None:
     """Update a rendered service in git, like `copier update --defaults`.
 
     Args:
         folder: the service.
         answers: the answers to change.
         ref: the tag or commit to update to.
+        answers_file: that of a resource, to update it alone.
     """
     copier.run_update(
         folder,
+        answers_file=answers_file,
         data=dict(answers or {}),
         defaults=True,
         overwrite=True,

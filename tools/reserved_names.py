@@ -12,7 +12,7 @@ from pathlib import Path
 
 from jinja2 import Environment
 
-from .render import ENGINES, REPOSITORY, render, snapshot
+from .render import ENGINES, REPOSITORY, Answers, render, snapshot
 
 FILE = REPOSITORY / "includes" / "reserved_names.jinja"
 
@@ -53,9 +53,10 @@ def main(pythons: list[str]) -> None:
     names = {kind: set(found) for kind, found in read().items()}
     with snapshot() as template, tempfile.TemporaryDirectory() as folder:
         for engine in ENGINES:
-            service = render(
-                template, Path(folder) / engine, {"database": engine, "observability": True}
-            )
+            answers: Answers = {"database": engine, "observability": True}
+            if engine == "postgresql":
+                answers = {**answers, "jobs": "postgresql"}
+            service = render(template, Path(folder) / engine, answers)
             run = ["uv", "run", "--quiet", "--all-groups", "--project", str(service), "python"]
             for kind, found in installed(*run).items():
                 names.setdefault(kind, set()).update(found)

@@ -1,4 +1,4 @@
-"""Write the tables in README.md: questions, ownership and supported versions."""
+"""Write the tables in docs/ and in the service's docs/developing.md."""
 
 import json
 import re
@@ -8,13 +8,15 @@ import yaml
 
 from .render import REPOSITORY
 
-README = REPOSITORY / "README.md"
+DOCS = REPOSITORY / "docs"
+PAGES = (DOCS / "reference/questions.md", DOCS / "reference/ownership.md", DOCS / "support.md")
 INCLUDED = REPOSITORY / "includes" / "ownership.md"
 
 
 # files that depend on answers
 CHOSEN = {
-    "accounts": ("src/auth/mails/*.txt",),
+    "accounts": ("src/seed.py", "src/auth/mails/*.txt"),
+    "jobs != 'none'": ("src/jobs/config.py",),
     "container": ("Dockerfile", ".dockerignore", "compose.yaml"),
     "devcontainer": (".devcontainer/*",),
     "observability": ("observability/*",),
@@ -61,6 +63,11 @@ def parse_questions(text: str) -> dict[str, Any]:
     return questions
 
 
+def is_of_service(question: Any) -> bool:
+    """Return whether a question is asked for a service, and not for a resource only."""
+    return not (isinstance(question, dict) and "kind == 'resource'" in str(question.get("when")))
+
+
 def load_questions() -> dict[str, Any]:
     """Read this copier.yml."""
     return parse_questions((REPOSITORY / "copier.yml").read_text(encoding="utf-8"))
@@ -71,7 +78,7 @@ def questions_table() -> str:
     questions = load_questions()
     rows = ["| Question | What it asks | Default |", "|---|---|---|"]
     for name, question in questions.items():
-        if name.startswith("_") or question.get("when") is False:
+        if name.startswith("_") or question.get("when") is False or not is_of_service(question):
             continue
         asks = question["help"]
         if "choices" in question:
@@ -114,7 +121,7 @@ def versions_table() -> str:
     return "\n".join(rows)
 
 
-def with_table(readme: str) -> str:
+def with_tables(page: str) -> str:
     """Insert the tables between the comments that mark their places."""
     for name, table in (
         ("questions", questions_table()),
@@ -122,22 +129,23 @@ def with_table(readme: str) -> str:
         ("versions", versions_table()),
     ):
         start, end = (
-            re.search(mark, readme) for mark in (rf"<!-- {name}: .* -->\n", f"<!-- /{name} -->")
+            re.search(mark, page) for mark in (rf"<!-- {name}: .* -->\n", f"<!-- /{name} -->")
         )
         if start and end:
-            readme = f"{readme[: start.end()]}{table}\n{readme[end.start() :]}"
-    return readme
+            page = f"{page[: start.end()]}{table}\n{page[end.start() :]}"
+    return page
 
 
 def included() -> str:
-    """Return the ownership table for the service's README."""
+    """Return the ownership table for the service's docs/developing.md."""
     return ownership_table(jinja=True).replace("`src/", "`{{ package_name }}/") + "\n"
 
 
 def main() -> None:
-    README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in PAGES:
+        page.write_text(with_tables(page.read_text(encoding="utf-8")), encoding="utf-8")
     INCLUDED.write_text(included(), encoding="utf-8")
-    for file in (README, INCLUDED):
+    for file in (*PAGES, INCLUDED):
         print(file.relative_to(REPOSITORY))
 
 

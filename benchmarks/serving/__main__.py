@@ -31,6 +31,7 @@ PEERS = Path(__file__).parent / "peers"
 LOGINS = 40
 SERVICE = ("python", "-m", "src")
 BARE = ("uvicorn", "bare:app", "--no-access-log")
+HUNDRED = ("uvicorn", "--factory", "--no-access-log")
 
 
 class Scale(NamedTuple):
@@ -46,7 +47,7 @@ class Scale(NamedTuple):
 
 
 FULL = Scale(rows=1_000_000, rounds=8, seconds=3, starts=10, from_nothing=3, copies=5, upgrades=5)
-SHORT = Scale(rows=1_000, rounds=1, seconds=1, starts=1, from_nothing=0, copies=0, upgrades=0)
+SHORT = Scale(rows=1_000, rounds=2, seconds=1, starts=1, from_nothing=0, copies=0, upgrades=0)
 
 
 @dataclass
@@ -108,6 +109,13 @@ def running(contestants: Contestants) -> Iterator[dict[str, Server]]:
             "limit": contestants.peers.serve("uvicorn", "limit:app", "--no-access-log"),
             "idiom": contestants.peers.serve("uvicorn", "idiom:app", "--no-access-log"),
             "bare": contestants.peers.serve(*BARE),
+            "hundred": contestants.service.serve(
+                *HUNDRED,
+                "hundred:make_service",
+                "--http=src.http_protocol:LimitedProtocol",
+                PYTHONPATH=str(PEERS),
+            ),
+            "bare_hundred": contestants.peers.serve(*HUNDRED, "hundred:make_bare"),
         }
         if contestants.other:
             servers["generator"] = contestants.other.serve(*generated.COMMAND)
@@ -154,6 +162,11 @@ def works(contestants: Contestants, rows: int) -> list[Work]:
         Work(report.LAST, {"service": f"{page}&cursor={rows - 9:016x}"}),
         Work(report.ME, dict.fromkeys(same, "/users/me"), same),
         Work(report.LIVEZ, dict.fromkeys(("service", "bare"), "/livez"), ("service", "bare")),
+        Work(
+            report.BEHIND,
+            dict.fromkeys(("hundred", "bare_hundred"), "/behind"),
+            ("hundred", "bare_hundred"),
+        ),
         Work(report.TWO_LIST, {"two": page}),
         Work(report.TWO_LIVEZ, {"two": "/livez"}),
     ]
@@ -305,7 +318,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.serving", description=__doc__.partition("\n")[0]
     )
-    parser.add_argument("--short", action="store_true", help="prove only that it works")
+    parser.add_argument(
+        "--short", action="store_true", help="verify that it works, and that no ratio is much worse"
+    )
     parser.add_argument(
         "--output",
         type=Path,
@@ -313,7 +328,7 @@ def main() -> None:
         help="the folder for serving.md and serving.svg; default: build/benchmarks",
     )
     parser.add_argument(
-        "--publish", action="store_true", help="write the goals' table and the plot to the README"
+        "--publish", action="store_true", help="write the tables and the plot to both READMEs"
     )
     options = parser.parse_args()
     try:
@@ -328,6 +343,8 @@ def main() -> None:
     if options.publish:
         report.publish(results)
     print(text)
+    if options.short and (slower := report.regressions(results)):
+        sys.exit("\n".join(slower))
 
 
 if __name__ == "__main__":

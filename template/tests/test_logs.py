@@ -10,36 +10,36 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 
 async def test_each_request_is_a_line_with_its_route_and_not_its_path(
-    capsys: pytest.CaptureFixture[str], app: FastAPI, client: AsyncClient
+    capsys: pytest.CaptureFixture[str], app: FastAPI, root_client: AsyncClient
 ) -> None:
     @app.get("/links/{token}")
     async def link(token: str) -> None: ...
 
-    await client.get("/links/secret?token=secret", headers={"X-Request-ID": "ada-1"})
-    await client.get("/nowhere/secret")
+    await root_client.get("/links/secret?token=secret", headers={"X-Request-ID": "ada-1"})
+    await root_client.get("/nowhere/secret")
 
     known, unknown = lines(capsys)
-    assert "method=GET" in known
-    assert "route=/links/{token}" in known
-    assert "status=200" in known
+    assert "] GET /links/{token} 200 " in known
     assert "request_id=ada-1" in known
-    assert "route=None status=404" in unknown
-    assert "secret" not in known + unknown
+    assert "/nowhere/secret 404 " in unknown  # in development only
+    assert "secret" not in known
 
 
 @pytest.mark.parametrize("given", ["", "a b", "a\tb", "ä", "a" * 129, '"', "${jndi:x}"])
-async def test_unsafe_request_id_is_replaced(client: AsyncClient, given: str) -> None:
+async def test_unsafe_request_id_is_replaced(root_client: AsyncClient, given: str) -> None:
     headers = {b"X-Request-ID": given.encode()}
 
-    ids = [(await client.get("/livez", headers=headers)).headers["x-request-id"] for _ in range(2)]
+    ids = [
+        (await root_client.get("/livez", headers=headers)).headers["x-request-id"] for _ in range(2)
+    ]
 
     assert all(len(id_) == 32 and id_.isalnum() for id_ in ids)
     assert ids[0] != ids[1]
 
 
 @pytest.mark.parametrize("given", ["ada-1", "a" * 128, "Root=1-6789-abc"])
-async def test_request_id_is_sent_back(client: AsyncClient, given: str) -> None:
-    response = await client.get("/livez", headers={"X-Request-ID": given})
+async def test_request_id_is_sent_back(root_client: AsyncClient, given: str) -> None:
+    response = await root_client.get("/livez", headers={"X-Request-ID": given})
 
     assert response.headers["x-request-id"] == given
 
@@ -58,9 +58,9 @@ async def test_request_id_is_sent_back(client: AsyncClient, given: str) -> None:
     ],
 )
 async def test_line_has_the_id_of_the_trace(
-    capsys: pytest.CaptureFixture[str], client: AsyncClient, traceparent: str, *, valid: bool
+    capsys: pytest.CaptureFixture[str], root_client: AsyncClient, traceparent: str, *, valid: bool
 ) -> None:
-    await client.get("/livez", headers={"traceparent": traceparent})
+    await root_client.get("/livez", headers={"traceparent": traceparent})
 
     (line,) = lines(capsys)
     assert (f"trace_id={TRACE}" in line) == valid

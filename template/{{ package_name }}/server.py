@@ -1,136 +1,95 @@
-"""How HTTP is served: uvicorn's protocol, with limits on what clients send and leave unread.
+"""How the application is served: uvicorn, as the settings say."""
 
-Each part gives its reason. Remove a part when uvicorn does the same.
-"""
-
-import asyncio
+import argparse
+import errno
+import gc
 import logging
-import os
-import re
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 
-import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import uvicorn
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
 
+from .logs import configure_logging
 from .settings import settings
 
-MAX_HEAD = 65536  # bytes; the first line and the headers of a request are fewer
-MAX_REQUEST = 4 * settings.max_body_size + MAX_HEAD  # bytes; with the framing of small chunks
-PIECE_COST = 256  # bytes; what many small pieces count more, because each takes time
-CLIENT_TIMEOUT = 30.0  # seconds; a client that does nothing in two looks this far apart is cut off
-STOP_CLIENT_TIMEOUT = 1.0  # the same while the service stops
-SPARE_FILES = 32  # when fewer file descriptors are left, the log says so
-
-# What is parsed at once. A head, and a body in chunks, can only end where a piece ends.
-PIECE = re.compile(rb"\r?\n|[^\n]*+(?:\n(?!\r\n)[^\n]*+)*+(?:\n\r)?")
-# Stands for a request that cannot be parsed; `RequestLimits` refuses it.
-UNREADABLE = b"GET / HTTP/2.0\r\n\r\n"
+STOP_TIMEOUT = 30  # seconds that requests have to end in when the service stops
 
 logger = logging.getLogger(__name__)
 
 
-class LimitedProtocol(HttpToolsProtocol):
-    # Bytes that are not parsed yet; those of the present request; what `_watch` saw last.
-    rest, size, in_head, before = memoryview(b""), 0, True, 0
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        warn_when_files_run_out(transport)
-        self._watch()
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - see the next line
-        super().connection_lost(None)  # with an error, uvicorn's timer would keep the connection
-        self.watch.cancel()
-
-    def data_received(self, data: bytes) -> None:
-        # uvicorn parses all it has received: 8 MB of pipelined requests become 600 MB of objects.
-        # Here the next request is parsed when the one before it is answered.
-        self.rest = memoryview(b"".join((self.rest, data)))
-        while self.rest and not (self._is_answering() or self.transport.is_closing()):
-            end = PIECE.match(self.rest).end()  # type: ignore[union-attr]  # it always matches
-            piece, self.rest = bytes(self.rest[:end]), self.rest[end:]
-            super().data_received(piece)
-            self.size += end + (PIECE_COST if self.rest else 0)
-            self.in_head = not (self.scope and "method" in self.scope)
-            # uvicorn would add trailers to the headers, behind what a proxy has checked.
-            self.headers = self.headers if self.in_head else []
-            if self.size > (MAX_HEAD if self.in_head else MAX_REQUEST):
-                self.send_400_response("Too large")
-        if self.rest:
-            self.flow.read_paused = False  # else an application that reads its body resumes it
-            self.transport.pause_reading()
-
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
-        self.size = self.before = 0
-        self.transport.resume_reading()
-        self.data_received(b"")
-
-    def _is_answering(self) -> bool:
-        return bool(self.cycle) and not (self.cycle.more_body or self.cycle.response_complete)
-
-    def _should_upgrade(self) -> bool:
-        # No request with `Upgrade` starts before it is handled below; CONNECT is refused.
-        return self.scope["method"] != "CONNECT"
-
-    def handle_websocket_upgrade(self) -> None:
-        # After `Upgrade`, the parser takes a body for the next request, or what follows for nothing.
-        # Another gets the request without that header, which a server may ignore (RFC 9110, 7.8).
-        has_body = {b"content-length", b"transfer-encoding"} & dict(self.scope["headers"]).keys()
-        if self.scope["method"] == "GET" and not has_body and super()._should_upgrade():
-            self.watch.cancel()
-            self.rest = memoryview(b"")  # a client waits for the answer before it sends more
-            tasks = len(self.tasks)
-            super().handle_websocket_upgrade()
-            if len(self.tasks) == tasks:  # websockets refuses some heads, which uvicorn forgets
-                self.transport.close()
-        else:
-            self.parser = httptools.HttpRequestParser(self)
-            line = f"{self.scope['method']} {self.url.decode()} HTTP/{self.scope['http_version']}"
-            kept = [b"%b: %b" % pair for pair in self.scope["headers"] if pair[0] != b"upgrade"]
-            self.rest = memoryview(b"\r\n".join((line.encode(), *kept, b"", self.rest)))
-
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the application has its own
-        # uvicorn answers in plain text, and in the middle of another answer.
-        if self.cycle is None or self.cycle.response_complete:
-            self.parser = httptools.HttpRequestParser(self)
-            self.parser.feed_data(UNREADABLE)
-        self.cycle.scope["state"]["unreadable"] = True  # `RequestLimits` ends the body
-        self.cycle.message_event.set()
-
-    def _watch(self, delay: float = CLIENT_TIMEOUT) -> None:
-        # uvicorn waits without end for a first request, a head, a body, and for a client to read.
-        # What it waits for must have changed at the next look.
-        is_idle = self._is_answering() or self.flow.read_paused or self.timeout_keep_alive_task
-        sent = 0 if is_idle else -1 if self.in_head else -2 - self.size
-        now = self.transport.get_write_buffer_size() or sent
-        if now and now == self.before:
-            self.transport.abort()
-        self.before = now
-        self.watch = self.loop.call_later(delay, self._watch, delay)
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        self.before = 0  # the client has read
-
-    def shutdown(self) -> None:
-        super().shutdown()
-        self._watch(STOP_CLIENT_TIMEOUT)
+def stop_without_terminal(*_: object) -> None:
+    """Stop as for SIGTERM when the terminal is closed; elsewhere, SIGHUP changes nothing."""
+    if sys.stdin is not None and sys.stdin.isatty():
+        signal.raise_signal(signal.SIGTERM)
 
 
-_warned_at = float("-inf")
+def main() -> None:
+    """Serve the application."""
+    argparse.ArgumentParser(description="Serve the application; see the settings.").parse_args()
+    serve(f"{__package__}.main:app", settings.port)
 
 
-def warn_when_files_run_out(transport: asyncio.Transport) -> None:
-    """Log it when few file descriptors are left, at most once a minute.
+@contextmanager
+def _explained(port: int, setting: str) -> Iterator[None]:
+    """Log how to fix that the port is in use: uvicorn logs the error, and exits because of it."""
+    try:
+        yield
+    except SystemExit as stop:
+        cause = stop.__context__
+        if isinstance(cause, OSError) and cause.errno == errno.EADDRINUSE:
+            logger.error("Set %s to a free port, or stop what uses port %d", setting, port)  # noqa: TRY400 - uvicorn has logged the error
+        raise
 
-    Once none is left, uvloop closes new connections and logs nothing.
+
+def serve(application: str, port: int, setting: str = "PORT") -> None:
+    """Serve an application until a signal stops it.
+
+    Args:
+        application: the module and the name in it.
+        port: the port to listen on.
+        setting: the name of the port's setting, for error messages.
+
+    Raises:
+        SystemExit: it could not start; the log says why.
     """
-    global _warned_at  # noqa: PLW0603 - of the process, as the limit is
-    if sys.platform == "win32":
-        return
-    used, limit = transport.get_extra_info("socket").fileno() + 1, os.sysconf("SC_OPEN_MAX")
-    now = asyncio.get_running_loop().time()
-    if used > limit - SPARE_FILES and now > _warned_at + 60:
-        _warned_at = now
-        logger.warning("%d of %d file descriptors are in use: raise the limit", used, limit)
+    # uvicorn shuts down on SIGTERM and raises it again: a requested stop is not a failure
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    if hasattr(signal, "SIGHUP"):  # by default, it ends the process amid requests
+        signal.signal(signal.SIGHUP, stop_without_terminal)
+    configure_logging()  # also for the process that supervises workers
+    has_websockets = find_spec("websockets") is not None
+    config = uvicorn.Config(
+        application,
+        host=settings.host,
+        port=port,
+        http=f"{__package__}.http_protocol:LimitedProtocol",  # by name, for workers to find it
+        ws=f"{__package__}.websocket_protocol:LimitedWebSocket" if has_websockets else "none",
+        ws_max_size=settings.max_body_size,
+        ws_per_message_deflate=False,  # 16 kB can become a message of 16 MB
+        log_config=None,  # the application configures all logs
+        server_header=False,
+        timeout_graceful_shutdown=STOP_TIMEOUT,
+        timeout_keep_alive=settings.keep_alive,
+        proxy_headers=False,  # `proxies.py` reads them
+    )
+    if config.workers > 1:
+        with _explained(port, setting):
+            listener = config.bind_socket()
+        workers = Multiprocess(config, [listener])
+        workers.run()
+        started = all(worker.exitcode != STARTUP_FAILURE for worker in workers.processes)
+    else:
+        server = uvicorn.Server(config)
+        with suppress(KeyboardInterrupt), _explained(port, setting):
+            gc.disable()  # imports create many objects, but no garbage: this saves a tenth of the start
+            config.load()
+            gc.enable()
+            server.run()
+        started = server.started
+    if not started:
+        sys.exit(STARTUP_FAILURE)

@@ -102,6 +102,10 @@ ADDED = {
     "name of a function": added(
         "text1", "fields.CharField(max_length=9, default='Now()')", ["Now()"] * 2
     ),
+    "JSON of the server": added(
+        "json5", "fields.JSONField(db_default={'a': \"it's\"})", [{"a": "it's"}] * 2
+    ),
+    "float of the server": added("float1", "fields.FloatField(db_default=1.5)", [1.5, 1.5]),
     "true as integer": added("integer1", "fields.IntField(default=True)", [1, 1]),
     "unique with a constant default": added(
         "unique1",
@@ -293,6 +297,9 @@ def parent(key: str) -> str:
     )
 
 
+REFERRING = model("Shop1", name(), "code = fields.CharField(max_length=9, unique=True)") + model(
+    "Sale1", name(), "shop = fields.ForeignKeyField('models.Shop1'{})"
+)
 LINKED = """
 class Post1(Model):
     id = fields.IntField(primary_key=True)
@@ -378,6 +385,16 @@ KEYS = {
                 ["a", "b"]
             ],
         },
+    ),
+    "another column that a reference refers to": Case(
+        REFERRING.format(""),
+        REFERRING.format(", to_field='code'"),
+        [
+            "INSERT INTO shop1 (id, name, code) VALUES (1, 'a', 'x'), (2, 'b', 'y')",
+            "INSERT INTO sale1 (name, shop_id) VALUES ('s', 2), ('t', 1)",
+        ],
+        expected={"SELECT name, shop_id FROM sale1 ORDER BY 1": [["s", "y"], ["t", "x"]]},
+        reverted={"SELECT name, shop_id FROM sale1 ORDER BY 1": [["s", 2], ["t", 1]]},
     ),
     "larger numbers with children": Case(
         parent(NUMBER).replace("1", "9"),
@@ -646,3 +663,142 @@ def test_models_are_fixed_as_told(engine: str, benches: Callable[[str], Bench]) 
         user = User(bench, {"index": Case("", fixed + EXPRESSION, [])})
         user.models("after")
         assert "Remove the index lower_name from the models" in user.do("new", "index", status=1)
+
+
+FAILS = {
+    "sqlite": "SELECT CASE WHEN EXISTS (SELECT 1 FROM item WHERE name GLOB '*[^0-9]*')"
+    " THEN abs(-9223372036854775807 - 1) END; UPDATE item SET n = name",
+    "postgresql": "UPDATE item SET n = name::INT",
+    "mysql": "UPDATE item SET n = CAST(name AS SIGNED)",
+}
+ROWS = re.compile(r"write INSERT statements for such rows into (\S+)\.$", re.MULTILINE)
+
+
+def test_failure_in_the_scratch_database_changes_nothing_of_the_own(
+    engine: str, benches: Callable[[str], Bench]
+) -> None:
+    """Whoever does what it says has no migration recorded that never ran."""
+    bench = benches(engine)
+    bench.clear()
+    source = model("Item", name(), "n = fields.IntField(null=True)")
+    case = Case(source, source, ["INSERT INTO item (name) VALUES ('12')"])
+    user = User(bench, {"digits": case})
+    user.models("before")
+    user.do("baseline", "--yes")
+    user.do("upgrade")
+    user.write_rows()
+    user.do("new", "--empty", "digits")
+    path = bench.files()[-1]
+    text = re.sub(r"    raise .*\n", "", path.read_text(encoding="utf-8"))
+    up, down = f"{FAILS[engine]};", "UPDATE item SET n = NULL;"
+    for sql in (up, down):
+        text = text.replace("-- in SQL, with a semicolon after each statement", sql, 1)
+    path.write_text(text, encoding="utf-8")
+
+    said = user.do("verify", status=1)
+
+    assert "failed in the scratch database" in said
+    assert not re.search(r"\b(stamp|mark|repair|by hand)\b", said)
+    assert f"pending  {path.name}" in user.do("status")
+    rows = ROWS.search(said)
+    assert rows, said
+    samples = Path(rows[1])
+    samples.parent.mkdir(exist_ok=True)
+    samples.write_text("INSERT INTO item (name) VALUES ('7'), ('08');", encoding="utf-8")
+    try:
+        assert "Verified: migrations match the models" in user.do("verify")
+    finally:
+        samples.unlink()
+    assert bench.database.query("SELECT n FROM item") == [(None,)]
+    user.do("upgrade")
+    assert bench.database.query("SELECT name, n FROM item") == [("12", 12)]
+
+
+TABLE = "a_table_with_a_name_of_more_than_half_of_what_a_name_may_have"
+COLUMN = "a_column_with_a_name_of_more_than_half_of_a_name"
+
+
+def long_names(unique: str, *, index: str, key: str = "") -> str:
+    return model(
+        "Long",
+        f"{COLUMN} = fields.CharField(max_length=9, {unique})",
+        f"boss = fields.ForeignKeyField('models.Long', null=True{key})",
+        f"friends = fields.ManyToManyField('models.Long', related_name='others', through='{TABLE[:-1]}s')",
+        meta=f"table = '{TABLE}'\n        indexes = [Index(fields=['{COLUMN}'], name='{'i' * 62}_one'),"
+        f" Index(fields=['id', '{COLUMN}'], name='{index}')]",
+    )
+
+
+@pytest.mark.parametrize("engine", ["postgresql"])
+def test_names_that_the_server_cuts(engine: str, benches: Callable[[str], Bench]) -> None:
+    bench = benches(engine)
+    bench.clear()
+    clash, index = "i" * 62 + "_other", "j" * 62 + "_other"
+    row = f"INSERT INTO {TABLE} ({COLUMN}) VALUES ('a')"
+    case = Case(
+        long_names("unique=True", index=index),
+        long_names("null=True", index=index, key=", on_delete=fields.RESTRICT"),
+        [row],
+    )
+    user = User(bench, {"": case})
+    user.models("before")
+    user.do("baseline", "--yes")
+    user.do("upgrade")
+    User(bench, {"": Case(long_names("unique=True", index=clash), "", [])}).models("before")
+    assert "an index of Long: rename the index" in user.do("check", status=1)
+    user.models("before")  # as told
+    user.do("check")
+    user.write_rows()
+    with pytest.raises(Exception, match="unique"):
+        bench.database.query(row)
+    user.models("after")
+    user.new()
+    user.do("upgrade")
+
+    bench.database.query(row)  # no longer unique
+    found = bench.database.query(
+        "SELECT confdeltype::text FROM pg_constraint WHERE contype = 'f'"
+        f" AND conrelid = '{TABLE}'::regclass"
+    )
+    assert found == [("r",)]  # and the former foreign key is gone
+    bench.database.query(f"DELETE FROM {TABLE} WHERE id = 2 OR id = 3")
+    user.do("downgrade", "0", "--yes")
+    assert bench.database.query(f"SELECT {COLUMN} FROM {TABLE}") == [("a",)]
+    with pytest.raises(Exception, match="unique"):
+        bench.database.query(row)
+
+
+SEARCH = model(
+    "Page",
+    "title = fields.CharField(max_length=20)",
+    "body = fields.TextField()",
+    "{}",
+)
+VECTOR = "search = TSVectorField(source_fields=('title', 'body'), config='english'{})"
+
+
+@pytest.mark.parametrize("engine", ["postgresql"])
+def test_generated_column_follows_its_declaration(
+    engine: str, benches: Callable[[str], Bench]
+) -> None:
+    bench = benches(engine)
+    bench.clear()
+    stages = [
+        SEARCH.format(""),
+        SEARCH.format(VECTOR.format("")),
+        SEARCH.format(VECTOR.format(", weights=('A', 'B')")),
+    ]
+    found = []
+    for number, source in enumerate(stages):
+        user = User(bench, {"": Case(source, "", [])})
+        user.models("before")
+        if number == 0:
+            user.do("baseline", "--yes")
+            user.do("upgrade")
+            bench.database.query("INSERT INTO page (title, body) VALUES ('cats', 'dogs')")
+            continue
+        assert "(page)" in user.do("check", status=1)
+        assert "Verified" in user.do("new", "search")
+        user.do("upgrade")
+        found.append(bench.database.query("SELECT search::text FROM page"))
+    assert found == [[("'cat':1 'dog':2",)], [("'cat':1A 'dog':2B",)]]

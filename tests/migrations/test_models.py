@@ -72,6 +72,10 @@ REFUSED = {
         f"import functools\n{ITEM}    size = fields.IntField(default=functools.partial(int, 3))\n",
         "Item.size: make its default a function",
     ),
+    "db_default that the field refuses": (
+        f'{ITEM}    size = fields.CharField(max_length=3, db_default="large")\n',
+        "Item.size: change its db_default",
+    ),
     "name of nothing": (f"{ITEM}    size = fields.NoSuchField()\n", ".*NoSuchField"),
     "syntax": ("\n\nclass Item(\n", "The models have an error: SyntaxError"),
     "import": ("\n\nimport no_such_module\n", "The models have an error: .*no_such_module"),
@@ -101,6 +105,34 @@ def test_models_are_refused(make_service: MakeService, case: str) -> None:
     refuse(service, line)
 
 
+# What the line says to do, as texts and their replacements
+FIXED = {
+    "schema": ('        schema = "other"\n', "        pass\n"),
+    "SET_NULL without null": ("SET_NULL)", "SET_NULL, null=True)"),
+    "two primary keys": ("other = fields.IntField(primary_key=True)", "other = fields.IntField()"),
+    "unknown field in unique_together": ('"size"', '"id"'),
+    "unknown field in indexes": ('"size"', '"id"'),
+    "two models on one table": ('"users"', '"items"'),
+    "two columns of one name": ('source_field="name"', 'source_field="title"'),
+    "two relations on one table": ('related_name="b"', 'related_name="b", through="labels"'),
+    "default without a name": (
+        "import functools\n",
+        "def size():\n    return 3\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FIXED)
+def test_models_are_fixed_as_told(make_service: MakeService, case: str) -> None:
+    service = make_service("sqlite")
+    path = service.folder / MODELS
+    appended = REFUSED[case][0].replace(*FIXED[case]).replace("functools.partial(int, 3)", "size")
+    path.write_text(path.read_text(encoding="utf-8") + appended, encoding="utf-8")
+
+    assert "Verified" in service.run(*MIGRATE, "new", "items").stdout
+    service.run(*MIGRATE, "check")
+
+
 def test_unmanaged_table_is_left_alone(service: Service) -> None:
     service.run(*MIGRATE, "upgrade")
     path = service.folder / MODELS
@@ -120,6 +152,25 @@ def test_unmanaged_table_is_left_alone(service: Service) -> None:
     assert "match the migrations" in service.run(*MIGRATE, "check").stdout
     assert service.run(*MIGRATE, "verify").stdout.startswith("Verified")
     assert service.database.query("SELECT name FROM item") == [("kept",)]
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "mysql"], indirect=True)
+def test_reference_to_an_unmanaged_table(service: Service) -> None:
+    """SQLite does not need the table."""
+    path = service.folder / MODELS
+    models = path.read_text(encoding="utf-8")
+    unmanaged = f"{TAG}\n    class Meta:\n        managed = False\n"
+    relation = '    tag = fields.ForeignKeyField("models.Tag", null=True)\n'
+    path.write_text(models + unmanaged + ITEM + relation, encoding="utf-8")
+
+    refused = service.run(*MIGRATE, "new", "items", status=1).stderr
+    assert "item.tag_id refers to tag, which no migration creates" in refused
+
+    (file,) = (service.folder / "migrations" / "models").glob("1_*.py")
+    file.unlink()
+    relation = relation.replace("null=True", "null=True, db_constraint=False")
+    path.write_text(models + unmanaged + ITEM + relation, encoding="utf-8")
+    assert "Verified" in service.run(*MIGRATE, "new", "items").stdout
 
 
 def add(service: Service, path: str, text: str) -> None:
@@ -164,17 +215,48 @@ def test_module_that_is_not_listed(make_service: MakeService, text: str) -> None
     assert "item" in service.database.tables()
 
 
+SHOP = '        "shop": {"models": ["src.shop.models"], "default_connection": "default"},\n'
+LISTED = '    f"{__package__}.models",\n'
+OWNER = """
+
+class Owner(Model):
+    id = fields.IntField(primary_key=True)
+    user = fields.ForeignKeyField("{}.User")
+"""
+OWNED = """
+
+class Owned(Model):
+    id = fields.IntField(primary_key=True)
+    item = fields.ForeignKeyField("{}.Item")
+"""
+
+
 def test_second_app(make_service: MakeService) -> None:
     service = make_service("sqlite")
     add(service, "src/shop/models.py", HEAD + ITEM)
     service.edit(
         CONFIG,
         '            "default_connection": "default",\n        },\n',
-        '            "default_connection": "default",\n        },\n'
-        '        "shop": {"models": ["src.shop.models"], "default_connection": "default"},\n',
+        f'            "default_connection": "default",\n        }},\n{SHOP}',
     )
 
     refuse(service, "config.py: move the modules of the app 'shop' to MODELS")
+
+    add(service, "src/shop/models.py", HEAD + ITEM + OWNER.format("models"))
+    path = service.folder / MODELS
+    path.write_text(path.read_text(encoding="utf-8") + OWNED.format("shop"), encoding="utf-8")
+    problems = service.run(*MIGRATE, "check", status=1).stdout
+    assert "Owned.item refers to the app 'shop': use only models of the app 'models'" in problems
+    assert "Owner.user refers to the app 'models'" not in problems
+    # as told
+    service.edit(CONFIG, SHOP, "")
+    service.edit(CONFIG, LISTED, f'{LISTED}    "src.shop.models",\n')
+    service.edit(MODELS, '"shop.Item"', '"models.Item"')
+    service.run(*MIGRATE, "upgrade")
+    assert "Verified" in service.run(*MIGRATE, "new", "items").stdout
+    service.run(*MIGRATE, "check")
+    service.run(*MIGRATE, "upgrade")
+    assert {"item", "owner", "owned"} <= service.database.tables()
 
 
 def test_rival_migrations(make_service: MakeService) -> None:

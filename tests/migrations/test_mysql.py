@@ -81,6 +81,16 @@ def test_commands_print_no_warning(service: Service) -> None:
         assert "Warning" not in process.stderr
 
 
+def test_repeated_migration_prints_no_warning(service: Service) -> None:
+    service.run(*MIGRATE, "upgrade")
+    service.run(*MIGRATE, "stamp", FIRST, "--pending", "--yes")
+
+    process = service.run(*MIGRATE, "upgrade")  # it creates tables IF NOT EXISTS
+
+    assert process.stderr == ""
+    assert process.stdout.endswith("Applied 1 migration\n")
+
+
 @pytest.mark.parametrize(
     "password", ["pass wörd €", "пароль", "密码🔑", "%25:/@?#", "x" * 200, "я" * 60]
 )
@@ -106,3 +116,61 @@ def test_long_password_needs_tls_in_mysql(service: Service) -> None:
             url += "?ssl-mode=required"
         service.upgrade(url)
     assert applied(service) == [FIRST]
+
+
+LARGE = {
+    "row": ["name = fields.CharField(max_length=20000)"],
+    "indexes": [f"n{number} = fields.IntField(db_index=True, null=True)" for number in range(64)],
+    "comment": [f"name = fields.CharField(max_length=9, description={'x' * 1025!r})"],
+}
+
+
+@pytest.mark.parametrize(
+    ("case", "problem"),
+    [
+        ("row", "item.name: use a TextField or a smaller max_length: MySQL limits a row to 65535 "),
+        ("indexes", "item: remove 1 of its indexes, unique=True or relations: MySQL limits "),
+        ("comment", "item.name: set a description of at most 1024 characters"),
+    ],
+)
+def test_limits_of_tables(service: Service, case: str, problem: str) -> None:
+    write_models(service, item(*LARGE[case]))
+
+    for command in (["check"], ["new", "item"], ["verify"]):
+        process = service.run(*MIGRATE, *command, status=1)
+        output = process.stdout + process.stderr
+        assert output.startswith(problem), output
+        assert len(output.splitlines()) == 1
+
+    fixed = {"row": ["name = fields.TextField()"], "indexes": LARGE["indexes"][1:]}
+    fixed["comment"] = [LARGE["comment"][0].replace("xx", "x", 1)]
+    write_models(service, item(*fixed[case]))
+    assert "Verified" in service.run(*MIGRATE, "new", "item").stdout
+
+
+def test_limits_that_only_the_server_knows(service: Service) -> None:
+    """MariaDB allows longer unique indexes than MySQL, so `new` does not refuse them."""
+    meta = "class Meta:\n        indexes = (('name', 'n'),)"
+    lines = ["name = fields.CharField(max_length={})", "n = fields.IntField()", meta]
+    write_models(service, item(*lines).format(768))
+
+    said = service.run(*MIGRATE, "new", "item", status=1).stderr
+
+    assert "max key length is 3072 bytes" in said
+    assert "Shorten max_length of the index's columns, to 768 characters in total" in said
+    for file in (service.folder / "migrations" / "models").glob("1_*.py"):
+        file.unlink()
+    write_models(service, item(*lines).format(70))  # of another size: Python compiles it anew
+    assert "Verified" in service.run(*MIGRATE, "new", "item").stdout
+
+
+def item(*lines: str) -> str:
+    body = ["id = fields.IntField(primary_key=True)", *lines]
+    return "\n\nclass Item(Model):\n" + "".join(f"    {line}\n" for line in body)
+
+
+def write_models(service: Service, text: str) -> None:
+    """Add models to those of the template."""
+    path = service.folder / "src" / "database" / "models.py"
+    kept = path.read_text(encoding="utf-8").partition("\n\nclass Item(")[0]
+    path.write_text(kept.rstrip() + "\n" + text, encoding="utf-8")

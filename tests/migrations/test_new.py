@@ -145,6 +145,9 @@ def test_what_was_missing_can_be_written(changing: Changing) -> None:
     changing.change(after(NICK, "shirt = fields.IntField()"))
     changing.new(status=1)
     file = changing.files()[-1]
+    unfinished = changing.service.run(*MIGRATE, "verify", status=1).stderr
+    assert unfinished.startswith(f"{file.name} is unfinished: player.shirt may not be NULL")
+    assert len(unfinished.splitlines()) == 1  # not a word about rows
     text = file.read_text(encoding="utf-8").replace("<player.shirt>", "9")
     lines = [line for line in text.splitlines() if "NotImplementedError" not in line]
     file.write_text("\n".join(lines), encoding="utf-8")
@@ -155,14 +158,14 @@ def test_what_was_missing_can_be_written(changing: Changing) -> None:
     assert stages[0][1] == [[9], [9]]
 
 
-@pytest.mark.parametrize("name", ["v1.2", "Name", "a b", "", "é"])
+@pytest.mark.parametrize("name", ["v1.2", "Name", "a b", "", "é", "a" * 201])
 def test_name_that_aerich_would_ignore_is_refused(changing: Changing, name: str) -> None:
     changing.change((NICK, NICK.replace("20", "30")))
     before = models(changing)
 
     process = changing.service.run(*MIGRATE, "new", name, status=1)
 
-    assert "a-z, 0-9 and _" in process.stderr
+    assert ("Shorten" if len(name) > 200 else "a-z, 0-9 and _") in process.stderr
     assert models(changing) == before
 
 
@@ -193,9 +196,21 @@ def test_rename_is_not_guessed(changing: Changing) -> None:
     assert "Did you rename team.motto to slogan?" in process.stderr
     assert "--rename team.motto=slogan" in process.stderr
     assert "--no-rename" in process.stderr
+    (loss,) = changing.new("--no-rename", status=1).stderr.splitlines()[:-1]
+    assert loss.endswith("To accept this, add --drop team.motto")
+    assert "--rename" not in loss
     wrong = changing.new("--rename", "city=slogan", status=1)
     assert "--rename city=slogan" in wrong.stderr
     assert models(changing) == before
+
+
+def test_rename_of_what_has_nothing_in_common(make_changing: Callable[[str], Changing]) -> None:
+    changing = make_changing("sqlite")
+    changing.change((MOTTO, "data = fields.JSONField(null=True)"))
+
+    process = changing.new(status=1)
+
+    assert "If you renamed it, add --rename team.motto=data instead." in process.stderr
 
 
 @pytest.mark.parametrize(("answer", "renamed"), [("y", True), ("n", False)])
@@ -245,7 +260,7 @@ def test_server_that_refuses_the_login_is_an_error(changing: Changing, login: st
 
     process = changing.new(status=1, DATABASE_URL=url)
 
-    assert "Not verified: the database cannot be used" in process.stderr
+    assert "Not verified. The database cannot be used" in process.stderr
     assert "Traceback" not in process.stderr
     assert "secret" not in process.stdout + process.stderr
     assert len(changing.files()) == 3

@@ -1,5 +1,6 @@
 """`upgrade` and `check` refuse what is not sound, change nothing, and name the file and the way out."""
 
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import permutations
@@ -180,7 +181,7 @@ def test_database_of_another_engine(make_service: MakeService) -> None:
         *MIGRATE, "upgrade", status=2, DATABASE_URL="mysql://root:secret@127.0.0.1/test"
     )
 
-    assert process.stderr.startswith("DATABASE_URL: mysql:// is another database")
+    assert process.stderr.startswith("DATABASE_URL: Use sqlite://, not mysql://")
     assert len(process.stderr.splitlines()) == 1
     assert "secret" not in process.stderr
 
@@ -197,7 +198,7 @@ def test_check_needs_no_database(service: Service) -> None:
     process = unset.run(*MIGRATE, "check", status=1)
 
     assert process.stdout == (
-        f"Run `python -m src.database.migrate new NAME`: the models changed since {FIRST} (users)\n"
+        f"Run `python -m src migrate new NAME`: the models changed since {FIRST} (users)\n"
     )
     assert len(process.stdout.splitlines()) == 1
 
@@ -210,3 +211,39 @@ def test_check_passes_over_what_stays_in_python(service: Service) -> None:
     )
 
     service.run(*MIGRATE, "check")
+
+
+def run_into(service: Service, output: str, *command: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command with its standard output redirected by a shell."""
+    return subprocess.run(
+        ["sh", "-c", f'"$@" {output}', "sh", *MIGRATE, *command],
+        check=False,
+        cwd=service.folder,
+        env=service.variables(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize(
+    "command", [["status"], ["status", "--json"], ["check"], ["--help"], ["upgrade"]]
+)
+def test_output_that_cannot_be_written(make_service: MakeService, command: list[str]) -> None:
+    service = make_service("sqlite")
+
+    full = run_into(service, "> /dev/full", *command)
+    assert full.stderr == "The output cannot be written: [Errno 28] No space left on device\n"
+    assert full.returncode == 1
+
+    closed = run_into(service, ">&-", *command)
+    assert closed.stderr == "Nothing was done: the standard output is closed\n"
+    assert closed.returncode == 1
+
+
+def test_output_that_cannot_hold_every_character(make_service: MakeService) -> None:
+    service = make_service("sqlite")
+    one(service, 1, "2026_имя")
+
+    listed = service.run(*MIGRATE, "status", PYTHONIOENCODING="latin-1").stdout
+
+    assert listed.splitlines()[1] == r"pending  1_2026_\u0438\u043c\u044f.py"

@@ -14,8 +14,7 @@ from ..support.clusters import own_postgresql
 from ..support.databases import session
 from ..support.migrating import FIRST, MIGRATE, applied, wait_until, words, write_migration
 from ..support.network import mysql_8
-from ..support.services import Service
-from ..test_aerich import TABLES
+from ..support.services import TABLES, Service
 
 
 def upgrade(service: Service, *options: str, status: int = 0) -> str:
@@ -277,9 +276,9 @@ REPORT = (
     "failed CREATE TABLE obstacle (id INT); not run CREATE TABLE rest (id INT) "
     "Check in the database whether unknown steps are done. Then do one of these: "
     "- run the uncommitted statements by hand, then "
-    "`python -m src.database.migrate stamp 1_2026_fails.py --applied` "
+    "`python -m src migrate stamp 1_2026_fails.py --applied` "
     "- undo the committed statements by hand, then "
-    "`python -m src.database.migrate stamp 1_2026_fails.py --pending`"
+    "`python -m src migrate stamp 1_2026_fails.py --pending`"
 )
 
 
@@ -561,7 +560,37 @@ def test_unusable_server_is_one_line(service: Service, fault: str) -> None:
     for command in (["upgrade"], ["upgrade", "--dry-run"], ["status"], ["downgrade", "0", "--yes"]):
         process = service.run(*MIGRATE, *command, status=1, DATABASE_URL=url)
         assert re.fullmatch(r"The database cannot be used: .*\n", process.stderr)
+        step = (
+            "Start the server, or correct"
+            if fault == "port"
+            else "Correct the user or the password in"
+        )
+        assert process.stderr.endswith(
+            f", database {service.database.name}). {step} DATABASE_URL\n"
+        )
+        assert "user nobody" in process.stderr
         assert "secret" not in process.stderr
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "mysql"], indirect=True)
+def test_creates_the_database(service: Service) -> None:
+    service.database.drop()
+    missing = service.run(*MIGRATE, "upgrade", status=1)
+
+    created = service.run(*MIGRATE, "create-database")
+    again = service.run(*MIGRATE, "create-database", status=1)
+    service.run(*MIGRATE, "upgrade")
+
+    assert missing.stderr.endswith(". Run `python -m src migrate create-database`\n")
+    assert created.stdout.startswith(f"Created the database {service.database.name}. Run `")
+    assert again.stderr == f"Nothing was created: the database {service.database.name} exists\n"
+    assert applied(service) == [FIRST]
+
+
+def test_sqlite_database_is_created_by_upgrade(make_service: MakeService) -> None:
+    process = make_service("sqlite").run(*MIGRATE, "create-database", status=1)
+
+    assert process.stderr == "Run `python -m src migrate upgrade`: it creates a SQLite database\n"
 
 
 @pytest.mark.parametrize("engine", ["postgresql", "mysql"], indirect=True)
@@ -572,7 +601,11 @@ def test_server_that_never_answers(service: Service) -> None:
 
         process = service.run(*MIGRATE, "upgrade", "--timeout", "1", status=1, DATABASE_URL=url)
 
-    assert process.stderr == "The database cannot be used: it does not answer\n"
+    assert re.fullmatch(
+        rf"The database cannot be used: it does not answer \(host 127.0.0.1, port {port}, user \w+, "
+        r"database \w+\)\. Start the server, or correct DATABASE_URL\n",
+        process.stderr,
+    )
 
 
 @pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
@@ -616,6 +649,18 @@ def test_password_too_long_for_mysql_8_without_tls(make_service: MakeService) ->
     assert "add ?ssl-mode=required to DATABASE_URL" in process.stderr
     assert process.stderr.count("\n") == 1
     assert "xxx" not in process.stderr
+
+
+def test_commands_that_only_read_create_no_files(make_service: MakeService) -> None:
+    service = make_service("sqlite")
+    before = {file for file in service.folder.rglob("*") if "__pycache__" not in file.parts}
+
+    service.run(*MIGRATE, "status", status=None)
+    service.run(*MIGRATE, "upgrade", "--dry-run", status=None)
+    service.run(*MIGRATE, "renumber", status=None)
+
+    after = {file for file in service.folder.rglob("*") if "__pycache__" not in file.parts}
+    assert after == before
 
 
 def test_help(make_service: MakeService) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ..support.migrating import write_migration
-from ..support.model_changes import CHANGES, CITY, MOTTO, NICK, NUMBER, Change, after
+from ..support.model_changes import CHANGES, CITY, MOTTO, NICK, NUMBER, SCORE, Change, after
 from ..support.services import Service
 from .support import MIGRATE, MODELS, Changing
 
@@ -717,6 +717,88 @@ def test_finds_what_a_downgrade_leaves_behind(service: Service) -> None:
     found = service.run(*MIGRATE, "verify", status=1).stderr
 
     assert re.search("1_2026_by_hand.py: upgrade\\(\\) failed in the scratch database", found)
+
+
+# What a migration creates, and the notes if its downgrade drops nothing
+OBJECTS = {
+    "sqlite": (
+        ("CREATE VIEW names AS SELECT username FROM users",),
+        "DROP VIEW names",
+        ["view names"],
+    ),
+    "postgresql": (
+        (
+            "CREATE VIEW names AS SELECT username FROM users",
+            "CREATE TYPE color AS ENUM ('red', 'blue')",
+            "CREATE FUNCTION one() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$",
+            "CREATE TRIGGER first BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION one()",
+        ),
+        "DROP TRIGGER first ON users; DROP FUNCTION one(); DROP TYPE color; DROP VIEW names",
+        [
+            "view names",
+            "enum type color",
+            "function one",
+            "trigger first of users",
+        ],
+    ),
+    "mysql": (
+        (
+            "CREATE VIEW names AS SELECT username FROM users",
+            "CREATE TRIGGER first BEFORE INSERT ON users FOR EACH ROW SET NEW.email = NEW.email",
+        ),
+        "DROP TRIGGER first; DROP VIEW names",
+        ["view names", "trigger first of users"],
+    ),
+}
+
+
+def test_notes_views_and_others_that_a_revert_does_not_restore(service: Service) -> None:
+    up, down, notes = OBJECTS[service.database.engine]
+    kept = [re.sub("^CREATE (?=VIEW|FUNCTION)", "CREATE OR REPLACE ", s) for s in up]
+    if service.database.engine == "sqlite":
+        kept = [s.replace("CREATE OR REPLACE VIEW", "CREATE VIEW IF NOT EXISTS") for s in kept]
+    drops = [f"DROP TYPE IF EXISTS color; {s}" if "TYPE" in s else s for s in kept]
+    again = [s.replace("CREATE TRIGGER", "CREATE OR REPLACE TRIGGER") for s in drops]
+    write_migration(service, "1_2026_by_hand", *again, down=("SELECT 1",))
+
+    process = service.run(*MIGRATE, "verify")
+
+    assert [note for note in notes if note not in process.stderr] == [], process.stderr
+    assert "reverting 1_2026_by_hand.py does not restore " in process.stdout
+
+    write_migration(service, "1_2026_by_hand", *up, down=(down,))
+    process = service.run(*MIGRATE, "verify")
+    assert process.stderr == ""
+    assert process.stdout == "Verified: migrations match the models and are reversible\n"
+
+
+def test_renames_change_no_view_on_sqlite(make_changing: Callable[..., Changing]) -> None:
+    """SQLite adds quotes to the names in the view, which the revert keeps."""
+    changing = make_changing("sqlite")
+    view = "CREATE VIEW cities AS SELECT city FROM team"
+    first = changing.files()[-1]
+    text = first.read_text(encoding="utf-8")
+    first.write_text(re.sub(r';"""', f';\n        {view};"""', text, count=1), encoding="utf-8")
+    changing.change((CITY, CITY.replace("city", "town")))
+
+    changing.new("--rename", "team.city=town")
+
+    assert verify(changing) == "Verified: migrations match the models and are reversible\n"
+
+
+def test_defaults_in_the_form_of_tortoise(make_changing: Callable[..., Changing]) -> None:
+    """The migrations that Aerich wrote have them."""
+    changing = make_changing("postgresql")
+    changing.change(after(SCORE, "share = fields.FloatField(db_default=1.5)"))
+    changing.new()
+    path = changing.files()[-1]
+    text = path.read_text(encoding="utf-8")
+    assert "DEFAULT '1.5'" in text
+    path.write_text(text.replace("DEFAULT '1.5'", "DEFAULT 1.5"), encoding="utf-8")
+    assert "Verified" in changing.service.run(*MIGRATE, "verify").stdout
+
+    path.write_text(text.replace("DEFAULT '1.5'", "DEFAULT 2.5"), encoding="utf-8")
+    assert "share" in changing.service.run(*MIGRATE, "verify", status=1).stderr
 
 
 def test_comments_are_no_difference_on_sqlite(make_changing: Callable[..., Changing]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
+from types import SimpleNamespace
 from typing import Any, NamedTuple, Protocol
 
 import pytest
@@ -34,6 +35,7 @@ from aerich.utils import compress_dict, decompress_dict
 from migration_package import dialects
 from migration_package.dialects import Dialect
 from migration_package.planning import Plan, Planner
+from migration_package.server_defaults import declared_defaults
 from migration_package.state import StateReader, describe, indexes_by_column, live_models
 from migration_package.tables import Tables
 
@@ -59,6 +61,7 @@ _GENERATORS: dict[str, tuple[type[BaseSchemaGenerator], type[Any]]] = {
     "mysql": (MySQLSchemaGenerator, MySQLClient),
 }
 KEY = "id = fields.IntField(primary_key=True)"
+NAME = "name = fields.CharField(max_length=20)"
 _numbers = count(1)
 
 
@@ -148,6 +151,11 @@ def model(name: str, *lines: str, meta: str = "", key: str = KEY) -> str:
     return f"class {name}(Model):\n" + "".join(f"    {line}\n" for line in body)
 
 
+def item(*lines: str) -> str:
+    """Write the source of a model `Item` that has a name."""
+    return model("Item", NAME, *lines)
+
+
 def on_engines(cases: Mapping[str, Change]) -> pytest.MarkDecorator:
     """Try each case on each of its engines."""
     parameters = [
@@ -198,17 +206,19 @@ async def read_models(source: str, engine: str) -> Described:
                 }
             )
             state = decompress_dict(compress_dict(describe("models")))
-            schema = _schema(_generator(engine))
             reader = StateReader(dialects.load(engine), _generator(engine))
+            schema = _schema(_generator(engine), reader.tables(state))
             return Described(state, live_models("models"), schema, reader)
     finally:
         del sys.modules[module.__name__]
 
 
-def _schema(generator: BaseSchemaGenerator) -> str:
+def _schema(generator: BaseSchemaGenerator, tables: Tables) -> str:
+    client = SimpleNamespace(schema_generator=type(generator))
     try:
-        with indexes_by_column("models"):
-            return generator.get_create_schema_sql(safe=False)
+        with indexes_by_column("models"), declared_defaults(client, tables):
+            sql: str = client.schema_generator(generator.client).get_create_schema_sql(safe=False)
+            return sql
     except ConfigurationError as error:  # Tortoise cannot create tables that refer to each other
         return f"SELECT '{error}'"
 

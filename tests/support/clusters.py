@@ -95,6 +95,10 @@ class PostgreSQL:
         """Restart it as administrators do: every connection is cut, no transaction waited for."""
         self.run("pg_ctl", "restart", "--wait", "--mode=fast")
 
+    def crash(self) -> None:
+        """End as in a crash, without a shutdown, and start again, which recovers from the log."""
+        self.run("pg_ctl", "restart", "--wait", "--mode=immediate")
+
 
 @contextmanager
 def own_postgresql() -> Iterator[PostgreSQL]:

@@ -48,6 +48,11 @@ class Database(NamedTuple):
     def name(self) -> str:
         return self.url.rpartition("/")[2]
 
+    def drop(self) -> None:
+        """Drop a database on a server, whoever is still connected."""
+        force = " WITH (FORCE)" if self.engine == "postgresql" else ""
+        asyncio.run(_on_server(SERVERS[self.engine], f"DROP DATABASE IF EXISTS {self.name}{force}"))
+
     def tables(self) -> set[str]:
         sql = {
             "sqlite": "SELECT name FROM sqlite_master WHERE type = 'table'",
@@ -184,8 +189,7 @@ def new_database(engine: str, folder: Path, template: Database | None = None) ->
             asyncio.run(_copy_tables(template.tables(), template, database))
         yield database
     finally:
-        force = " WITH (FORCE)" if engine == "postgresql" else ""
-        asyncio.run(_on_server(server, f"DROP DATABASE IF EXISTS {name}{force}"))
+        database.drop()
 
 
 @contextmanager

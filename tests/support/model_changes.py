@@ -149,7 +149,11 @@ CHANGES = {
     "db_default changed": Change([(LABEL, LABEL.replace('"none"', '"new"'))]),
     "db_default dropped": Change([(LABEL, LABEL.replace('db_default="none", ', ""))]),
     "enum": Change(
-        [(LABEL, "label = fields.CharEnumField(Level, max_length=30, default=Level.low)")]
+        [
+            ('high = "high"', 'high = "high"\n    first = "first"'),  # as in the row
+            (LABEL, "label = fields.CharEnumField(Level, max_length=30, default=Level.low)"),
+        ],
+        drops=("badge.label",),
     ),
     "foreign key that may be null": Change(
         [

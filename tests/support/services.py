@@ -23,6 +23,7 @@ ENVIRONMENTS = REPOSITORY / "build" / "environments" / PYTHON
 # what a service inherits: nothing of the user's that could configure it
 INHERITED = ("HOME", "LANG", "PATH", "TMPDIR", "SYSTEMROOT")
 DEADLINE = 60.0  # seconds
+TABLES = {"users", "sessions", "link_tokens", "aerich"}  # of a service with accounts
 
 Process = subprocess.CompletedProcess[str]
 

@@ -65,8 +65,8 @@ class Mailbox(socketserver.ThreadingTCPServer):
 
     daemon_threads = True
 
-    def __init__(self, certificate: Path | None = None) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, certificate: Path | None = None, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
         self.mails: queue.Queue[bytes] = queue.Queue()
         self.logins: list[str] = []
         self.tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) if certificate else None
@@ -102,8 +102,8 @@ def make_certificate(folder: Path) -> Path:
 
 
 @contextmanager
-def mailbox(certificate: Path | None = None) -> Iterator[Mailbox]:
-    with Mailbox(certificate) as server:
+def mailbox(certificate: Path | None = None, port: int = 0) -> Iterator[Mailbox]:
+    with Mailbox(certificate, port) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:

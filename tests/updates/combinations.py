@@ -10,7 +10,7 @@ from jinja2 import Environment, Template
 
 from tools.releases import NEXT, Release, releases
 from tools.render import REPOSITORY, Answers, git
-from tools.tables import parse_questions
+from tools.tables import is_of_service, parse_questions
 
 RELEASES = releases()
 WORKING_TREE = Release(NEXT.removeprefix("v"), "")
@@ -20,6 +20,18 @@ NAMES: dict[str | bool, Answers] = {
     "src": {"author_name": "Ada"},
     "app": {"project_name": "Küche & Keller", "author_email": "ada@example.com"},
 }
+# Answers that render every file between them
+EVERY_FILE: list[Answers] = [
+    {"database": "sqlite", "ci": "gitlab", "devcontainer": True, "observability": True},
+    {
+        "database": "postgresql",
+        "accounts": False,
+        "jobs": "postgresql",
+        "devcontainer": True,
+        "deployment": "kubernetes",
+    },
+    {"database": "mysql", "observability": True, "deployment": "kubernetes"},
+]
 
 
 class Kind(NamedTuple):
@@ -28,6 +40,7 @@ class Kind(NamedTuple):
     database: str
     accounts: bool
     observability: bool
+    jobs: bool
 
     def __str__(self) -> str:
         offers = (name for name in self._fields[1:] if getattr(self, name))
@@ -36,7 +49,7 @@ class Kind(NamedTuple):
     @classmethod
     def of(cls, answers: Answers) -> Self:
         """Find the kind of a service; what its release does not ask it does not have."""
-        offers = (bool(answers.get(name, False)) for name in cls._fields[1:])
+        offers = (answers.get(name, False) not in {False, "none"} for name in cls._fields[1:])
         return cls(str(answers["database"]), *offers)
 
 
@@ -49,7 +62,9 @@ def asked(release: Release) -> dict[str, Any]:
     return {
         name: question
         for name, question in parse_questions(text).items()
-        if not name.startswith("_") and question.get("when") is not False
+        if not name.startswith("_")
+        and question.get("when") is not False
+        and is_of_service(question)
     }
 
 

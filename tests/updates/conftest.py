@@ -106,10 +106,10 @@ def _render_in_memory() -> Iterator[None]:
 def repository() -> Iterator[Path]:
     """The repository with its releases tagged, the working tree as the next one, and the two after."""
     with history() as clone:
-        edits.fix(clone / "template")
+        edits.fix(clone)
         git(clone, "commit", "--all", "--quiet", "--message", "Fix what stands beside edits")
         git(clone, "tag", FIXED)
-        for file in (clone / "template").glob("*/database/*models.py*"):
+        for file in (clone / "includes" / "models").glob("*.py"):
             edits.replace(file, r"^    hashed_password = .*\n", rf"\g<0>    {NEW_FIELD}\n")
         git(clone, "commit", "--all", "--quiet", "--message", "Change a model")
         git(clone, "tag", MODELS)

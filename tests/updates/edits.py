@@ -83,7 +83,7 @@ def insert_dependency(folder: Path) -> None:
 def add_setting(folder: Path) -> None:
     replace(
         folder / "src/settings.py",
-        r"^class Settings\(BaseSettings\):\n    model_config = [^)]*\)\n",
+        r"^class Settings\(.*\):\n    model_config = [^)]*\)\n",
         r"\g<0>\n    greeting: str = Field(\n"
         '        default="Hello",\n'
         '        description="How to greet",\n'
@@ -91,11 +91,6 @@ def add_setting(folder: Path) -> None:
         "    )\n",
     )
     insert_after(folder / ".env.example", "so passwords are safe in it.\n", "# GREETING=Hello\n")
-    replace(
-        folder / "README.md",
-        r"^\|---\|---\|---\|$",
-        r"\g<0>\n| `GREETING` | How to greet | `Hello` |",
-    )
 
 
 def add_last_setting(folder: Path) -> None:
@@ -111,7 +106,9 @@ def add_last_setting(folder: Path) -> None:
 def add_last_router(folder: Path) -> None:
     (folder / "src" / "orders.py").write_text(ORDERS, encoding="utf-8")
     main = folder / "src" / "main.py"
-    replace(main, r"^from \.start import", r"from .orders import router as orders\n\g<0>")
+    replace(
+        main, r"^from \.(start|problems) import", r"from .orders import router as orders\n\g<0>"
+    )
     replace(main, r"^    return app\n", r"    app.include_router(orders)\n\g<0>")
 
 
@@ -249,42 +246,79 @@ LAST = {
 }
 LAST_SINCE = "0.4.0"
 
-# What a release might mend next to those edits: each a file of the template, what to replace in it,
+# What 1.0 moves beside edits: a file, a line that older releases have in it, and what the edit adds
+# there. docs/updating-to-1.0.md shows how to resolve these conflicts, and there are no others.
+MOVED = [
+    ("src/main.py", "from .api import add_rules\n", "orders"),  # with accounts, 0.3.0 to 0.8.0
+    ("src/settings.py", "class Settings(BaseSettings):\n", "greeting: "),  # 0.1.0 to 0.8.0
+]
+
+
+def conflicts_with_1_0(folder: Path) -> set[str]:
+    """Name the files of an edited service that an update from before 1.0 leaves with conflicts."""
+    texts = {path: (folder / path).read_text(encoding="utf-8") for path, _, _ in MOVED}
+    return {path for path, line, edit in MOVED if line in texts[path] and edit in texts[path]}
+
+
+def resolve(folder: Path, paths: Collection[str], edits: Collection[Edit]) -> None:
+    """Resolve conflicts: take the template's lines, and make the edits in these files again."""
+    for path in paths:
+        text = (folder / path).read_text(encoding="utf-8")
+        text = re.sub(
+            r"^<<<<<<< .*?^=======\n(.*?)^>>>>>>> .*?\n",
+            r"\1",
+            text,
+            flags=re.MULTILINE | re.DOTALL,
+        )
+        (folder / path).write_text(text, encoding="utf-8")
+    for edit in edits:
+        if not edit.kept(folder):
+            others = {path: (folder / path).read_text("utf-8") for path in {*edit.texts} - {*paths}}
+            edit.make(folder)
+            for path, text in others.items():
+                (folder / path).write_text(text, encoding="utf-8")
+
+
+# What a release might fix next to those edits: each a file of the repository, what to replace in it,
 # and by what. They mean nothing, so that the service goes on working.
 FIX = "the template's fix"
 FIXES = [
-    ("{{ package_name }}/database/models.py*", r"^    class Meta:\n", rf"\g<0>        # {FIX}\n"),
+    ("includes/models/*", r"^    class Meta:\n", rf"\g<0>        # {FIX}\n"),
     (
-        "{{ package_name }}/main.py.jinja",
+        "includes/main/*.py.jinja",
         r"^class Greeting\(BaseModel\):\n",
         rf"\g<0>    # {FIX}\n",
     ),
-    ("{{ package_name }}/main.py.jinja", r"^    app = ", rf"    # {FIX}\n\g<0>"),
-    ("{{ package_name }}/main.py.jinja", r"^    app\.get\(.*\n", rf"    # {FIX}\n\g<0>"),
-    ("{{ package_name }}/settings.py.jinja", r'default="development",$', rf"\g<0>  # {FIX}"),
+    ("includes/main/*.py.jinja", r"^    app = ", rf"    # {FIX}\n\g<0>"),
+    ("includes/main/*.py.jinja", r"^    app\.get\(.*\n", rf"    # {FIX}\n\g<0>"),
+    ("template/{{ package_name }}/settings.py.jinja", r"^    port: ", rf"    # {FIX}\n\g<0>"),
     (
-        "{{ package_name }}/settings.py.jinja",
+        "template/{{ package_name }}/settings.py.jinja",
         r"^    max_body_size",
         r'    pause: int = Field(default=0, description="Seconds")\n\g<0>',
     ),
-    (".env.example.jinja", r"^# PORT=", rf"# {FIX}\n\g<0>"),
-    (".env.example.jinja", r"^# MAX_BODY_SIZE=", r"# PAUSE=0\n\g<0>"),
+    ("template/.env.example.jinja", r"^# PORT=", rf"# {FIX}\n\g<0>"),
+    ("template/.env.example.jinja", r"^# MAX_BODY_SIZE=", r"# PAUSE=0\n\g<0>"),
     (
-        "{{ package_name }}/main.py.jinja",
+        "includes/main/*.py.jinja",
         r"^    app\.include_router\(health",
         rf"    # {FIX}\n\g<0>",
     ),
-    ("tests/conftest.py.jinja", r"^@pytest.fixture\nasync def client", rf"# {FIX}\n\g<0>"),
-    ("pyproject.toml.jinja", r"its migrations change form.*$", FIX),
-    ("pyproject.toml.jinja", r'"uvicorn>=[^"]*', r"\g<0>.0"),
-    ("pyproject.toml.jinja", r'"pytest>=[^"]*', r"\g<0>.0"),
-    ("pyproject.toml.jinja", r"text may be in any language", FIX),
-    (".github/workflows/ci.yml.jinja", r"^          version: .*$", rf"\g<0> # {FIX}"),
-    (".github/workflows/ci.yml.jinja", r"^      - name: Refuse", rf"      # {FIX}\n\g<0>"),
-    (".gitlab-ci.yml.jinja", r"uv==[0-9.]*$", rf"\g<0> # {FIX}"),
-    ("Dockerfile.jinja", r"^FROM \$\{BASE\} AS build", rf"# {FIX}\n\g<0>"),
-    ("Dockerfile.jinja", r"^    PYTHONUNBUFFERED=1 .*\n", r"\g<0>    PIP_NO_INPUT=1 \\\n"),
-    ("tests/test_main.py", r"^async def test_documents_itself.*\n", rf"\g<0>    # {FIX}\n"),
+    ("template/tests/conftest.py.jinja", r"^@pytest.fixture\nasync def client", rf"# {FIX}\n\g<0>"),
+    ("template/pyproject.toml.jinja", r"its migrations change form.*$", FIX),
+    ("template/pyproject.toml.jinja", r'"uvicorn>=[^"]*', r"\g<0>.0"),
+    ("template/pyproject.toml.jinja", r'"pytest>=[^"]*', r"\g<0>.0"),
+    ("template/pyproject.toml.jinja", r"text may be in any language", FIX),
+    ("template/.github/workflows/ci.yml.jinja", r"^          version: .*$", rf"\g<0> # {FIX}"),
+    ("template/.github/workflows/ci.yml.jinja", r"^      - name: Refuse", rf"      # {FIX}\n\g<0>"),
+    ("template/.gitlab-ci.yml.jinja", r"uv==[0-9.]*$", rf"\g<0> # {FIX}"),
+    ("template/Dockerfile.jinja", r"^FROM \$\{BASE\} AS build", rf"# {FIX}\n\g<0>"),
+    ("template/Dockerfile.jinja", r"^    PYTHONUNBUFFERED=1 .*\n", r"\g<0>    PIP_NO_INPUT=1 \\\n"),
+    (
+        "template/tests/test_main.py",
+        r"^async def test_documents_itself.*\n",
+        rf"\g<0>    # {FIX}\n",
+    ),
 ]
 FIXED = [
     *("src/database/models.py", "src/main.py", "src/settings.py", ".env.example", "pyproject.toml"),
@@ -298,14 +332,15 @@ FIXED = [
 ]
 
 
-def fix(template: Path) -> None:
-    """Make the fixes in a template's folder `template`."""
+def fix(repository: Path) -> None:
+    """Make the fixes in the template's repository."""
     for path, pattern, text in FIXES:
         # a file that is there for some answers only has a condition around its name or its folder's
         files = [
             file
-            for file in template.rglob("*")
-            if fnmatch(re.sub(r"{%.*?%}", "", file.relative_to(template).as_posix()), path)
+            for folder in ("includes", "template")
+            for file in (repository / folder).rglob("*")
+            if fnmatch(re.sub(r"{%.*?%}", "", file.relative_to(repository).as_posix()), path)
         ]
         assert files, f"the template has no {path}"
         for file in files:

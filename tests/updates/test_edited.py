@@ -16,7 +16,7 @@ from ..conftest import MakeService
 from ..support.services import Service
 from .combinations import RELEASES, STARTS, WORKING_TREE, asked, options, switches
 from .conftest import FIXED, Rendered
-from .edits import EDITS, FIX, LAST, LAST_SINCE, Edit, replace
+from .edits import EDITS, FIX, LAST, LAST_SINCE, Edit, conflicts_with_1_0, replace, resolve
 from .edits import FIXED as FIXED_FILES
 from .folders import commit, conflicts, files, migrations, recorded, take
 from .suites import Found, found, run_suite
@@ -69,10 +69,11 @@ def check_fixes(service: Path, fresh: dict[str, bytes], edits: dict[str, Edit]) 
 def check_update(service: Path, edits: dict[str, Edit], rendered: Rendered) -> None:
     """Update a service with edits, and check that these survive and the fixes arrive."""
     before = migrations(service)
+    moved = conflicts_with_1_0(service)
 
     update(service, ref=FIXED)
 
-    assert conflicts(service) == []
+    assert {*conflicts(service)} == moved
     for name, edit in edits.items():
         assert edit.kept(service), name
     assert migrations(service) == before
@@ -192,8 +193,9 @@ def test_recopy_keeps_the_teams_files(
 
 
 # Where an answer and the edits change the same place, git cannot know which comes first: accounts
-# are imported and wired beside the team's router, and are fields behind the same field.
-LISTED = {"accounts": {"src/main.py", "src/database/models.py"}}
+# are imported and wired beside the team's router, and are fields behind the same field. With jobs,
+# an import above the team's router goes.
+LISTED = {"accounts": {"src/main.py", "src/database/models.py"}, "jobs": {"src/main.py"}}
 
 
 @pytest.mark.parametrize(("question", "old", "new"), [*switches()])
@@ -217,7 +219,7 @@ def test_edits_survive_a_changed_answer(
     for path in before:
         if path == "README.md" or path.startswith("migrations/models/"):
             assert after[path] == before[path], path
-    assert {*after} - {*fresh} <= {MINE, "src/orders.py"}
+    assert {*after} - {*fresh} - {*migrations(service)} <= {"src/orders.py"}
     check_fixes(service, fresh, edits)
 
 
@@ -235,10 +237,13 @@ def test_edits_survive_all_options_at_once(
         if name not in {"package_name", "database", "license", "ci"}
     }
 
+    moved = conflicts_with_1_0(service)
+
     update(service, {**offers, "ci": "github"}, ref=FIXED)
 
     has = "accounts" in asked(release)
-    assert {*conflicts(service)} == (set() if has else LISTED["accounts"])
+    listed = LISTED["jobs"] if has else LISTED["jobs"] | LISTED["accounts"]
+    assert {*conflicts(service)} == moved | listed
     assert recorded(service).items() >= offers.items()
     for name, edit in edits.items():
         assert edit.kept(service), name
@@ -283,22 +288,25 @@ def test_edited_service_works_on(
     """Its rows and migrations stay, and its suite passes; those that end up alike run it once."""
     service = make_service(engine, "installed")
     written: list[tuple[object, dict[str, bytes]]] = []
-    alike: dict[Found, list[Path]] = {}
+    alike: dict[Found, Path] = {}
     for release in RELEASES:
         folder = tmp_path / release.version
         service.folder = take(rendered({"database": engine}, release.tag), folder)
         edit_for_a_year(service, written)
         shutil.copytree(folder, old(folder))
+        moved = conflicts_with_1_0(folder)
 
         update(folder, ref=FIXED)
 
+        assert {*conflicts(folder)} == moved
+        resolve(folder, moved, applicable(folder).values())
         assert conflicts(folder) == []
         assert migrations(folder) == migrations(old(folder))
         # nothing else decides what follows: what makes the database, and what runs on it
-        alike.setdefault(found(folder, "src"), []).append(folder)
+        alike.setdefault(found(folder, "src"), folder)
 
-    for folders in alike.values():
-        check_work(make_service(engine, f"installed-{folders[0].name}"), folders)
+    for updated in alike.values():
+        check_work(make_service(engine, f"installed-{updated.name}"), updated)
 
 
 def old(folder: Path) -> Path:
@@ -306,14 +314,13 @@ def old(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}-old")
 
 
-def check_work(service: Service, folders: list[Path]) -> None:
+def check_work(service: Service, updated: Path) -> None:
     """Put a row into the database of an old service, and go on with the updated one.
 
     Args:
-        service: an installed one, which is moved to the folders.
-        folders: those of updated services that are alike.
+        service: an installed one, which is moved to the updated one's folder.
+        updated: the folder of an updated service.
     """
-    updated = folders[0]
     names = sorted(Path(path).name for path in migrations(updated))
     assert len(names) == 3
     service.folder = old(updated)
@@ -328,5 +335,4 @@ def check_work(service: Service, folders: list[Path]) -> None:
     service.run("ruff", "format", "--check")
     cache = updated.with_name("mypy")
     assert "Success" in service.run("mypy", MYPY_CACHE_DIR=str(cache)).stdout
-    readmes = [folder / "README.md" for folder in folders]
-    run_suite(service, found(updated, "src"), readmes, updated.with_name(f"{updated.name}-suite"))
+    run_suite(service, found(updated, "src"), updated.with_name(f"{updated.name}-suite"))

@@ -1,10 +1,8 @@
-"""What stops an update says so in its last line, changes nothing, and README.md has the way out."""
+"""What stops an update says so in its last line, changes nothing, and docs/updating.md has the way out."""
 
-import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -12,14 +10,16 @@ from typing import NamedTuple
 import pytest
 
 from tools.releases import NEXT
-from tools.render import REPOSITORY, git
+from tools.render import REPOSITORY, Answers, git
 
 from .combinations import RELEASES
+from .command import copier
 from .conftest import Rendered
 from .edits import append, replace
 from .folders import commit, files, take
 
 ANSWERS = ".copier-answers.yml"
+GUIDE = REPOSITORY / "docs" / "updating.md"
 LAST = RELEASES[-1].tag
 
 
@@ -28,7 +28,7 @@ class Fault(NamedTuple):
 
     Attributes:
         make: brings a service into it.
-        says: what Copier says last, as README.md quotes it.
+        says: what Copier says last, as docs/updating.md quotes it.
         ref: what the service is updated to.
     """
 
@@ -86,19 +86,6 @@ FAULTS = {
 }
 
 
-def copier(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
-    """Run Copier where nobody answers."""
-    return subprocess.run(
-        [sys.executable, "-m", "copier", *arguments],
-        cwd=cwd,
-        env={**os.environ, "NO_COLOR": "1"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 @pytest.mark.parametrize("name", FAULTS)
 def test_fault_is_told(name: str, rendered: Rendered, tmp_path: Path) -> None:
     fault = FAULTS[name]
@@ -113,8 +100,8 @@ def test_fault_is_told(name: str, rendered: Rendered, tmp_path: Path) -> None:
     assert process.returncode != 0
     assert fault.says in process.stderr.rpartition("Traceback")[2]
     assert files(service) == before
-    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    assert fault.says in re.sub(r"`…`|…", "", readme), "README.md has no way out"
+    guide = GUIDE.read_text(encoding="utf-8")
+    assert fault.says in re.sub(r"`…`|…", "", guide), f"{GUIDE.name} has no way out"
 
 
 @pytest.mark.parametrize(
@@ -154,6 +141,98 @@ def test_text_is_not_taken_for_true(answer: str, repository: Path, tmp_path: Pat
     assert not (tmp_path / "new" / "src").exists()
 
 
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        ("databse=postgresql", "There is no question 'databse': check its spelling."),
+        ("fields=title:str", "There is no question 'fields': add resource=NAME"),
+        ("package_name=desk", 'Keep src: see "Rename the package" in docs/developing.md'),
+    ],
+)
+def test_update_refuses_data(data: str, says: str, rendered: Rendered, tmp_path: Path) -> None:
+    service = take(rendered({}, LAST), tmp_path / "service")
+    before = files(service)
+
+    process = copier("update", "--defaults", "--vcs-ref", NEXT, "--data", data, cwd=service)
+
+    assert process.returncode != 0
+    assert says in process.stderr.splitlines()[-1]
+    assert files(service) == before
+
+
+def test_copy_refuses_unknown_names(repository: Path, tmp_path: Path) -> None:
+    process = copier(
+        *("copy", "--defaults", "--vcs-ref", NEXT, "--data", "databse=postgresql"),
+        *(str(repository), "new"),
+        cwd=tmp_path,
+    )
+
+    assert process.returncode != 0
+    assert "There is no question 'databse'" in process.stderr.splitlines()[-1]
+    assert not (tmp_path / "new").exists()
+
+
+def test_all_recorded_answers_are_accepted_again(rendered: Rendered, tmp_path: Path) -> None:
+    """As a script may give them, from a file."""
+    service = take(rendered({}, LAST), tmp_path / "service")
+    shutil.copy(service / ANSWERS, tmp_path / "answers.yml")
+
+    process = copier(
+        *("update", "--defaults", "--vcs-ref", NEXT, "--data-file", str(tmp_path / "answers.yml")),
+        cwd=service,
+    )
+
+    assert process.returncode == 0, process.stderr
+    assert f"_commit: {NEXT}" in (service / ANSWERS).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda _: None, "the path to the template is relative. Replace"),
+        (lambda clone: shutil.rmtree(clone / ".git"), "the template has no commits"),
+    ],
+)
+def test_copy_warns_of_a_template_that_cannot_update(
+    make: Callable[[Path], None], says: str, repository: Path, tmp_path: Path
+) -> None:
+    clone = tmp_path / "template"
+    git(tmp_path, "clone", "--quiet", str(repository), str(clone))
+    make(clone)
+
+    process = copier("copy", "--defaults", "--vcs-ref", "HEAD", "./template", "new", cwd=tmp_path)
+
+    assert process.returncode == 0
+    assert says in process.stderr
+    kept = copier("copy", "--defaults", "--vcs-ref", NEXT, str(repository), "kept", cwd=tmp_path)
+    assert "cannot be updated" not in kept.stderr
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {},
+        {"database": "postgresql", "observability": True, "devcontainer": True}
+        | {"deployment": "kubernetes", "ci": "gitlab"},
+    ],
+)
+def test_package_is_renamed_as_documented(
+    answers: Answers, rendered: Rendered, tmp_path: Path
+) -> None:
+    service = take(rendered(answers, NEXT), tmp_path / "service")
+    text = (service / "docs" / "developing.md").read_text(encoding="utf-8")
+    section = text.partition("### Rename the package")[2]
+    commands = re.findall(r"^\$ (.*)$", section, re.MULTILINE)[:2]
+
+    for command in commands:
+        subprocess.run(["/bin/sh", "-ec", command], cwd=service, check=True)
+
+    renamed, wanted = files(service), files(rendered({**answers, "package_name": "new_name"}, NEXT))
+    for page in (renamed, wanted):
+        del page["docs/developing.md"]  # the commands themselves
+    assert renamed == wanted
+
+
 def test_old_copier_is_refused(rendered: Rendered, repository: Path, tmp_path: Path) -> None:
     """As this Copier is by a template that wants a newer one."""
     clone = tmp_path / "template"
@@ -166,11 +245,11 @@ def test_old_copier_is_refused(rendered: Rendered, repository: Path, tmp_path: P
     assert process.returncode != 0
     says = "This template requires Copier version"
     assert says in process.stderr
-    assert says in (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    assert says in GUIDE.read_text(encoding="utf-8")
 
 
 def test_lost_commit_is_replaced(rendered: Rendered, tmp_path: Path) -> None:
-    """As README.md says: name the release that the service came from."""
+    """As docs/updating.md says: name the release that the service came from."""
     service = take(rendered({}, LAST), tmp_path / "service")
     replace(service / ANSWERS, r"^_commit: .*$", "_commit: " + "a1" * 20)
     commit(service)

@@ -11,18 +11,11 @@ from tools.releases import NEXT, history
 from tools.render import Answers, git, render, update
 from tools.tables import owned_by
 
+from .combinations import EVERY_FILE
 from .folders import commit, conflicts, files, take
 
 FIX = "# the template's fix\n"
 EDIT = "# the team's edit\n"
-
-
-# with which every file is rendered
-SERVICES: list[Answers] = [
-    {"database": "sqlite", "ci": "gitlab", "devcontainer": True, "observability": True},
-    {"database": "postgresql", "accounts": False, "devcontainer": True, "deployment": "kubernetes"},
-    {"database": "mysql", "observability": True, "deployment": "kubernetes"},
-]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +30,7 @@ def repository() -> Iterator[Path]:
         yield clone
 
 
-@pytest.mark.parametrize("answers", SERVICES, ids=lambda answers: str(answers["database"]))
+@pytest.mark.parametrize("answers", EVERY_FILE, ids=lambda answers: str(answers["database"]))
 def test_an_update_keeps_edits_and_brings_fixes(
     answers: Answers, repository: Path, tmp_path: Path
 ) -> None:
@@ -87,7 +80,7 @@ def test_the_teams_files_stay_deleted(operation: str, repository: Path, tmp_path
 def test_every_listed_file_is_rendered(repository: Path, tmp_path: Path) -> None:
     paths = {
         path
-        for answers in SERVICES
+        for answers in EVERY_FILE
         for path in files(render(repository, tmp_path / str(answers["database"]), answers, NEXT))
     }
 

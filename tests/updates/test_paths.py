@@ -1,33 +1,129 @@
-"""A path, once rendered, is a promise: a release that breaks one is a major one, and says so."""
+"""A rendered path is a promise: a release that breaks one is a major one, and says what to do.
+
+includes/releases.yml has what each release moved, removed and changed.
+"""
 
 import re
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
-from tools.releases import NEXT, releases
-from tools.render import REPOSITORY, Answers
+from tools.releases import NEXT
+from tools.render import REPOSITORY, Answers, git
 
+from .combinations import EVERY_FILE, RELEASES, STARTS, WORKING_TREE, options
+from .command import copier
 from .conftest import Rendered
-from .folders import files
-from .test_ownership import SERVICES
+from .folders import files, take
+
+UNRELEASED = "Unreleased"
+SETTINGS = "template/.env.example.jinja"
+NOTES: dict[str, dict[str, Any]] = {
+    note["release"]: note
+    for note in yaml.safe_load((REPOSITORY / "includes/releases.yml").read_text("utf-8"))
+}
+CHANGELOG = (REPOSITORY / "CHANGELOG.md").read_text("utf-8")
 
 
-def section(changelog: str, version: str) -> str:
-    """Find what the changelog says of a version, or of `Unreleased`."""
-    sections = re.split(r"^## ", changelog, flags=re.MULTILINE)
-    return next((s for s in sections if s.split(maxsplit=1)[:1] == [version]), "")
+def name(tag: str) -> str:
+    """Return what the changelog calls a release, and the working tree."""
+    return UNRELEASED if tag == NEXT else tag.removeprefix("v")
 
 
-@pytest.mark.parametrize("answers", SERVICES, ids=lambda answers: str(answers["database"]))
-def test_dropped_paths_are_announced(answers: Answers, rendered: Rendered) -> None:
-    changelog = (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8")
-    versions = [*((release.tag, release.version) for release in releases()), (NEXT, "Unreleased")]
-    paths = {tag: files(rendered(answers, tag)).keys() for tag, _ in versions}
+def noted(version: str, what: str) -> dict[str, Any]:
+    """Return the notes of a release about one thing: its moved files, settings or steps."""
+    found: dict[str, Any] = NOTES.get(version, {}).get(what, {})
+    return found
 
-    for (old, before), (new, version) in pairwise(versions):
+
+def section(version: str) -> str:
+    """Return the changelog's section of a release, on one line."""
+    sections = re.split(r"^## ", CHANGELOG, flags=re.MULTILINE)
+    found = next((part for part in sections if part.split(maxsplit=1)[:1] == [version]), "")
+    return " ".join(found.split())
+
+
+@pytest.mark.parametrize("answers", EVERY_FILE, ids=lambda answers: str(answers["database"]))
+def test_moved_files_are_those_that_disappear(answers: Answers, rendered: Rendered) -> None:
+    paths = {release.tag: files(rendered(answers, release.tag)).keys() for release in STARTS}
+
+    for old, new in pairwise(paths):
+        version, moved = name(new), noted(name(new), "moved")
         for path in paths[old] - paths[new]:
+            assert path in moved, f"add {path} to moved of {version} in includes/releases.yml"
             # before 1.0.0, a minor version is a major one (Semantic Versioning, section 4)
+            before = name(old)
             major = before.split(".")[:2] if before.startswith("0.") else before.split(".")[:1]
             assert version.split(".")[: len(major)] != major, f"{version} drops {path}"
-            assert f"`{path}`" in section(changelog, version), f"{version} drops {path} silently"
+        assert moved.keys() & paths[new] == set()
+        for path in moved.keys() & paths[old]:
+            now = [place for place in moved[path] if any(p.startswith(place) for p in paths[new])]
+            assert now or not moved[path], f"{version} has none of {path}: {moved[path]}"
+
+
+def test_settings_are_those_that_change() -> None:
+    def settings(text: str) -> set[str]:
+        return {*re.findall(r"^#? ?([A-Z_]+)=", text, re.MULTILINE)}
+
+    texts = {
+        release.tag: git(REPOSITORY, "show", f"{release.commit}:{SETTINGS}") for release in RELEASES
+    }
+    texts[NEXT] = (REPOSITORY / SETTINGS).read_text("utf-8")
+    for old, new in pairwise(texts):
+        known, added = settings(texts[old]), settings(texts[new]) - settings(texts[old])
+        changes = noted(name(new), "settings")
+        assert {key for key, change in changes.items() if change == "new"} == added, name(new)
+        assert known - settings(texts[new]) <= changes.keys(), name(new)
+
+
+def test_notes_are_of_releases_and_for_answers() -> None:
+    answers = {"all"}
+    for question, choices in options(WORKING_TREE).items():
+        answers |= {question} if True in choices else {*map(str, choices)}
+    versions = [UNRELEASED, *(release.version for release in reversed(RELEASES))]
+
+    assert [version for version in versions if version in NOTES] == [*NOTES]
+    for note in NOTES.values():
+        assert note.keys() <= {"release", "guide", "moved", "settings", "steps"}
+        assert note.get("steps", {}).keys() <= answers
+        assert "guide" not in note or (REPOSITORY / note["guide"]).is_file()
+
+
+@pytest.mark.parametrize("version", NOTES)
+def test_changelog_agrees(version: str) -> None:
+    text = section(version)
+
+    for path, places in noted(version, "moved").items():
+        assert f"`{path}`" in text
+        for place in places:
+            assert place.rstrip("/").rpartition("/")[2] in text, path
+    for setting, change in noted(version, "settings").items():
+        assert change == "new" or f"`{setting}`" in text
+    for steps in noted(version, "steps").values():
+        for step in steps:
+            assert [term for term in re.findall("`([^`]+)`", step) if term not in text] == []
+
+
+def test_message_says_what_lies_between(rendered: Rendered, tmp_path: Path) -> None:
+    """An update from the last release says nothing of that: test_renovate.py."""
+    answers: Answers = {"database": "postgresql", "package_name": "app", "accounts": False}
+    service = take(rendered(answers, "v0.6.1"), tmp_path / "service")
+
+    process = copier("update", "--defaults", "--vcs-ref", NEXT, cwd=service)
+
+    assert process.returncode == 0, process.stderr
+    message = process.stderr.partition("changes are in.")[2]
+    for text in (
+        "Removed files, and where",
+        "app/start.py: app/health.py, app/middleware.py",
+        "Since v0.6.1",
+        "0.7.0: Add your modules",
+        "0.8.0: Set `sslmode=",
+        "docs/updating-to-1.0.md",
+    ):
+        assert text in message
+    for text in ("0.6.0:", "src/", "`ssl-mode", "0.8.0: Create the Secret", "`EmailRequest`"):
+        assert text not in message

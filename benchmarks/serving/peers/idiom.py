@@ -1,4 +1,4 @@
-"""The service's two hot routes as FastAPI's and Tortoise's manuals would have them."""
+"""The service's two hot routes as FastAPI's and Tortoise's documentation shows them."""
 
 import os
 from collections.abc import AsyncIterator

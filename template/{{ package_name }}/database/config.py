@@ -3,7 +3,7 @@
 from typing import Any
 
 from ..settings import settings
-from .engine import connection
+from .backend import connection
 
 # The modules with your models: add others here, such as "my_package.orders.models"
 MODELS = [

@@ -1,48 +1,102 @@
-"""What a route asks for in its signature: who calls."""
+"""Dependencies for routes that need to know who calls.
 
-from typing import Annotated
+They work in WebSocket routes as well, where a refusal is the answer to the handshake:
 
-from fastapi import Depends, HTTPException
+    @router.websocket("/notifications")
+    async def notify(websocket: WebSocket, user: CurrentUser) -> None:
+        await accept(websocket)
+
+The token is never in the URL, which is logged.
+
+A socket stays open when its session ends: close sockets that are open for long.
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Generic, TypeVar
+
+from fastapi import Depends, WebSocket
 from fastapi.security import OAuth2PasswordBearer
+from fastapi.security.base import SecurityBase
+from fastapi.security.utils import get_authorization_scheme_param
+from starlette.requests import HTTPConnection
 
-from ..api import SessionEndedError
 from ..database.models import Session, User
-from . import service
+from ..exceptions import ForbiddenError
+from ..settings import settings
+from .exceptions import UnauthenticatedError
+from .sessions import find_session
 
-_token = OAuth2PasswordBearer("auth/token", auto_error=False)
+# Absolute: relative to the path that Swagger UI knows, it would be wrong behind a ROOT_PATH
+TOKEN_URL = f"{settings.root_path}{settings.api_prefix}/auth/token"
 
+SCHEME = "bearer"
 
-async def _current_session(token: Annotated[str | None, Depends(_token)]) -> Session:
-    """Find who calls; the challenges are those of RFC 6750, section 3."""
-    if token is None:
-        raise HTTPException(401, "Log in first.", {"WWW-Authenticate": "Bearer"})
-    session = await service.find_session(token)
-    if session is None:
-        raise SessionEndedError
-    return session
+Caller = TypeVar("Caller")
 
 
-CurrentSession = Annotated[Session, Depends(_current_session)]
+def read_token(connection: HTTPConnection) -> str | None:
+    """Return the token of a request or a WebSocket; None if it has none.
+
+    It is in the header `Authorization: Bearer <token>`. Browsers cannot set that header for a
+    WebSocket, so there the token may follow `bearer` in the list of subprotocols:
+
+        new WebSocket("wss://example.com/notifications", ["bearer", token])
+    """
+    scheme, token = get_authorization_scheme_param(connection.headers.get("authorization"))
+    if scheme.lower() == SCHEME:
+        return token
+    protocols: list[str] = connection.scope.get("subprotocols", [])
+    return protocols[1] if protocols[:1] == [SCHEME] and len(protocols) > 1 else None
 
 
-async def _current_user(session: CurrentSession) -> User:
-    return session.user
+class Authentication(SecurityBase, Generic[Caller]):
+    """Find the session of a request, once, and return it or a part of it.
+
+    OAuth2PasswordBearer, which describes it in the OpenAPI document, does not take WebSockets.
+
+    Args:
+        select: returns the session or a part of it, or refuses.
+        callers: who may call, for the list of routes.
+    """
+
+    model = OAuth2PasswordBearer(TOKEN_URL).model
+    scheme_name = OAuth2PasswordBearer.__name__
+
+    def __init__(self, select: Callable[[Session], Caller], callers: str = "users") -> None:
+        self.select = select
+        self.callers = callers
+
+    async def __call__(self, connection: HTTPConnection) -> Caller:
+        session: Session | None = getattr(connection.state, "session", None)
+        if session is None:
+            token = read_token(connection)
+            if token is None:
+                raise UnauthenticatedError
+            session = connection.state.session = await find_session(token)
+        return self.select(session)
 
 
-CurrentUser = Annotated[User, Depends(_current_user)]
-
-
-async def _administrator_session(session: CurrentSession) -> Session:
+def _of_administrator(session: Session) -> Session:
     if not session.user.is_admin:
-        raise HTTPException(403, "Only administrators may do this.")
+        raise ForbiddenError("Only administrators may do this.")
     return session
 
 
-AdministratorSession = Annotated[Session, Depends(_administrator_session)]
+current_session = Authentication(lambda session: session)
+current_user = Authentication(lambda session: session.user)
+administrator_session = Authentication(_of_administrator, "administrators")
+administrator = Authentication(lambda session: _of_administrator(session).user, "administrators")
+
+CurrentSession = Annotated[Session, Depends(current_session)]
+CurrentUser = Annotated[User, Depends(current_user)]
+AdministratorSession = Annotated[Session, Depends(administrator_session)]
+Administrator = Annotated[User, Depends(administrator)]
 
 
-async def _administrator(session: AdministratorSession) -> User:
-    return session.user
+async def accept(websocket: WebSocket) -> None:
+    """Accept a WebSocket, with the subprotocol `bearer` if the client has offered it.
 
-
-Administrator = Annotated[User, Depends(_administrator)]
+    Browsers close the connection if the answer repeats none of the subprotocols they have offered.
+    """
+    offered = SCHEME in websocket.scope["subprotocols"]
+    await websocket.accept(subprotocol=SCHEME if offered else None)

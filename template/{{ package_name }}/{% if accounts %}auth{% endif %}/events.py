@@ -1,18 +1,16 @@
-"""Security events: log lines with fixed names. The README lists them."""
+"""Security events: log lines with fixed names, for alerts and audits."""
 
-from contextvars import ContextVar
 from enum import StrEnum
 
 import structlog
 
-logger = structlog.stdlib.get_logger(__name__)
+from .client_address import client_address
 
-# The address of the client that is served; None in commands and tasks
-client_address: ContextVar[str | None] = ContextVar("client_address", default=None)
+logger = structlog.stdlib.get_logger(__name__)
 
 
 class Event(StrEnum):
-    """The names. Alerts match them, so they never change."""
+    """The names of the events. Alerts match them, so they never change."""
 
     LOGGED_IN = "auth.logged_in"
     LOGIN_FAILED = "auth.login_failed"
@@ -41,7 +39,7 @@ def record(event: Event, *, actor: int | None, target: int | None, **details: st
     Args:
         event: its name.
         actor: the id of the user who did it; None if nobody is logged in.
-        target: the id of the user to whom it was done; None if there is none.
-        details: what else is worth knowing. Never a secret, and never what a client typed.
+        target: the id of the user whom it affects; None if there is none.
+        details: further fields of the line. Never pass a secret, nor text that a client sent.
     """
     logger.info(event.value, actor=actor, target=target, address=client_address.get(), **details)

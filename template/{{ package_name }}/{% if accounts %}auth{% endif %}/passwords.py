@@ -1,119 +1,85 @@
-"""Passwords: which are good enough, and their hashes."""
+"""Passwords: confirming, changing and resetting them."""
 
-import re
-import secrets
-from base64 import b64encode
-from collections.abc import Callable
-from typing import TypeVar, TypeVarTuple, Unpack
+from tortoise.transactions import in_transaction
 
-from anyio import CapacityLimiter, to_thread
-from argon2 import PasswordHasher, extract_parameters
-from argon2.exceptions import (
-    HashingError,
-    InvalidHashError,
-    VerificationError,
-    VerifyMismatchError,
-)
-from zxcvbn_rs_py import zxcvbn
-
-from ..api import BusyError, UnacceptableError
-from ..settings import settings
-from ..users.schemas import normalise
-from .events import client_address
-from .turns import FairQueue
-
-# Each hash takes PASSWORD_MEMORY: so many at once, so many more in line, and no more
-THREADS = 2
-WAITING = 200
-# A password that falls to fewer guesses is refused. At 200 log-ins a minute, the limit of one
-# account, this many take three days; of a stolen hash, hours.
-LEAST_GUESSES = 1_000_000
-OWN_WORD = 3  # characters; what is shorter is in many words
-ESTIMATED = 24  # characters; estimating many more of them takes longer than a hash
-
-T = TypeVar("T")
-Arguments = TypeVarTuple("Arguments")
-
-hasher = PasswordHasher(
-    time_cost=settings.password_iterations,
-    memory_cost=settings.password_memory,
-    parallelism=settings.password_lanes,
-)
-_threads = CapacityLimiter(THREADS)
-queue = FairQueue(THREADS)
-# verified where there is no user, so that it takes the same time; made up, which takes none
-_DUMMY_HASH = (
-    f"$argon2id$v=19$m={settings.password_memory},t={settings.password_iterations}"
-    f",p={settings.password_lanes}"
-    f"${b64encode(secrets.token_bytes(15)).decode()}${b64encode(secrets.token_bytes(33)).decode()}"
-)
+from ..database.models import LinkToken, Session, User
+from ..exceptions import ForbiddenError
+from .client_address import remember_address
+from .emails import Notice, Notify
+from .events import Event, record
+from .hashing import hash_password, verify_password
+from .links import consume_link, find_link
+from .password_policy import check_password
+from .sessions import lock_session
+from .tokens import Purpose, hash_token, new_session_token
 
 
-def check_password(password: str, username: str, email: str) -> None:
-    """Refuse a password that is among the first to be guessed.
+async def confirm_password(session: Session, password: str) -> None:
+    """Check the password of a session's user before a change that needs it.
 
     Raises:
-        UnacceptableError: it is blank, commonly used, or made of the name or the address.
+        ForbiddenError: the password is wrong.
+        OverloadedError: too many passwords are being checked.
     """
-    if not password.strip():
-        raise UnacceptableError("The password is blank.")
-    local_part, _, domain = email.partition("@")
-    if normalise(password) in {username, email, local_part}:
-        raise UnacceptableError("The password is the user name or the e-mail address.")
-    own = re.split(r"[\W_]+", f"{username} {local_part} {domain.rpartition('.')[0]}")
-    words = sorted({word for word in own if len(word) >= OWN_WORD}, key=len, reverse=True)
-    rest = re.sub("|".join(map(re.escape, words)), "", password, flags=re.IGNORECASE)
-    if zxcvbn(rest[:ESTIMATED]).guesses < LEAST_GUESSES:
-        raise UnacceptableError(
-            "The password is easy to guess. Add a word or two that have nothing to do with you."
-        )
+    user = session.user
+    matches, _ = await verify_password(password, user.hashed_password)
+    if not matches:
+        record(Event.CONFIRMATION_FAILED, actor=user.id, target=user.id)
+        raise ForbiddenError("The password is wrong.")
 
 
-async def hash_password(password: str) -> str:
-    """Hash a password.
+async def change_password(session: Session, new: str, notify: Notify) -> str:
+    """Change the password of a session's user, end all other sessions, and rotate the token.
 
-    Raises:
-        BusyError: too many hashes are being computed, or there is no memory for one.
-    """
-    return await _in_thread(hasher.hash, password)
-
-
-async def verify_password(password: str, hashed: str | None) -> tuple[bool, str | None]:
-    """Compare a password with a hash, doing the same work where there is none.
+    Args:
+        session: the session, whose user has confirmed the current password.
+        new: the new password.
+        notify: sends a notice to the user.
 
     Returns:
-        Whether they match, and the new hash to store if the old one's parameters are outdated.
+        The session's new token; the old one ends.
 
     Raises:
-        BusyError: too many hashes are being computed, or there is no memory for one.
+        OverloadedError: too many passwords are being checked.
+        ConflictError: the password was changed in the meantime.
+        SessionEndedError: the session has ended in the meantime.
+        RuleViolationError: the new password is refused.
     """
-    known = _usable(hashed)
-    matches = await _in_thread(_matches, password, known or _DUMMY_HASH)
-    if not (known and matches):
-        return False, None
-    outdated = hasher.check_needs_rehash(known)
-    return True, await hash_password(password) if outdated else None
+    check_password(new, session.user.username, session.user.email)
+    hashed = await hash_password(new)
+    token = new_session_token()
+    async with in_transaction():
+        user = await lock_session(session)
+        await User.filter(id=user.id).update(hashed_password=hashed)
+        await Session.filter(id=session.id).update(token_hash=hash_token(token))
+        ended = await Session.filter(user_id=user.id).exclude(id=session.id).delete()
+        await LinkToken.filter(user_id=user.id).exclude(purpose=Purpose.VERIFICATION).delete()
+        await notify(Notice.PASSWORD, user)
+    await remember_address(user.id)
+    record(Event.PASSWORD_CHANGED, actor=user.id, target=user.id, ended_sessions=ended)
+    return token
 
 
-def _usable(hashed: str | None) -> str | None:
-    try:
-        extract_parameters(hashed or "")
-    except InvalidHashError:
-        return None
-    return hashed
+async def reset_password(token: str, password: str, notify: Notify) -> None:
+    """Set a new password with a link's token, and end all sessions.
 
+    Args:
+        token: the token.
+        password: the new password.
+        notify: sends a notice to the user.
 
-def _matches(password: str, hashed: str) -> bool:
-    try:
-        return hasher.verify(hashed, password)
-    except VerifyMismatchError:
-        return False
-
-
-async def _in_thread(function: Callable[[Unpack[Arguments]], T], *arguments: *Arguments) -> T:
-    async with queue.turn(client_address.get() or "", WAITING):
-        try:
-            return await to_thread.run_sync(function, *arguments, limiter=_threads)
-        except (HashingError, VerificationError, MemoryError, RuntimeError):
-            # argon2 gets no memory or no threads, or Python gets none
-            raise BusyError("The password cannot be checked right now.") from None
+    Raises:
+        LinkRefusedError: the token is not valid. Of several concurrent attempts, one succeeds.
+        OverloadedError: too many passwords are being checked.
+        RuleViolationError: the new password is refused.
+    """
+    link = await find_link([Purpose.RESET], token)
+    check_password(password, link.user.username, link.user.email)
+    hashed = await hash_password(password)
+    async with in_transaction():
+        user = await consume_link(link)
+        await User.filter(id=user.id).update(hashed_password=hashed, is_verified=True)
+        ended = await Session.filter(user_id=user.id).delete()
+        await LinkToken.filter(user_id=user.id).delete()
+        await notify(Notice.PASSWORD, user)
+    record(Event.PASSWORD_RESET, actor=None, target=user.id, ended_sessions=ended)

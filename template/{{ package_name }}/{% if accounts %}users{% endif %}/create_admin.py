@@ -1,6 +1,6 @@
-"""Create the first administrator: `python -m`, this module, a user name and an e-mail address.
+"""The command that creates an administrator from a user name and an email address.
 
-The password is asked for, or read from standard input where that is no terminal.
+It asks for the password, or reads it from standard input if that is no terminal.
 """
 
 import argparse
@@ -10,22 +10,21 @@ import sys
 from getpass import getpass
 
 from pydantic import ValidationError
-from tortoise import Tortoise
-from tortoise.exceptions import OperationalError
 
-from ..api import ConflictError, UnacceptableError
-from ..database.config import TORTOISE_ORM
-from ..database.engine import is_missing_table, is_unavailable
-from ..database.migrate.context import COMMAND
+from ..database.backend import is_unavailable
 from ..database.models import User
+from ..database.orm import UnusableDatabaseError, connect_database
+from ..exceptions import ConflictError, RuleViolationError
 from ..logs import configure_logging
-from . import service
+from . import administration, service
 from .schemas import SignUp
 
 
 def _read_password() -> str:
     if not sys.stdin.isatty():
-        return sys.stdin.readline().removesuffix("\n")
+        if not (line := sys.stdin.readline()):
+            sys.exit("Run this in a terminal, or write the password to its standard input.")
+        return line.removesuffix("\n")
     signal.signal(signal.SIGINT, signal.default_int_handler)  # asyncio's waits for the prompt
     password = getpass("Password: ")
     if getpass("Again: ") != password:
@@ -33,29 +32,29 @@ def _read_password() -> str:
     return password
 
 
-async def make_administrator(username: str, email: str, *, promote: bool = False) -> str:
+async def create_administrator(username: str, email: str, *, promote: bool = False) -> str:
     """Create an administrator, or promote a user when asked to.
 
     Args:
         username: the name.
         email: the address.
         promote: whether an existing account becomes the administrator's. It gets the password that
-            is read, and all its sessions end: whoever signed up with that name keeps no access.
+            is read, and all its sessions end: whoever signed up with that name loses access.
 
     Returns:
         What was done.
 
     Raises:
-        ConflictError: there is an account with this name or address, and it is not to be promoted,
-            or it has another address.
-        UnacceptableError: the password must not be used.
+        ConflictError: an account with this name or address exists and `promote` is off, or it has
+            another address.
+        RuleViolationError: the password is refused.
         ValidationError: the name, the address or the password is malformed.
     """
-    placeholder = "not the password"  # which is asked for only if it is needed
+    placeholder = "not the password"  # the real one is read only if it is needed
     names = SignUp.model_validate({"username": username, "email": email, "password": placeholder})
     user = await User.get_or_none(username=names.username)
     if user and user.email != names.email:
-        raise ConflictError(f"{names.username} has another e-mail address.")
+        raise ConflictError(f"{names.username} has another email address.")
     if user and not promote:
         if user.is_admin and user.is_active:
             return f"{user.username} is an administrator already."
@@ -67,21 +66,19 @@ async def make_administrator(username: str, email: str, *, promote: bool = False
     new = SignUp.model_validate({"username": username, "email": email, "password": password})
     password = new.password.get_secret_value()
     if user is None:
-        await service.sign_up(new.username, new.email, password, as_administrator=True)
+        await service.sign_up(new.username, new.email, password, outbox=None, as_administrator=True)
     else:
-        await service.promote(user, password)
+        await administration.promote(user, password)
     return f"{new.username} is an administrator now."
 
 
 async def _main(username: str, email: str, *, promote: bool) -> str:
-    await Tortoise.init(config=TORTOISE_ORM)
-    try:
-        return await make_administrator(username, email, promote=promote)
-    finally:
-        await Tortoise.close_connections()
+    async with connect_database():
+        return await create_administrator(username, email, promote=promote)
 
 
 def main() -> None:
+    """Create an administrator from the command line's arguments."""
     parser = argparse.ArgumentParser(description="Create an administrator.")
     parser.add_argument("username")
     parser.add_argument("email")
@@ -95,15 +92,16 @@ def main() -> None:
     try:
         message = asyncio.run(_main(arguments.username, arguments.email, promote=arguments.promote))
     except ValidationError as error:
-        faults = (f"{fault['loc'][0]}: {fault['msg']}" for fault in error.errors())
-        sys.exit("\n".join(faults))
-    except (ConflictError, UnacceptableError) as error:
+        problems = (
+            f"{problem['loc'][0]}: {problem['msg'].removeprefix('Value error, ')}"
+            for problem in error.errors()
+        )
+        sys.exit("\n".join(problems))
+    except (ConflictError, RuleViolationError, UnusableDatabaseError) as error:
         sys.exit(str(error))
     except (EOFError, KeyboardInterrupt):
         sys.exit("\nInterrupted.")
     except Exception as error:
-        if isinstance(error, OperationalError) and is_missing_table(error):
-            sys.exit(f"The database has no tables yet. Type: {COMMAND} upgrade")
         if is_unavailable(error):
             sys.exit("The database is not reachable.")
         raise

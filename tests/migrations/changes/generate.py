@@ -361,29 +361,29 @@ class Generator:
         f.index = not f.index
         return {"index"}
 
+    def _two_fields(self, model: Model) -> list[list[int]]:
+        """Choose the fields of an index; none if the model has less than two."""
+        fields = [f.uid for f in model.fields if _in_index(f)]
+        if len(fields) < 2:
+            return []
+        first = self.one(fields)
+        return [[first, self.one([uid for uid in fields if uid != first])]]
+
     def change_together(self, models: Models) -> set[str] | None:
         model = self.one(models.models)
         if model.together:
             model.together = []
             return {"not unique"}
-        fields = [f.uid for f in model.fields if _in_index(f)]
-        if len(fields) < 2:
-            return None
-        first = self.one(fields)
-        model.together = [[first, self.one([uid for uid in fields if uid != first])]]
-        return {"unique"}
+        model.together = self._two_fields(model)
+        return {"unique"} if model.together else None
 
     def change_indexes(self, models: Models) -> set[str] | None:
         model = self.one(models.models)
         if model.indexes:
             model.indexes = []
             return {"index"}
-        fields = [f.uid for f in model.fields if _in_index(f)]
-        if len(fields) < 2:
-            return None
-        first = self.one(fields)
-        model.indexes = [[first, self.one([uid for uid in fields if uid != first])]]
-        return {"index"}
+        model.indexes = self._two_fields(model)
+        return {"index"} if model.indexes else None
 
     def change_description(self, models: Models) -> set[str] | None:
         _model, f = self._pick(models, lambda _, f: _plain(f))

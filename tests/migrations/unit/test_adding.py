@@ -1,19 +1,16 @@
 """New and dropped columns: what happens to existing rows."""
 
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from tests.support.changes import Bench, Change, model, on_engines
+from tests.support.changes import Bench, Change, item, on_engines
 from tools.render import ENGINES
 
-NAME = "name = fields.CharField(max_length=20)"
 ROWS = ["""INSERT INTO item (name) VALUES ('a'), ('bé')"""]
 TEXT = r"""it's "a" \ % %s {x} ; -- no /* comment */ :p ? $1 é 漢 😀"""
-
-
-def item(*lines: str) -> str:
-    return model("Item", NAME, *lines)
 
 
 def added(*lines: str, expected: object = None, **rest: Any) -> Change:
@@ -122,7 +119,6 @@ DEFAULTS = {
     "text of the server": added(
         f"fields.CharField(max_length=90, db_default={TEXT!r})",
         expected=twice(TEXT),
-        by_tortoise=False,
     ),
     "time of the server": added(
         "fields.DatetimeField(db_default=Now())", engines=("postgresql", "mysql")
@@ -134,6 +130,59 @@ DEFAULTS = {
     "boolean of the server": added(
         "fields.BooleanField(db_default=True)",
         expected={"sqlite": twice(1), "postgresql": twice(True), "mysql": twice(1)},
+    ),
+    "JSON of the server": added(
+        """fields.JSONField(db_default={'a': [1, None, True], 'é': "it's \\\\"})""",
+        expected={
+            "sqlite": twice(r"""{"a":[1,null,true],"é":"it's \\"}"""),
+            "postgresql": twice(r"""{"a": [1, null, true], "é": "it's \\"}"""),
+            "mysql": twice(r"""{"a":[1,null,true],"é":"it's \\"}"""),
+        },
+    ),
+    "JSON text of the server": added("fields.JSONField(db_default='\"a\"')", expected=twice('"a"')),
+    "true of the server as JSON": added(
+        "fields.JSONField(db_default=True)", expected=twice("true")
+    ),
+    "duration of the server": added(
+        "fields.TimeDeltaField(db_default=datetime.timedelta(days=-1, microseconds=5))",
+        expected=twice(-86399999995),
+    ),
+    "plain enum of the server": added(
+        enum_("enum.Enum", "red='r'", "blue='b'"),
+        "fields.CharEnumField(Color, db_default=Color.blue)",
+        expected=twice("b"),
+    ),
+    "enum with a description of the server": added(
+        enum_("enum.Enum", "red='r'", "blue='b'"),
+        "fields.CharEnumField(Color, description='its color', db_default=Color.blue)",
+        expected=twice("b"),
+    ),
+    "moment of the server": added(
+        "fields.DatetimeField(db_default=datetime.datetime(2000, 1, 2, 3, tzinfo=datetime.UTC))",
+        expected={
+            "sqlite": twice("2000-01-02 03:00:00+00:00"),
+            "postgresql": twice(datetime(2000, 1, 2, 3, tzinfo=UTC)),
+            "mysql": twice(datetime(2000, 1, 2, 3)),
+        },
+    ),
+    "time of day of the server": added(
+        "fields.TimeField(db_default=datetime.time(3, 4, tzinfo=datetime.UTC))", expected=None
+    ),
+    "decimal of the server": added(
+        "fields.DecimalField(max_digits=5, decimal_places=2, db_default=Decimal('1.50'))",
+        expected={
+            "sqlite": twice("1.50"),
+            "postgresql": twice(Decimal("1.50")),
+            "mysql": twice(Decimal("1.50")),
+        },
+    ),
+    "float of the server": added("fields.FloatField(db_default=1.5)", expected=twice(1.5)),
+    "bytes of the server": added(
+        "fields.BinaryField(db_default=b'a\\xff')", expected=twice(b"a\xff")
+    ),
+    "decimal that is no number": added(
+        "fields.DecimalField(max_digits=5, decimal_places=2, default=Decimal('NaN'), null=True)",
+        engines=("postgresql",),
     ),
     "indexed": added("fields.IntField(default=7, db_index=True)", expected=twice(7)),
     "foreign key": added("fields.ForeignKeyField('models.Item', null=True)", expected=None),
@@ -270,6 +319,12 @@ DROPPED = {
         f"fields.CharField(max_length=90, default={TEXT!r})",
         "'q'",
         reverted={"SELECT n FROM item": twice(TEXT)},
+    ),
+    "default that servers refuse": dropped(
+        r"fields.CharField(max_length=9, default='a\0b')",
+        "'q'",
+        back={"item.n": "'x'"},
+        reverted={"SELECT n FROM item": twice("x")},
     ),
     "true": dropped("fields.BooleanField(default=True)", "TRUE"),
     "json": dropped("fields.JSONField(default={'a': 1})", "'1'", back={"item.n": "'1'"}),

@@ -4,10 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.changes import Bench, Change, model, on_engines
+from tests.support.changes import NAME, Bench, Change, item, model, on_engines
 from tools.render import ENGINES
-
-from .test_adding import NAME, item
 
 UUID = "00000000-0000-4000-8000-000000000007"
 # declarations without null, and a value of each
@@ -33,6 +31,11 @@ FIELDS = {
     "number": ("fields.IntEnumField(Number, {})", "1"),
 }
 ENUMS = "class Color(str, enum.Enum):\n    red = '1'\nclass Number(enum.IntEnum):\n    one = 1\n"
+# with a member for each form that the engines give the number as text
+FORMS = ENUMS.replace(
+    "red = '1'\n",
+    f"red = '1'\n    a = '1.0'\n    b = '1.00'\n    c = '1.00000'\n    d = '{UUID}'\n",
+)
 
 
 @pytest.mark.parametrize("source", FIELDS)
@@ -44,8 +47,8 @@ def test_every_pair_of_types(changes: Bench, engine: str, source: str) -> None:
     before = [f"{name} = {declaration.format('null=True')}" for name in names]
     after = [f"c_{name} = {other.format('null=True')}" for name, (other, _) in FIELDS.items()]
     change = Change(
-        ENUMS + model("Item", *before),
-        ENUMS + model("Item", *after),
+        FORMS + model("Item", *before),
+        FORMS + model("Item", *after),
         rows=[
             f"INSERT INTO item ({', '.join(names)}) VALUES ({', '.join([value] * len(names))})",
             f"INSERT INTO item ({names[0]}) VALUES (NULL)",
@@ -411,6 +414,118 @@ def test_values_that_do_not_fit(changes: Bench, engine: str, change: Change) -> 
     found = changes.fail(engine, change)
     assert "item.n holds values that " in found
     assert len(changes.plan(engine, change).losses) == 1
+
+
+COLORS = """
+class Color(enum.Enum):
+    red = "r"
+    blue = "b"
+class Size(enum.IntEnum):
+    small = 1
+    large = 2
+"""
+COLOR = COLORS + item("n = fields.CharEnumField(Color)")
+SIZE = COLORS + item("n = fields.IntEnumField(Size)")
+MEMBERS = {
+    "longer": Change(
+        COLOR,
+        COLOR.replace('"r"', '"reddish"'),
+        ["INSERT INTO item (name, n) VALUES ('a', 'r'), ('b', 'b')"],
+        expected={"SELECT n FROM item ORDER BY id": [("reddish",), ("b",)]},
+        reverted={"SELECT n FROM item ORDER BY id": [("r",), ("b",)]},
+    ),
+    "shorter": Change(
+        COLOR.replace('"r"', '"reddish"'),
+        COLOR,
+        ["INSERT INTO item (name, n) VALUES ('a', 'reddish'), ('b', 'b')"],
+        losses=["item.n cannot hold every value: VARCHAR(7) becomes VARCHAR(1)"],
+        expected={"SELECT n FROM item ORDER BY id": [("r",), ("b",)]},
+        reverted={"SELECT n FROM item ORDER BY id": [("reddish",), ("b",)]},
+    ),
+    "any characters, with another member": Change(
+        COLOR,
+        COLOR.replace('"r"', "'it\\'s \\\\ %s'") + "\n",
+        ["INSERT INTO item (name, n) VALUES ('a', 'r'), ('b', 'b')"],
+        expected={"SELECT n FROM item ORDER BY id": [("it's \\ %s",), ("b",)]},
+        reverted={"SELECT n FROM item ORDER BY id": [("r",), ("b",)]},
+    ),
+    "renamed column that may be NULL": Change(
+        COLOR.replace("Field(Color)", "Field(Color, null=True)"),
+        COLOR.replace('"r"', '"reddish"')
+        .replace("n = ", "color = ")
+        .replace("Field(Color)", "Field(Color, null=True)"),
+        ["INSERT INTO item (name, n) VALUES ('a', 'r'), ('b', NULL)"],
+        ["item.n=color"],
+        expected={"SELECT color FROM item ORDER BY id": [("reddish",), (None,)]},
+        reverted={"SELECT n FROM item ORDER BY id": [("r",), (None,)]},
+    ),
+    "numbers": Change(
+        SIZE,
+        SIZE.replace("large = 2", "large = 30"),
+        ["INSERT INTO item (name, n) VALUES ('a', 1), ('b', 2)"],
+        expected={"SELECT n FROM item ORDER BY id": [(1,), (30,)]},
+        reverted={"SELECT n FROM item ORDER BY id": [(1,), (2,)]},
+    ),
+}
+
+
+@on_engines(MEMBERS)
+def test_enum_members_with_new_values(changes: Bench, engine: str, change: Change) -> None:
+    changes.apply(engine, change)
+
+
+def test_large_enums_are_compared(changes: Bench) -> None:
+    """Tortoise cuts their description: the members have another place in the file."""
+    members = "".join(f"    m{number:03} = 'value {number:03}'\n" for number in range(200))
+    before = f"class Color(enum.Enum):\n{members}" + item("n = fields.CharEnumField(Color)")
+    more = Change(before, before.replace("    m000 =", "    a = 'x'\n    m000 ="))
+    fewer = Change(before, before.replace("    m000 = 'value 000'\n", ""))
+
+    assert changes.plan_or_none("sqlite", more) is None
+    (loss,) = changes.plan("sqlite", fewer).losses
+    assert loss.what == "cannot hold every value: the enum loses value 000"
+
+
+DESCRIBED = COLOR.replace("(Color)", "(Color, description='its color')")
+FEWER = {
+    "member of an enum with a description": Change(
+        DESCRIBED,
+        DESCRIBED.replace('    blue = "b"\n', ""),
+        ["INSERT INTO item (name, n) VALUES ('a', 'b')"],
+    ),
+    "text that no member has": Change(
+        COLORS + item("n = fields.CharField(max_length=1)"),
+        COLOR,
+        ["INSERT INTO item (name, n) VALUES ('a', 'x')"],
+    ),
+    "boolean that no member has": Change(
+        COLORS + item("n = fields.BooleanField()"),
+        SIZE,
+        ["INSERT INTO item (name, n) VALUES ('a', true), ('b', false)"],
+    ),
+    "integer that no text of a member is": Change(
+        COLORS + item("n = fields.IntField()"),
+        COLOR,
+        ["INSERT INTO item (name, n) VALUES ('a', 0)"],
+    ),
+    "uuid that no member has": Change(
+        COLORS + item("n = fields.UUIDField()"),
+        COLOR,
+        [f"INSERT INTO item (name, n) VALUES ('a', '{UUID}')"],
+    ),
+    "number that no member has": Change(
+        COLORS + item("n = fields.SmallIntField()"),
+        SIZE,
+        ["INSERT INTO item (name, n) VALUES ('a', 3)"],
+    ),
+}
+
+
+@on_engines(FEWER)
+def test_values_that_an_enum_does_not_have(changes: Bench, engine: str, change: Change) -> None:
+    (loss,) = changes.plan(engine, change).losses
+    assert loss.place == "item.n"
+    assert "item.n holds values that its enum cannot hold" in changes.fail(engine, change)
 
 
 def test_enum_with_one_member_more(changes: Bench) -> None:

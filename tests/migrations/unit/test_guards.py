@@ -101,6 +101,13 @@ GUARDED = {
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+def test_values_are_checked_once(changes: Bench, engine: str) -> None:
+    unique = item(NUMBER.format("unique=True"), "unique_together = (('n',), ('n', 'name'))")
+    plan = changes.plan(engine, Change(item(NUMBER.format("")), unique))
+    assert len([s for s in plan.upgrade.statements if "with the same n:" in s]) == 1
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(("change", "message"), GUARDED.values(), ids=GUARDED)
 def test_says_which_rows(changes: Bench, engine: str, change: Change, message: str) -> None:
     assert f"{message}: change them first" in changes.fail(engine, change)

@@ -35,6 +35,20 @@ SURROGATE_ROWS = [
     "INSERT INTO kid (par_id) VALUES (2), (1), (2)",
     "INSERT INTO par_kid (par_id, kid_id) VALUES (1, 1), (2, 2)",
 ]
+NUMBERED_ROWS = [
+    "INSERT INTO par (code) VALUES ('11'), ('12')",
+    "INSERT INTO kid (par_id) VALUES ('12'), ('11')",
+    "INSERT INTO par_kid (par_id, kid_id) VALUES ('11', 1)",
+]
+AS_INTEGER = {
+    "sqlite": "CAST(code AS INTEGER)",
+    "postgresql": "code::INT",
+    "mysql": "CAST(code AS SIGNED)",
+}
+BY_NUMBER = {
+    "SELECT par_id FROM kid ORDER BY id": [(12,), (11,)],
+    "SELECT par_id FROM par_kid": [(11,)],
+}
 BY_ID = {
     "SELECT p.code, k.id FROM kid k JOIN par p ON p.id = k.par_id ORDER BY k.id": [
         ("b", 1),
@@ -68,6 +82,15 @@ ROWS = ["INSERT INTO item (name) VALUES ('a'), ('b')"]
 FREE = ITEM.replace("primary_key=True", "primary_key=True, generated=False")
 
 PRIMARY = {
+    "numbered key beside a numbered key": Change(
+        ITEM.replace("id =", "number ="),
+        model("Item", "name = fields.CharField(max_length=20)", "old = fields.IntField()"),
+        ["INSERT INTO item (number, name) VALUES (7, 'a')"],
+        answers=["item.number=old"],
+        expected={"SELECT old, name FROM item": [(7, "a")]},
+        reverted={"SELECT name FROM item": [("a",)]},
+        losses={},
+    ),
     "natural to surrogate": Change(
         NATURAL, SURROGATE, NATURAL_ROWS, expected=BY_ID, reverted=BY_CODE
     ),
@@ -170,42 +193,16 @@ PRIMARY = {
             "CharField(max_length=8, primary_key=True)",
             "IntField(primary_key=True, generated=False)",
         ),
-        [
-            "INSERT INTO par (code) VALUES ('11'), ('12')",
-            "INSERT INTO kid (par_id) VALUES ('12'), ('11')",
-            "INSERT INTO par_kid (par_id, kid_id) VALUES ('11', 1)",
-        ],
-        values={
-            "par.code": {
-                "sqlite": "CAST(code AS INTEGER)",
-                "postgresql": "code::INT",
-                "mysql": "CAST(code AS SIGNED)",
-            }
-        },
-        expected={
-            "SELECT par_id FROM kid ORDER BY id": [(12,), (11,)],
-            "SELECT par_id FROM par_kid": [(11,)],
-        },
+        NUMBERED_ROWS,
+        values={"par.code": AS_INTEGER},
+        expected=BY_NUMBER,
     ),
     "text to a generated integer": Change(
         NATURAL,
         NATURAL.replace("CharField(max_length=8, primary_key=True)", "IntField(primary_key=True)"),
-        [
-            "INSERT INTO par (code) VALUES ('11'), ('12')",
-            "INSERT INTO kid (par_id) VALUES ('12'), ('11')",
-            "INSERT INTO par_kid (par_id, kid_id) VALUES ('11', 1)",
-        ],
-        values={
-            "par.code": {
-                "sqlite": "CAST(code AS INTEGER)",
-                "postgresql": "code::INT",
-                "mysql": "CAST(code AS SIGNED)",
-            }
-        },
-        expected={
-            "SELECT par_id FROM kid ORDER BY id": [(12,), (11,)],
-            "SELECT par_id FROM par_kid": [(11,)],
-        },
+        NUMBERED_ROWS,
+        values={"par.code": AS_INTEGER},
+        expected=BY_NUMBER,
     ),
     "text to a generated integer with a new name": Change(
         NATURAL,

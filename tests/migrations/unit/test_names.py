@@ -171,6 +171,11 @@ NAMES = {
         model("Item", key=f"id = fields.IntField(primary_key=True, description={TEXT!r})"),
         engines=("postgresql", "mysql"),
     ),
+    "column whose old and new names the server cuts to the same": Change(
+        model("Item", f"{'é' * 40} = fields.IntField()"),
+        model("Item", f"{'é' * 39}x = fields.BigIntField()"),
+        answers=[f"item.{'é' * 40}={'é' * 39}x"],
+    ),
     "comment of a relation": Change(
         model("Item"),
         model(

@@ -21,6 +21,8 @@ BLOG_ROWS = [
 LINKS = [(1, 1), (1, 2), (2, 2)]
 SELF = model("Tag", "friends = fields.ManyToManyField('models.Tag')")
 TWO = model("Item", "a = fields.CharField(max_length=20)", "b = fields.CharField(max_length=20)")
+TWO_UNIQUE = TWO.replace("max_length=20", "max_length=20, unique=True", 1)
+TWO_INDEXED = TWO.replace("max_length=20", "max_length=20, db_index=True", 1)
 TWO_ROWS = ["INSERT INTO item (a, b) VALUES ('x', 'y')"]
 NAMES = "class Aaa(Model):\n    id = fields.IntField(primary_key=True)\n    x = fields.CharField(max_length=5)\n{}class Bbb(Model):\n    id = fields.IntField(primary_key=True)\n    y = fields.IntField()\n    aaa = fields.ForeignKeyField('models.Aaa', null=True)\n{}class Ccc(Model):\n    id = fields.IntField(primary_key=True)\n    z = fields.IntField()\n{}"
 
@@ -145,10 +147,7 @@ RENAMES = {
         expected={"SELECT c FROM item": [("x",)]},
     ),
     "unique column": Change(
-        TWO.replace(
-            "a = fields.CharField(max_length=20)",
-            "a = fields.CharField(max_length=20, unique=True)",
-        ),
+        TWO_UNIQUE,
         TWO.replace(
             "a = fields.CharField(max_length=20)",
             "c = fields.CharField(max_length=20, unique=True)",
@@ -157,28 +156,19 @@ RENAMES = {
         answers=["item.a=c"],
     ),
     "unique column, no longer unique": Change(
-        TWO.replace(
-            "a = fields.CharField(max_length=20)",
-            "a = fields.CharField(max_length=20, unique=True)",
-        ),
+        TWO_UNIQUE,
         TWO.replace("a = fields.CharField(max_length=20)", "c = fields.CharField(max_length=20)"),
         rows=TWO_ROWS,
         answers=["item.a=c"],
     ),
     "indexed column, no longer indexed": Change(
-        TWO.replace(
-            "a = fields.CharField(max_length=20)",
-            "a = fields.CharField(max_length=20, db_index=True)",
-        ),
+        TWO_INDEXED,
         TWO.replace("a = fields.CharField(max_length=20)", "c = fields.CharField(max_length=20)"),
         rows=TWO_ROWS,
         answers=["item.a=c"],
     ),
     "unique column and its table": Change(
-        TWO.replace(
-            "a = fields.CharField(max_length=20)",
-            "a = fields.CharField(max_length=20, unique=True)",
-        ),
+        TWO_UNIQUE,
         TWO.replace(
             "a = fields.CharField(max_length=20)",
             "c = fields.CharField(max_length=20, unique=True)",
@@ -186,11 +176,15 @@ RENAMES = {
         rows=TWO_ROWS,
         answers=["item=thing", "thing.a=c"],
     ),
+    "column of a renamed table, by the table's name before": Change(
+        TWO,
+        TWO.replace("Item", "Thing").replace("    a =", "    c ="),
+        rows=TWO_ROWS,
+        answers=["item=thing", "item.a=c"],
+        expected={"SELECT c, b FROM thing": [("x", "y")]},
+    ),
     "unique column of a renamed table, no longer unique": Change(
-        TWO.replace(
-            "a = fields.CharField(max_length=20)",
-            "a = fields.CharField(max_length=20, unique=True)",
-        ),
+        TWO_UNIQUE,
         TWO.replace(
             "a = fields.CharField(max_length=20)", "c = fields.CharField(max_length=20)"
         ).replace("Item", "Thing"),
@@ -436,3 +430,18 @@ def test_links_of_a_renamed_model_that_become_a_model(changes: Bench, engine: st
     ]
     expected = {"SELECT post_id, group_id FROM post_group": [(7, 1)]}
     changes.apply(engine, Change(before, after, rows, answers, expected=expected))
+
+
+def test_losses_say_what_could_be_a_rename(changes: Bench) -> None:
+    """Nothing that they have in common lets `new` ask."""
+    before = model("Item", "name = fields.CharField(max_length=20)") + TAG
+    after = model("Thing", "title = fields.CharField(max_length=20)") + model(
+        "Tag", "data = fields.JSONField(null=True)"
+    )
+
+    plan = changes.plan("sqlite", Change(before, after))
+
+    assert {loss.place: loss.renames for loss in plan.losses} == {
+        "item": ("item=thing",),
+        "tag.name": ("tag.name=data",),
+    }

@@ -1,4 +1,4 @@
-"""Run the migration commands: `python -m` and this package's name.
+"""The migration commands: `python -m`, the service's package and `migrate`.
 
 Exit codes: 0 for success, 1 if something is wrong or refused, 2 if an option or a setting is
 invalid.
@@ -6,15 +6,19 @@ invalid.
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Coroutine, Iterable
+from contextlib import suppress
+from dataclasses import replace
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from .checks import content_problems, folder_problems, unfinished_problems
-from .context import COMMAND, is_unreachable, reason
+from .context import COMMAND, ENGINE, is_unreachable, reason, unusable
 from .errors import MigrationError
 from .files import Migration, migrations
 
@@ -22,7 +26,14 @@ if TYPE_CHECKING:
     from .losses import Loss
     from .verification.verifier import Verification
 
+MOST_RENAMES = 3  # that a message lists
+
 T = TypeVar("T")
+
+
+class OutputError(Exception):
+    """The output cannot be written."""
+
 
 app = typer.Typer(
     add_completion=False,
@@ -36,6 +47,15 @@ Name = Annotated[str, typer.Argument(help="The migration's file name.")]
 Timeout = Annotated[float, typer.Option(min=0, help="Seconds to wait for the lock.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 Applied = Annotated[bool, typer.Option("--applied/--pending", help="The state to record.")]
+
+
+@app.command(hidden=ENGINE == "sqlite")
+def create_database() -> None:
+    """Create the database in DATABASE_URL, which must not exist."""
+    from .executor import sessions
+
+    name = _run(sessions.create_database())
+    _print(f"Created the database {name}. Run `{COMMAND} upgrade` to create its tables")
 
 
 @app.command()
@@ -54,7 +74,7 @@ def upgrade(
         _print_sql(_run(executor.pending_sql(to)))
         return
     count = _run(executor.upgrade(timeout, to, _report))
-    typer.echo(f"Applied {_count(count)}" if count else "Nothing to do: no migration is pending")
+    _print(f"Applied {_count(count)}" if count else "Nothing to do: no migration is pending")
 
 
 @app.command()
@@ -71,9 +91,9 @@ def downgrade(
     planned = _run(executor.planned_downgrade(number))
     losses = _run(losses_of(planned))
     for loss, rows in zip(losses, _count_affected(losses), strict=True):
-        typer.echo(loss.describe(rows), err=True)
+        _print(loss.describe(rows), err=True)
     _confirm(f"Revert {', '.join(migration.name for migration in planned)}?", yes=yes)
-    typer.echo(f"Reverted {_count(_run(executor.downgrade(number, timeout, _report)))}")
+    _print(f"Reverted {_count(_run(executor.downgrade(number, timeout, _report)))}")
 
 
 @app.command()
@@ -83,7 +103,7 @@ def stamp(name: Name, timeout: Timeout = 60, *, applied: Applied, yes: Yes = Fal
 
     _confirm(f"Is {name} completely {'applied' if applied else 'reverted'}?", yes=yes)
     _run(executor.stamp(name, applied=applied, lock_timeout=timeout, progress=_report))
-    typer.echo(f"{name} is recorded as {'applied' if applied else 'pending'}")
+    _print(f"{name} is recorded as {'applied' if applied else 'pending'}")
 
 
 app.command("mark", hidden=True)(stamp)  # its name until 0.6
@@ -100,10 +120,10 @@ def status(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON."
     states |= dict.fromkeys(state.unknown, "unknown")
     if as_json:
         rows = [{"name": name, "status": status} for name, status in states.items()]
-        typer.echo(json.dumps(rows, indent=2))
+        _print(json.dumps(rows, indent=2))
         return
     for name, status in states.items():
-        typer.echo(f"{status:<9}{name}")
+        _print(f"{status:<9}{name}")
 
 
 @app.command()
@@ -122,7 +142,7 @@ def verify(
     _print_verification(_run(run_verification(since)))
     for migration in migrations():
         if migration.unverified:
-            typer.echo(f"Delete the line UNVERIFIED in {migration.name}: it is verified now")
+            _print(f"Delete the line UNVERIFIED in {migration.name}: it is verified now")
 
 
 @app.command()
@@ -156,13 +176,16 @@ def new(
     newest = _checked_newest(name)
     planned = _run(plan(newest, rename or [], (lambda _: False) if no_rename else ask))
     if planned is None:
-        typer.echo("Nothing changed: the models match the migrations")
+        _print("Nothing changed: the models match the migrations")
         return
-    _confirm_losses(planned.losses, drop or [])
+    losses = planned.losses
+    if no_rename:
+        losses = [replace(loss, renames=()) for loss in losses]
+    _confirm_losses(losses, drop or [])
     path = write_plan(newest.number + 1, name, planned)
-    typer.echo(f"Wrote {path}: review it")
+    _print(f"Wrote {path}: review it")
     for place, why in planned.downgrade.missing.items():
-        typer.echo(f"It cannot be reverted until you fill in downgrade(): {place} {why}")
+        _print(f"It cannot be reverted until you fill in downgrade(): {place} {why}")
     if planned.upgrade.missing:
         _finish(
             f"Replace <{place}> in upgrade() of the file: {place} {why}"
@@ -179,7 +202,7 @@ def _write_empty(name: str) -> None:
     except MigrationError as error:
         _finish([str(error)])
     else:
-        typer.echo(f"Wrote {path}: fill in upgrade() and downgrade()")
+        _print(f"Wrote {path}: fill in upgrade() and downgrade()")
 
 
 def _checked_newest(name: str) -> Migration:
@@ -205,16 +228,26 @@ def _confirm_losses(losses: "list[Loss]", named: list[str]) -> None:
         loss.describe(rows) for loss, rows in zip(open_, _count_affected(open_), strict=True)
     ]
     if sys.stdin.isatty():
-        for line in described:
-            typer.confirm(f"{line}. Continue?", abort=True)
+        for loss, line in zip(open_, described, strict=True):
+            typer.confirm(f"{line}.{_hint(loss)} Continue?", abort=True)
     elif open_:
         lines = zip(open_, described, strict=True)
         _finish(
             [
-                *(f"{line}. To accept this, add --drop {loss.place}" for loss, line in lines),
+                *(
+                    f"{line}.{_hint(loss)} To accept this, add --drop {loss.place}"
+                    for loss, line in lines
+                ),
                 "Nothing was written.",
             ]
         )
+
+
+def _hint(loss: "Loss") -> str:
+    """Return how to rename what would be dropped, if it could be a rename."""
+    renames = loss.renames if len(loss.renames) <= MOST_RENAMES else (f"{loss.place}=NEW",)
+    options = " or ".join(f"--rename {rename}" for rename in renames)
+    return f" If you renamed it, add {options} instead." if options else ""
 
 
 def _count_affected(losses: "list[Loss]") -> list[int | None]:
@@ -245,8 +278,11 @@ def renumber(
     except executor.sessions.errors:
         applied = []
     moved = _run(move([Path(name).name for name in names or []], applied))
+    if not moved:
+        _print("Nothing to do: no migration has to move")
+        return
     for path in moved:
-        typer.echo(f"Moved to {path}")
+        _print(f"Moved to {path}")
     _verify(int(moved[0].name.partition("_")[0]) - 1)
 
 
@@ -261,10 +297,8 @@ def squash(*, yes: Yes = False) -> None:
 
     _confirm("Is every migration applied in production?", yes=yes)
     path, replaced, differences = _run(replace())
-    typer.echo(f"Wrote {path}: review it")
-    typer.echo(
-        f"Moved the replaced migrations to {replaced}: delete them when you no longer need them"
-    )
+    _print(f"Wrote {path}: review it")
+    _print(f"Moved the replaced migrations to {replaced}: delete them when you no longer need them")
     _finish([f"Add by hand: {line}" for line in differences])
 
 
@@ -274,11 +308,9 @@ def baseline(*, yes: Yes = False) -> None:
     from .baseline import baseline as begin
 
     path, replaced = _run(begin(force=yes))
-    typer.echo(f"Wrote {path}: review it")
+    _print(f"Wrote {path}: review it")
     if replaced:
-        typer.echo(
-            f"Moved the old migrations to {replaced}: delete them when you no longer need them"
-        )
+        _print(f"Moved the old migrations to {replaced}: delete them when you no longer need them")
     _verify(0)
 
 
@@ -310,24 +342,24 @@ def _report(event: object) -> None:
 
     if isinstance(event, Waiting):
         times = f"{event.waited:.0f} of {event.timeout:g} s"
-        typer.echo(f"Waiting for the migration lock held by {event.holder} ({times})", err=True)
+        _print(f"Waiting for the migration lock held by {event.holder} ({times})", err=True)
     if isinstance(event, Done):
         if event.result == "recorded":
-            typer.echo(
+            _print(
                 f"{event.migration.name}: recorded, because all migrations that it replaces are applied"
             )
         else:
-            typer.echo(f"{event.migration.name}: {event.result} in {event.seconds:.2f} s")
+            _print(f"{event.migration.name}: {event.result} in {event.seconds:.2f} s")
 
 
 def _print_sql(pending: list[tuple[Migration, list[str] | None]]) -> None:
     for migration, statements in pending:
-        typer.echo(f"-- {migration.name}")
+        _print(f"-- {migration.name}")
         if statements is None:
-            typer.echo("-- Runs Python: its SQL is only known when it runs")
+            _print("-- Runs Python: its SQL is only known when it runs")
         for statement in statements or []:
-            typer.echo(f"{statement.rstrip(';')};")
-    typer.echo(f"-- {_count(len(pending))} pending, nothing was changed")
+            _print(f"{statement.rstrip(';')};")
+    _print(f"-- {_count(len(pending))} pending, nothing was changed")
 
 
 def _verify(since: int, path: Path | None = None) -> None:
@@ -349,9 +381,9 @@ def _verify(since: int, path: Path | None = None) -> None:
     except sessions.errors as error:
         later = f"Run `{COMMAND} verify` when it is available"
         if is_unreachable(error):
-            typer.echo(f"Not verified: no database server answers ({reason(error)}). {later}")
+            _print(f"Not verified: no database server answers ({reason(error)}). {later}")
             return
-        _finish([f"Not verified: the database cannot be used: {reason(error)}. {later}"])
+        _finish([f"Not verified. {unusable(error)}. {later}"])
         raise
     if found.problems and path:
         set_unverified(path, "; ".join(" ".join(problem.split()) for problem in found.problems))
@@ -361,18 +393,32 @@ def _verify(since: int, path: Path | None = None) -> None:
 
 def _print_verification(found: "Verification") -> None:
     for note in found.notes:
-        typer.echo(note, err=True)
+        _print(note, err=True)
     _finish(found.problems, found.summary)
 
 
 def _finish(problems: Iterable[str], success: str = "", *, err: bool = True) -> None:
     problems = list(problems)
     for problem in problems:
-        typer.echo(problem, err=err)
+        _print(problem, err=err)
     if problems:
         raise typer.Exit(1)
     if success:
-        typer.echo(success)
+        _print(success)
+
+
+def _print(text: str, *, err: bool = False) -> None:
+    """Print a line.
+
+    Raises:
+        OutputError: it cannot be written, such as to a full disk.
+    """
+    try:
+        typer.echo(text, err=err)
+    except BrokenPipeError:  # nobody reads it any more, which Typer handles
+        raise
+    except OSError as error:
+        raise OutputError(str(error)) from error
 
 
 def _run(work: Coroutine[object, object, T]) -> T:
@@ -381,17 +427,17 @@ def _run(work: Coroutine[object, object, T]) -> T:
     try:
         return asyncio.run(work)
     except MigrationError as error:
-        typer.echo(str(error), err=True)
-    except BrokenPipeError:  # the reader of typer's output is gone
+        _print(str(error), err=True)
+    except BrokenPipeError:  # the reader of the output is gone
         raise
     except sessions.errors as error:
-        typer.echo(f"The database cannot be used: {reason(error)}", err=True)
+        _print(unusable(error), err=True)
     raise typer.Exit(1)
 
 
 def _confirm(question: str, *, yes: bool) -> None:
     if not yes and not sys.stdin.isatty():
-        typer.echo(f"{question} Add --yes: there is no terminal to ask at.", err=True)
+        _print(f"{question} Add --yes: there is no terminal to ask at.", err=True)
         raise typer.Exit(1)
     if not yes:
         typer.confirm(question, abort=True)
@@ -401,5 +447,26 @@ def _count(number: int) -> str:
     return f"{number} migration{'' if number == 1 else 's'}"
 
 
+def main() -> None:
+    """Run a command. Describe an output or a file that cannot be written in one line."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names may have any characters
+    if sys.stdout is None:
+        typer.echo("Nothing was done: the standard output is closed", err=True)
+        sys.exit(1)
+    try:
+        app(prog_name=COMMAND)
+    except (OSError, OutputError) as error:
+        if getattr(error, "filename", None) is None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python writes the rest of it at its end
+            message = f"The output cannot be written: {reason(error)}"
+        else:
+            message = f"A file cannot be used: {reason(error)}"
+        with suppress(OSError):
+            typer.echo(message, err=True)
+        sys.exit(1)
+
+
 if __name__ == "__main__":
-    app()
+    main()

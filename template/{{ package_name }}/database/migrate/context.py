@@ -11,13 +11,15 @@ from tortoise import BaseDBAsyncClient
 from tortoise.context import TortoiseContext
 from tortoise.exceptions import DBConnectionError
 
-from ..engine import (
-    DATABASE_URL_EXAMPLE,
+from ..backend import (
     ENGINE,
     OTHER_ENGINES,
+    is_conflict,
     is_missing_table,
     is_unavailable,
+    next_step,
 )
+from ..url import DATABASE_URL_EXAMPLE
 from .dialects import load
 from .errors import MigrationError
 
@@ -33,16 +35,18 @@ __all__ = [
     "configuration",
     "connected",
     "dialect",
+    "is_conflict",
     "is_missing_table",
     "is_unavailable",
     "is_unreachable",
     "reason",
+    "unusable",
 ]
 
-COMMAND = f"python -m {__package__}"
 APP = "models"  # of `TORTOISE_ORM`
 CONFIG = Path(__file__).parent.parent / "config.py"
 PACKAGE = CONFIG.parent.parent  # the service's
+COMMAND = f"python -m {PACKAGE.name} migrate"
 dialect = load(ENGINE)
 FOLDER = PACKAGE.parent / "migrations" / APP
 
@@ -94,10 +98,27 @@ def _place(error: BaseException) -> str:
     return ""
 
 
+def unusable(error: BaseException) -> str:
+    """Say in one line why and where the database cannot be used, and what to do next."""
+    credentials = configuration()["connections"]["default"]["credentials"]
+    names = [name for name in ("host", "port", "user", "database") if name in credentials]
+    place = ", ".join(f"{name} {credentials[name]}" for name in names)
+    if isinstance(_unwrapped(error), TimeoutError) or is_unreachable(error):
+        step = "Start the server, or correct DATABASE_URL"
+    else:
+        step = next_step(_unwrapped(error), COMMAND)
+    line = f"The database cannot be used: {reason(error)} ({place or credentials['file_path']})"
+    return f"{line}. {step}" if step else line
+
+
+def _unwrapped(error: BaseException) -> BaseException:
+    """Return the error that Tortoise wrapped: its message contains its whole configuration."""
+    return (isinstance(error, DBConnectionError) and error.__context__) or error
+
+
 def is_unreachable(error: BaseException) -> bool:
     """Tell whether no database server answered."""
-    if isinstance(error, DBConnectionError) and error.__context__:
-        error = error.__context__
+    error = _unwrapped(error)
     cause = error.__cause__ or error
     # An unusable file and a rejected certificate are OSErrors as well
     is_local = isinstance(cause, ssl.SSLError) or getattr(cause, "filename", None) is not None
@@ -106,8 +127,7 @@ def is_unreachable(error: BaseException) -> bool:
 
 def reason(error: BaseException) -> str:
     """Describe an error in one line."""
-    if isinstance(error, DBConnectionError) and error.__context__:
-        error = error.__context__  # Tortoise's message contains its whole configuration
+    error = _unwrapped(error)
     if isinstance(error, TimeoutError):
         return "it does not answer"
     text = " ".join(str(error).split())

@@ -1,7 +1,7 @@
 """Find values that a new column type cannot hold, for types that the engines convert."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from .dialects import Dialect
@@ -63,10 +63,28 @@ def misfits(old: Column, new: Column, name: str, dialect: Dialect) -> str:
     length, number = dialect.length.format(column=name), dialect.number.format(column=name)
     condition = misfit(old.meaning, new.meaning) or ""
     condition = condition.format(column=name, length=length, number=number)
-    if not removed_members(old, new):
+    renamed = renamed_members(old, new)
+
+    def listed(values: Iterable[str]) -> str:
+        return ", ".join(str(dialect.described_literal(value, new.type)) for value in values)
+
+    if condition and renamed:
+        condition = f"({condition}) AND {name} NOT IN ({listed(renamed)})"
+    if not (removed_members(old, new) or becomes_enum(old, new)):
         return condition
-    members = ", ".join(str(dialect.described_literal(value, new.type)) for value in new.members)
-    return " OR ".join(filter(None, [condition, f"{name} NOT IN ({members})"]))
+    value = _as_member(old, new, name, dialect)
+    members = f"{value} NOT IN ({listed([*new.members, *renamed])})"
+    return " OR ".join(filter(None, [condition, members]))
+
+
+def _as_member(old: Column, new: Column, name: str, dialect: Dialect) -> str:
+    """Write a column's value as the engine converts it to the type of an enum."""
+    before, after = _family(_parsed(old.meaning)), _family(_parsed(new.meaning))
+    if before == after:
+        return name
+    if before == "boolean":
+        return f"CASE WHEN {name} THEN 1 WHEN NOT {name} THEN 0 END"
+    return dialect.text.format(column=name)
 
 
 def is_converted(old: Column, new: Column) -> bool:
@@ -83,7 +101,29 @@ def is_converted(old: Column, new: Column) -> bool:
 
 def removed_members(old: Column, new: Column) -> list[str]:
     """List the members that an enum loses, if its new members are known."""
-    return [value for value in old.members if new.members and value not in new.members]
+    known = {*new.members, *renamed_members(old, new)}
+    return [value for value in old.members if new.members and value not in known]
+
+
+def becomes_enum(old: Column, new: Column) -> bool:
+    """Tell whether an enum replaces a type that holds any value."""
+    return not old.enum and bool(new.members)
+
+
+def renamed_members(old: Column, new: Column) -> dict[str, str]:
+    """Find the members of an enum that keep their names and get new values.
+
+    Returns:
+        The new values by the old ones, which no other member has before or after.
+    """
+    if new.primary or _family(_parsed(old.meaning)) != _family(_parsed(new.meaning)):
+        return {}  # rows may refer to it; or the user converts all of its values
+    now = dict(zip(new.labels, new.members, strict=False))
+    return {
+        value: now[label]
+        for label, value in zip(old.labels, old.members, strict=False)
+        if label in now and value not in new.members and now[label] not in old.members
+    }
 
 
 def _parsed(type_: str) -> _Type:

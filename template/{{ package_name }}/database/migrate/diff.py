@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from .conversions import misfits, removed_members
+from .conversions import becomes_enum, misfit, misfits, removed_members, renamed_members
 from .dialects import Dialect
 from .references import Follows, follows, has_no_rows, is_replaced
 from .tables import Column, ForeignKey, Index, Table, Tables, in_order_of_reference
@@ -90,6 +90,8 @@ class _Writer:
             self._sources[name] = {}
         self._free_names()
         later = self._create()
+        for name in both:
+            self._rename_members(name, before_alter=True)
         for name in self._parents_first(both):
             self._prepare(name)
         for name in self._parents_first(both):
@@ -98,6 +100,7 @@ class _Writer:
             before, sources = self._prepared[name], self._sources[name]
             if sources or before != self._new[name]:
                 sql += self._sql.alter_table(before, self._new[name], sources)
+            self._rename_members(name, before_alter=False)
         later += [
             (self._new[name], key)
             for name in both
@@ -202,11 +205,12 @@ class _Writer:
             if before is None or self._is_replaced(old.name, column.name):
                 continue
             self._guard_type(old, before, column)
-        unique = {index.columns for index in old.indexes if index.unique}
+        unique = {frozenset(index.columns) for index in old.indexes if index.unique}
         for index in sorted(new.indexes - old.indexes, key=str):
-            is_checked = index.unique and index.columns not in unique
+            is_checked = index.unique and frozenset(index.columns) not in unique
             if is_checked and not self._is_new(old, index.columns):
                 self._guard_unique(old, index)
+                unique.add(frozenset(index.columns))
         before_keys = {(k.column, k.table, k.to) for k in old.foreign_keys if k.enforced}
         for key in _enforced(new.foreign_keys):
             if (key.column, key.table, key.to) not in before_keys:
@@ -218,7 +222,8 @@ class _Writer:
         if not condition:
             return
         select = f"SELECT 1 FROM {self._sql.quote(name)} WHERE {condition}"
-        type_ = "its enum" if removed_members(before, column) else column.meaning
+        is_member = removed_members(before, column) or becomes_enum(before, column)
+        type_ = "its enum" if is_member else column.meaning
         message = f"{name}.{original} holds values that {type_} cannot hold: change them first"
         self._diff.guards.append(self._sql.guard(select, message))
 
@@ -301,7 +306,7 @@ class _Writer:
 
     def _prepare_new(self, table: Table, column: Column) -> None:
         if column.generated:
-            self._diff.statements += self._sql.add_numbers(table.name, column)
+            self._diff.statements += self._sql.add_numbers(table, column)
             numbered = self._sql.numbered(column)
             self._extend(table.name, numbered.column, numbered.indexes)
             return
@@ -338,6 +343,20 @@ class _Writer:
         after = replace(before, columns={**before.columns, column.name: nullable})
         self._diff.statements += self._sql.alter_table(before, after, {})
         self._prepared[table] = after
+
+    def _rename_members(self, table: str, *, before_alter: bool) -> None:
+        """Give rows the new values of an enum's members, while the column can hold both."""
+        for column in self._new[table].columns.values():
+            before = self._old[table].columns.get(column.name)
+            if before is None or self._is_replaced(table, column.name):
+                continue
+            renamed = renamed_members(before, column)
+            if (misfit(before.type, column.type) not in {"", None}) != before_alter:
+                continue
+            name = self._sql.quote(column.name)
+            for old, new in renamed.items():
+                values = [self._sql.described_literal(v, column.type) for v in (old, new)]
+                self._update(self._old[table], column.name, str(values[1]), f"{name} = {values[0]}")
 
     def _extend(self, table: str, column: Column, indexes: frozenset[Index] = frozenset()) -> None:
         before = self._prepared[table]

@@ -10,6 +10,8 @@ from .errors import MigrationError
 from .files import migrations
 from .writer import create_file
 
+_LONGEST_NAME = 200  # characters: a file name has at most 255 bytes
+
 UPGRADE = '''\
     raise NotImplementedError("fill in upgrade(), and delete this line")
     # In Python: await db.execute_query("UPDATE users SET name = name", [])
@@ -46,5 +48,7 @@ def write_empty(name: str) -> Path:
 
 def check_name(name: str) -> None:
     """Raise MigrationError if a name is not valid for a migration."""
-    if not re.fullmatch(r"[a-z0-9_]{1,200}", name):
+    if len(name) > _LONGEST_NAME:
+        raise MigrationError(f"Shorten the name to {_LONGEST_NAME} characters: it has {len(name)}")
+    if not re.fullmatch("[a-z0-9_]+", name):
         raise MigrationError(f"Use only a-z, 0-9 and _ in the name: Aerich ignores {name!r}")

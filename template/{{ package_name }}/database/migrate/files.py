@@ -7,7 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from aerich.utils import decompress_dict
 from tortoise import BaseDBAsyncClient
 
 from .context import FOLDER
@@ -88,7 +87,7 @@ class Migration:
         names: dict[str, Any] = {"__name__": self.path.stem, "__file__": str(self.path)}
         try:
             # Python's import cache misses a file that is edited twice within a second
-            exec(compile(self.text, self.path, "exec"), names)  # noqa: S102 - migrations are Python code
+            exec(compile(self.syntax, self.path, "exec"), names)  # noqa: S102 - migrations are Python code
         except MigrationError:
             raise
         except Exception as error:
@@ -105,13 +104,15 @@ class Migration:
     def run_in_transaction(self) -> bool:
         return bool(self.content.get("RUN_IN_TRANSACTION", True))
 
-    @property
+    @cached_property
     def models_state(self) -> dict[str, Any]:
         """The models after this migration; empty if the file does not store them.
 
         Raises:
             MigrationError: the file or its state cannot be read.
         """
+        from aerich.utils import decompress_dict
+
         state = self.content.get("MODELS_STATE")
         try:
             return decompress_dict(state) if state else {}

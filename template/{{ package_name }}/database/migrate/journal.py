@@ -9,8 +9,7 @@ from tortoise import BaseDBAsyncClient
 from tortoise.exceptions import OperationalError
 from tortoise.transactions import in_transaction
 
-from ..engine import is_conflict
-from .context import COMMAND, dialect, is_missing_table, is_unavailable
+from .context import COMMAND, dialect, is_conflict, is_missing_table, is_unavailable
 from .dialects import is_guard
 from .errors import MigrationError
 from .files import Direction, Migration

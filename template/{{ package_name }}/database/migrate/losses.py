@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .conversions import misfits, removed_members
+from .conversions import becomes_enum, misfits, removed_members
 from .dialects import Dialect
 from .diff import Original, unchanged
 from .references import has_no_rows, is_replaced, retargeted
@@ -17,11 +17,13 @@ class Loss:
         place: `table` or `table.column`, the value for `--drop`.
         what: what happens, without the place.
         count: a query for the number of affected rows in the current database.
+        renames: renames that would keep the data, in the form of `--rename`.
     """
 
     place: str
     what: str
     count: str
+    renames: tuple[str, ...] = ()
 
     def describe(self, rows: int | None) -> str:
         """Describe the loss, with the number of affected rows if it is known."""
@@ -46,8 +48,14 @@ def losses(
         count = f"SELECT COUNT(*) AS count FROM {dialect.quote(now)}"
         if name not in new:
             what = "is dropped with its links" if table.link else "is dropped with its rows"
-            found.append(Loss(name, what, count))
+            renamed = tuple(
+                f"{name}={other}"
+                for other in sorted(new.keys() - old.keys())
+                if bool(table.link) == bool(new[other].link)
+            )
+            found.append(Loss(name, what, count, renamed))
             continue
+        added = sorted(new[name].columns.keys() - table.columns.keys())
         for column in table.columns.values():
             _, before = original(name, column.name)
             quoted = dialect.quote(before)
@@ -56,7 +64,8 @@ def losses(
             if after is None:
                 if not column.computed:
                     where = f"{count} WHERE {quoted} IS NOT NULL"
-                    found.append(Loss(place, "is dropped with its values", where))
+                    renamed = tuple(f"{place}={other}" for other in added)
+                    found.append(Loss(place, "is dropped with its values", where, renamed))
                 continue
             where = f"{count} WHERE {quoted} IS NOT NULL"
             if is_replaced(old, new, name, column.name):
@@ -75,5 +84,10 @@ def losses(
 
 def _narrowing(old: Column, new: Column) -> str:
     if removed := removed_members(old, new):
-        return f"the enum loses {', '.join(removed)}"
+        lost = f"the enum loses {', '.join(removed)}"
+        if set(new.labels) <= set(old.labels):
+            return lost
+        return f"{lost}; a member that keeps its name gives its rows its new value"
+    if becomes_enum(old, new):
+        return f"{old.meaning} becomes an enum"
     return f"{old.meaning} becomes {new.meaning}"

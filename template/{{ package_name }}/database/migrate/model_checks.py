@@ -1,10 +1,13 @@
 """Check the models. Each problem is one line with its fix."""
 
 import os
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 from tortoise import Model, Tortoise
+from tortoise.exceptions import BaseORMException
+from tortoise.fields import Field
 from tortoise.fields.relational import ManyToManyFieldInstance
 from tortoise.indexes import Index
 
@@ -20,6 +23,7 @@ from .context import (
 )
 from .errors import MigrationError
 from .modules import models_in
+from .state import StateReader, describe
 
 
 async def models_problems() -> list[str]:
@@ -41,13 +45,20 @@ def refuse_models() -> None:
 def loaded_models_problems() -> list[str]:
     """List problems of the loaded models."""
     models = list(Tortoise.apps[APP].values()) if APP in Tortoise.apps else []
-    return [
+    problems = [
         *_apps_problems(),
         *_unlisted_problems(),
         *_rival_problems(),
         *(problem for model in models for problem in _model_problems(model)),
         *_name_problems(models),
     ]
+    return problems or _table_problems()
+
+
+def _table_problems() -> list[str]:
+    """Find what the server refuses in the tables of the models."""
+    tables = StateReader(dialect).tables(describe(APP)).values()
+    return [problem for table in tables for problem in dialect.problems(table)]
 
 
 def _apps_problems() -> Iterator[str]:
@@ -106,11 +117,26 @@ def _model_problems(model: type[Model]) -> Iterator[str]:
     for field, declared in meta.fields_map.items():
         if callable(declared.default) and not hasattr(declared.default, "__name__"):
             yield f"{name}.{field}: make its default a function with a name, which migrations need"
+        if declared.has_db_default() and (why := _refused(declared, model)):
+            yield f"{name}.{field}: change its db_default, which the field refuses: {why}"
     for field in (*meta.fk_fields, *meta.o2o_fields, *meta.m2m_fields):
         target: Any = meta.fields_map[field]
         app = target.related_model._meta.app
         if app != APP:
             yield f"{name}.{field} refers to the app {app!r}: use only models of the app {APP!r}"
+
+
+def _refused(field: Field[Any], model: type[Model]) -> str:
+    """Return why a field does not store its db_default, if it does not."""
+    if hasattr(field.db_default, "get_sql"):
+        return ""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about times without a time zone
+            field.to_db_value(field.db_default, model)
+    except (BaseORMException, TypeError, ValueError) as error:
+        return str(error)
+    return ""
 
 
 def _name_problems(models: list[type[Model]]) -> Iterator[str]:

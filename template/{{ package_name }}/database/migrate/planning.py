@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from . import diff, renames
+from .conversions import becomes_enum
 from .dialects import Dialect
 from .diff import Diff
 from .losses import Loss, losses
@@ -115,7 +116,8 @@ def _with_new_members(old: Table, new: Table) -> Table:
     """Ignore enums that only gain members, or whose members are not known."""
     columns = dict(old.columns)
     for name in old.columns.keys() & new.columns.keys():
-        members = new.columns[name].members
-        if not members or set(columns[name].members) <= set(members):
-            columns[name] = replace(columns[name], members=members)
+        after = new.columns[name]
+        is_subset = set(columns[name].members) <= set(after.members)
+        if not after.members or (is_subset and not becomes_enum(columns[name], after)):
+            columns[name] = replace(columns[name], members=after.members, labels=after.labels)
     return replace(old, columns=columns)

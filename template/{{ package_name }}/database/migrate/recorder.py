@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from aerich.models import Aerich
 from tortoise import BaseDBAsyncClient
+from tortoise.connection import get_connection
 from tortoise.exceptions import OperationalError
 
 from .context import APP, is_missing_table
@@ -26,10 +26,11 @@ class State(NamedTuple):
 
 async def read_state(client: BaseDBAsyncClient | None = None) -> State:
     """Compare a database with the files, in one query; by default the service's database."""
-    # Omit `content`, which would be unpickled
-    query = Aerich.filter(app=APP).order_by("id").using_db(client).values("version")
+    # Without Aerich's model: importing it takes a twentieth of the service's start
+    query = f"SELECT version FROM aerich WHERE app = '{APP}' ORDER BY id"
+    client = client or get_connection("default")
     try:
-        applied = [str(row["version"]) for row in await query]
+        applied = [str(row["version"]) for row in await client.execute_query_dict(query)]
     except OperationalError as error:
         if not is_missing_table(error):
             raise
@@ -46,6 +47,8 @@ async def read_state(client: BaseDBAsyncClient | None = None) -> State:
 
 async def record(client: BaseDBAsyncClient, migration: Migration, direction: Direction) -> None:
     """Record that a migration is applied or reverted."""
+    from aerich.models import Aerich
+
     if direction == "upgrade":
         content = migration.models_state
         await Aerich.create(version=migration.name, app=APP, content=content, using_db=client)

@@ -45,6 +45,8 @@ class Rename:
         return f"Did you rename {what} to {self.new}?"
 
     def sql(self, dialect: Dialect) -> list[str]:
+        if dialect.identifier(self.old) == dialect.identifier(self.new):
+            return []  # the server cuts both to the same name
         if self.table:
             return dialect.rename_column(self.table, self.old, self.new)
         return dialect.rename_table(self.old, self.new)
@@ -177,6 +179,7 @@ def find(
     done = search.tables(old, sure)
     for rename in done:
         old = apply(old, rename)
+        search.rename_answers(rename)
     for linked in _links(old, new):
         done.append(linked)
         old = apply(old, linked)
@@ -222,11 +225,22 @@ class _Search:
             found += in_order(chosen + self._asked(candidates, chosen))
         return found
 
+    def rename_answers(self, table: Rename) -> None:
+        """Let answers about a renamed table's columns have its old name."""
+        if table.old in self.new:
+            return
+        for answer in sorted(self.unused):
+            rename = Rename.parse(answer)
+            if rename.table == table.old:
+                self.answers.add(str(replace(rename, table=table.new)))
+                self.unused -= {answer}
+                self.unused.add(str(replace(rename, table=table.new)))
+
     def finish(self) -> None:
         if self.unused:
             raise MigrationError(
                 f"--rename {min(self.unused)} does not match the models: write old=new for a table or "
-                "table.old=new for a column, with the names before and after the change"
+                "table.old=new for a column, with the names of tables, not of classes"
             )
         if self.unanswered:
             raise MigrationError(

@@ -21,10 +21,15 @@ async def renumber(names: list[str], applied: list[str]) -> list[Path]:
         names: the files; without any, those that share their number with an applied migration.
         applied: the names of the applied migrations.
 
+    Returns:
+        The new files; none if no migration has to move.
+
     Raises:
         MigrationError: it is not clear which to move, or one of them cannot be moved.
     """
     moved = _to_move(names, applied)
+    if not moved:
+        return []
     kept = [migration for migration in migrations() if migration not in moved]
     first = kept[0].number if kept and kept[0].replaces else 0
     if [migration.number for migration in kept] != list(range(first, first + len(kept))):
@@ -35,7 +40,12 @@ async def renumber(names: list[str], applied: list[str]) -> list[Path]:
         (migration, _path(migration, number), _text(migration, state))
         for number, migration in enumerate(moved, first + len(kept))
     ]
+    if all(path == migration.path for migration, path, _ in planned):
+        return []
     for migration, path, text in planned:
+        if path == migration.path:  # the first of two that share a number
+            path.write_text(text, encoding="utf-8")
+            continue
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
         migration.path.unlink()
@@ -45,10 +55,7 @@ async def renumber(names: list[str], applied: list[str]) -> list[Path]:
 
 
 def _path(migration: Migration, number: int) -> Path:
-    path = FOLDER / f"{number}_{migration.name.partition('_')[2]}"
-    if path == migration.path:
-        raise MigrationError(f"Nothing to do: {migration.name} is already the last")
-    return path
+    return FOLDER / f"{number}_{migration.name.partition('_')[2]}"
 
 
 def _text(migration: Migration, state: str) -> str:
@@ -77,8 +84,6 @@ def _to_move(names: list[str], applied: list[str]) -> list[Migration]:
     numbers = Counter(migration.number for migration in files.values())
     twice = [migration for migration in files.values() if numbers[migration.number] > 1]
     moved = [migration for migration in twice if migration.name not in applied]
-    if not twice:
-        raise MigrationError("Nothing to do: no two migrations have the same number")
     if len(moved) != len(twice) - len({migration.number for migration in twice}):
         listed = " or ".join(migration.name for migration in twice)
         raise MigrationError(f"Which is not released yet? Run `{COMMAND} renumber` with {listed}")

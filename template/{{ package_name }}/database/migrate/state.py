@@ -1,10 +1,9 @@
 """Read the tables of the models from the description that Aerich stores in migration files."""
 
-import ast
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -13,12 +12,14 @@ from tortoise import Model, Tortoise, fields
 from tortoise.backends.base.schema_generator import BaseSchemaGenerator
 from tortoise.connection import get_connection
 from tortoise.exceptions import BaseORMException
-from tortoise.fields import db_defaults
 from tortoise.indexes import Index as DeclaredIndex
 
 from .dialects import Dialect
 from .errors import MigrationError
+from .server_defaults import server_default
 from .tables import Column, ForeignKey, Index, Table, Tables
+
+_LONGEST_DESCRIPTION = 2048  # characters: Tortoise cuts the description of a larger enum
 
 State = dict[str, dict[str, Any]]
 Models = Mapping[str, type[Model]]
@@ -29,10 +30,44 @@ def describe(app: str) -> State:
     state: State = get_models_describe(app)
     for model in Tortoise.apps[app].values():
         described = state[model._meta.full_name]
+        if enums := _undescribed_enums(described, model):
+            described["enums"] = enums
         for relation in (*described["fk_fields"], *described["o2o_fields"]):
             field: Any = model._meta.fields_map[relation["name"]]
             relation["to_field"] = field.to_field_instance.model_field_name
     return state
+
+
+def _undescribed_enums(described: dict[str, Any], model: type[Model]) -> dict[str, Any]:
+    """Find enums whose members the description of their field does not have.
+
+    They are kept beside the descriptions, because Aerich compares those.
+    """
+    fields_ = (described["pk_field"], *described["data_fields"])
+    types = {
+        f["name"]: getattr(model._meta.fields_map[f["name"]], "enum_type", None) for f in fields_
+    }
+    return {
+        f["name"]: {member.name: str(member.value) for member in enum}
+        for f in fields_
+        if (enum := types[f["name"]]) is not None and not members_by_name(f)
+    }
+
+
+def with_enums(model: dict[str, Any]) -> dict[str, Any]:
+    """Add the members to the descriptions of fields that lack them."""
+    enums = model.get("enums")
+    if not enums:
+        return model
+
+    def completed(field: dict[str, Any]) -> dict[str, Any]:
+        return {**field, "members": enums[field["name"]]} if field["name"] in enums else field
+
+    return {
+        **model,
+        "pk_field": completed(model["pk_field"]),
+        "data_fields": [completed(field) for field in model["data_fields"]],
+    }
 
 
 def with_targets(old: State, current: State) -> State:
@@ -48,7 +83,11 @@ def with_targets(old: State, current: State) -> State:
         for relation in (*model["fk_fields"], *model["o2o_fields"])
         if "to_field" in relation
     }
-    completed = deepcopy(old)
+    relations = ("fk_fields", "o2o_fields")
+    completed = {  # copies what changes only: a description of many models is large
+        name: model | {kind: [dict(relation) for relation in model[kind]] for kind in relations}
+        for name, model in old.items()
+    }
     for model in completed.values():
         for relation in (*model["fk_fields"], *model["o2o_fields"]):
             target = targets.get((model["table"], relation["name"], relation["python_type"]))
@@ -112,7 +151,7 @@ class StateReader:
             state: the models, from a migration file or `describe`.
             models: the model classes, which give reliable values for existing rows.
         """
-        managed = {name: m for name, m in state.items() if is_managed(name, m)}
+        managed = {name: with_enums(m) for name, m in state.items() if is_managed(name, m)}
         found = {
             model["table"]: self._table(state, model, (models or {}).get(name))
             for name, model in managed.items()
@@ -216,17 +255,20 @@ class StateReader:
         primary: bool = False,
     ) -> Column:
         type_ = self._type(described)
+        members = members_by_name(described)
         field = live._meta.fields_map.get(described["name"]) if live else None
         column = Column(
             name=described["db_column"],
             type=type_,
             null=described["nullable"],
-            default=self._server_default(described, type_),
+            default=server_default(described, type_, members, self._dialect),
             generated=primary and described["generated"],
             primary=primary,
             comment=self._comment(described["description"]),
             declared=self._declared(described),
-            members=members_of(described),
+            enum="EnumField" in described["field_type"],
+            members=tuple(members.values()),
+            labels=tuple(members),
             computed=self._dialect.computed(described, names),
         )
         if column.computed:
@@ -238,23 +280,6 @@ class StateReader:
         else:
             backfill = self._described_backfill(described, type_)
         return replace(column, backfill=backfill)
-
-    def _server_default(self, described: dict[str, Any], type_: str) -> str:
-        value = described.get("db_default", "__NOT_SET__")
-        if value == "__NOT_SET__":
-            return ""
-        if isinstance(value, str) and (
-            call := re.fullmatch(r"(SqlDefault|Now|RandomHex)\((.*)\)", value, re.DOTALL)
-        ):
-            arguments = [ast.literal_eval(call[2])] if call[2] else []
-            return str(
-                getattr(db_defaults, call[1])(*arguments).get_sql(dialect=self._dialect.name)
-            )
-        return (
-            self._dialect.described_literal(value, type_)
-            or self._dialect.literal(value, type_)
-            or ""
-        )
 
     def _unique_backfill(self, described: dict[str, Any]) -> str | None:
         """Return SQL for a different value in each row."""
@@ -277,7 +302,8 @@ class StateReader:
         if default is None:
             return "NULL" if field.null else None
         try:
-            return self._dialect.literal(field.to_db_value(default, model), type_)
+            with warnings.catch_warnings(action="ignore"):  # about times without a time zone
+                return self._dialect.literal(field.to_db_value(default, model), type_)
         except (BaseORMException, TypeError, ValueError):
             return None  # the field rejects its own default
 
@@ -292,6 +318,8 @@ class StateReader:
             return self._dialect.new_uuid
         if "Enum" in described["field_type"] or str(default).startswith("<function "):
             return None
+        if "\0" in str(default):
+            return None  # PostgreSQL cannot store it
         return self._dialect.described_literal(default, type_)
 
     def _index(
@@ -342,13 +370,21 @@ def _referenced(target: dict[str, Any], relation: dict[str, Any]) -> str:
 
 
 def members_of(described: Mapping[str, Any]) -> tuple[str, ...]:
+    """Read the values of an enum's members from the description that Tortoise gives its field."""
+    return tuple(members_by_name(described).values())
+
+
+def members_by_name(described: Mapping[str, Any]) -> dict[str, str]:
     """Read an enum's members from the description that Tortoise gives its field."""
-    if "EnumField" not in described["field_type"]:
-        return ()
-    lines = (described["description"] or "").splitlines()
-    if not lines or not all(re.match(r"\w+: ", line) for line in lines):
-        return ()
-    return tuple(line.partition(": ")[2] for line in lines)
+    if "members" in described:
+        return dict(described["members"])
+    description = described["description"] or ""
+    if "EnumField" not in described["field_type"] or len(description) >= _LONGEST_DESCRIPTION:
+        return {}
+    lines = description.splitlines()
+    if not all(re.match(r"\w+: ", line) for line in lines):
+        return {}
+    return dict(line.split(": ", 1) for line in lines)
 
 
 def is_managed(name: str, model: dict[str, Any]) -> bool:

@@ -1,6 +1,6 @@
 """Describe which statement of a migration failed, and why."""
 
-from .context import reason
+from .context import dialect, reason
 from .dialects import guard_message
 from .errors import StatementError
 
@@ -24,4 +24,8 @@ def failure(
     else:
         head = f"{name}: statement {place} failed, and nothing of the migration is kept"
         message = f"{head}: {error}\n\n{statement}"
-    return StatementError(message, statement=statement, place=place, reason=found or reason(error))
+    advice = dialect.advice(reason(error))
+    if advice:
+        message = f"{message}\n\n{advice}."
+    why = "\n".join(filter(None, [found or reason(error), advice and f"{advice}."]))
+    return StatementError(message, statement=statement, place=place, reason=why)

@@ -18,7 +18,9 @@ class Column:
         comment: the comment, escaped by Tortoise.
         declared: the type in the model, if the engine stores another one. SQLite stores decimals
             as text and booleans as integers.
+        enum: whether it is the column of an enum.
         members: the values of its enum, if the description has them.
+        labels: the names of these members, in the same order.
         computed: the clause of a generated column, such as `GENERATED ALWAYS AS (...) STORED`.
         backfill: the SQL value for existing rows when the column is new or becomes NOT NULL; None
             if only the user knows it.
@@ -34,6 +36,8 @@ class Column:
     declared: str = ""
     members: tuple[str, ...] = ()
     computed: str = ""
+    labels: tuple[str, ...] = field(default=(), compare=False)
+    enum: bool = field(default=False, compare=False)
     backfill: str | None = field(default=None, compare=False)
 
     @property

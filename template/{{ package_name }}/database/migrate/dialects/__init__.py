@@ -25,18 +25,22 @@ class Dialect(Protocol):
         new_uuid: SQL for a random UUID.
         length: SQL for the length of a column's value as text, with `{column}`.
         number: SQL for a column's value as a number, with `{column}`.
+        text: SQL for a column's value as text, with `{column}`.
         strict: whether a column only holds values of its type.
         comments: whether the server stores comments of tables and columns.
         facts: queries for the schema, with the columns `table`, `name` and `value`.
+        objects: the same for views, triggers and others that models cannot express.
     """
 
     name: str
     new_uuid: str
     length: str
     number: str
+    text: str
     strict: bool
     comments: bool
     facts: Sequence[str]
+    objects: Sequence[str]
 
     def now(self, type_: str) -> str:
         """Write the current time in the form that Tortoise stores in a column of a type."""
@@ -74,6 +78,14 @@ class Dialect(Protocol):
 
     def folded(self, name: str) -> str:
         """Return a key that is equal for names that the server treats as the same."""
+        ...
+
+    def problems(self, table: Table) -> list[str]:
+        """List what no server accepts in a table. Each problem is one line with its fix."""
+        ...
+
+    def advice(self, error: str) -> str:
+        """Write how to fix the models after an error of the server; nothing if it is unknown."""
         ...
 
     def unique_names(self, table: str, column: str, own: str) -> tuple[str, ...]:
@@ -130,7 +142,7 @@ class Dialect(Protocol):
         """Add a nullable column. Existing rows get NULL."""
         ...
 
-    def add_numbers(self, table: str, column: Column) -> list[str]:
+    def add_numbers(self, table: Table, column: Column) -> list[str]:
         """Add a column that the server numbers, and number the existing rows."""
         ...
 

@@ -33,7 +33,7 @@ class StandardSQL(ABC):
                 text = self._text(value.isoformat(" "))
             case date() | time():
                 text = self._text(value.isoformat())
-            case str() | UUID():
+            case str() | UUID() if "\0" not in str(value):  # servers refuse it
                 text = self._text(str(value))
         return text
 
@@ -46,6 +46,12 @@ class StandardSQL(ABC):
 
     def folded(self, name: str) -> str:
         return self.identifier(name)
+
+    def problems(self, table: Table) -> list[str]:
+        return []
+
+    def advice(self, error: str) -> str:
+        return ""
 
     def identifier(self, name: str) -> str:
         return name

@@ -1,7 +1,7 @@
 """The SQL of MySQL and MariaDB."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
@@ -15,6 +15,22 @@ from .base import StandardSQL
 from .indexes import index_changes
 
 _LONGEST_NAME = 64  # characters: MySQL's documentation, "Identifier Length Limits"
+# MySQL's documentation, "Limits on Table Column Count and Row Size", "InnoDB Limits" and "CREATE
+# TABLE Statement"
+_LARGEST_ROW = 65535  # bytes, without TEXT and BLOB
+_LONGEST_COMMENTS = {"column": 1024, "table": 2048}  # characters
+_MOST_INDEXES = 64
+_BYTES = 4  # of a character in utf8mb4
+_CHARACTERS = re.compile(r"(?:VAR)?CHAR\((\d+)\)", re.IGNORECASE)
+# MySQL's documentation, "Server Error Message Reference". Only the server knows these limits, which
+# are different in MySQL and MariaDB
+_ADVICE = {
+    "1069": "Remove some of the table's indexes, unique=True or relations",
+    "1071": "Shorten max_length of the index's columns, to 768 characters in total",
+    "1074": "Use a TextField",
+    "1118": "Use a TextField or a smaller max_length for some of the table's columns",
+    "1170": "Use a CharField for the column of the index",
+}
 # MySQL's documentation, "Language Structure"
 _SPLITTER = Splitter(
     quoted=r"""'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.|"")*"|`(?:[^`]|``)*`""",
@@ -65,6 +81,17 @@ FROM information_schema.table_constraints t JOIN information_schema.check_constr
     ON c.constraint_schema = t.constraint_schema AND c.constraint_name = t.constraint_name
 WHERE t.constraint_type = 'CHECK' AND t.table_schema = DATABASE()
     AND c.check_clause NOT LIKE 'json~_valid(%' ESCAPE '~'"""
+_VIEWS = """
+SELECT table_name AS `table`, 'view' AS name, view_definition AS value
+FROM information_schema.views WHERE table_schema = DATABASE()"""
+_TRIGGERS = """
+SELECT event_object_table AS `table`, CONCAT('trigger ', trigger_name, ' of') AS name,
+    CONCAT_WS(' ', action_timing, event_manipulation, action_statement) AS value
+FROM information_schema.triggers WHERE trigger_schema = DATABASE()"""
+_ROUTINES = """
+SELECT routine_name AS `table`, LOWER(routine_type) AS name, routine_definition AS value
+FROM information_schema.routines WHERE routine_schema = DATABASE()"""
+_OBJECTS = (_VIEWS, _TRIGGERS, _ROUTINES)
 _FACTS = (_TABLES, _COLUMNS, _INDEXES, _FOREIGN_KEYS, _CHECKS)
 
 
@@ -75,9 +102,11 @@ class MySQL(StandardSQL):
     new_uuid = "UUID()"
     length = "CHAR_LENGTH(CONCAT({column}, ''))"
     number = "{column}"
+    text = "CAST({column} AS CHAR)"
     strict = True
     comments = True
     facts = _FACTS
+    objects = _OBJECTS
     without_checks = ("SET FOREIGN_KEY_CHECKS = 0", "SET FOREIGN_KEY_CHECKS = 1")
 
     def now(self, type_: str) -> str:
@@ -113,6 +142,45 @@ class MySQL(StandardSQL):
             )
         return name
 
+    def problems(self, table: Table) -> list[str]:
+        return [
+            *self._size_problems(table),
+            *self._index_problems(table),
+            *_comment_problems(table),
+        ]
+
+    @staticmethod
+    def _size_problems(table: Table) -> list[str]:
+        matches = [(c.name, _CHARACTERS.fullmatch(c.type)) for c in table.columns.values()]
+        sizes = {name: _BYTES * int(match[1]) for name, match in matches if match}
+        if sum(sizes.values()) <= _LARGEST_ROW:
+            return []
+        longest = max(sizes, key=sizes.__getitem__)
+        problem = (
+            f"{table.name}.{longest}: use a TextField or a smaller max_length: MySQL limits a row to"
+            f" {_LARGEST_ROW} bytes, and the texts of {table.name} may have {sum(sizes.values())}"
+        )
+        return [problem]
+
+    @staticmethod
+    def _index_problems(table: Table) -> list[str]:
+        primary = {column.name for column in table.columns.values() if column.primary}
+        first = {index.columns[0] for index in table.indexes} | primary
+        # the server creates an index for a foreign key that has none
+        keys = {key.column for key in table.foreign_keys if key.enforced} - first
+        count = len(table.indexes) + len(keys) + bool(primary)
+        if count <= _MOST_INDEXES:
+            return []
+        problem = (
+            f"{table.name}: remove {count - _MOST_INDEXES} of its indexes, unique=True or relations:"
+            f" MySQL limits a table to {_MOST_INDEXES} indexes, with those of its keys"
+        )
+        return [problem]
+
+    def advice(self, error: str) -> str:
+        code = re.match(r"\((\d+),", error)
+        return _ADVICE.get(code[1], "") if code else ""
+
     def unique_names(self, table: str, column: str, own: str) -> tuple[str, ...]:
         """Name a unique key after its column, like the server."""
         return (column,)
@@ -132,8 +200,14 @@ class MySQL(StandardSQL):
         sql = [f"{create} CHARACTER SET utf8mb4{comment}"]
         return if_missing(sql) if table.may_exist else sql
 
-    def add_numbers(self, table: str, column: Column) -> list[str]:
-        return [f"{self.add_column(table, replace(column, comment=''))[0]} UNIQUE"]
+    def add_numbers(self, table: Table, column: Column) -> list[str]:
+        clauses = [  # a table has one such column
+            f"MODIFY COLUMN {self._define(replace(before, generated=False))}"
+            for before in table.columns.values()
+            if before.generated
+        ]
+        clauses.append(f"ADD COLUMN {self._define(replace(column, comment=''))} UNIQUE")
+        return [f"ALTER TABLE {self.quote(table.name)} {', '.join(clauses)}"]
 
     def numbered(self, column: Column) -> Numbered:
         number = Column(column.name, column.type, null=False, generated=True)
@@ -260,6 +334,19 @@ class MySQL(StandardSQL):
 
     def split(self, sql: str) -> list[str]:
         return _SPLITTER.split(sql)
+
+
+def _comment_problems(table: Table) -> Iterator[str]:
+    """Find comments that are too long, such as those that Tortoise writes for large enums."""
+    comments = {table.name: ("table", table.comment)}
+    comments |= {f"{table.name}.{c.name}": ("column", c.comment) for c in table.columns.values()}
+    for place, (kind, comment) in comments.items():
+        length = len(re.sub(r"\\(.)", r"\1", comment))
+        if length > _LONGEST_COMMENTS[kind]:
+            yield (
+                f"{place}: set a description of at most {_LONGEST_COMMENTS[kind]} characters, which"
+                f" is MySQL's limit: it has {length}"
+            )
 
 
 dialect = MySQL()

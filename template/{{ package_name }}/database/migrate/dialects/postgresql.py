@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 from ..errors import MigrationError
@@ -57,6 +58,25 @@ WHERE c.contype IN ('c', 'f') AND t.relnamespace = current_schema()::regnamespac
 _TABLES = """
 SELECT relname AS "table", 'comment' AS name, coalesce(obj_description(oid), '') AS value
 FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = current_schema()::regnamespace"""
+# PostgreSQL's documentation, "System Catalogs": pg_enum, pg_trigger, pg_proc
+_VIEWS = """
+SELECT relname AS "table", CASE relkind WHEN 'v' THEN 'view' ELSE 'materialized view' END AS name,
+    pg_get_viewdef(oid) AS value
+FROM pg_class WHERE relkind IN ('v', 'm') AND relnamespace = current_schema()::regnamespace"""
+_ENUMS = """
+SELECT t.typname AS "table", 'enum type' AS name,
+    string_agg(quote_literal(e.enumlabel), ', ' ORDER BY e.enumsortorder) AS value
+FROM pg_type t JOIN pg_enum e ON e.enumtypid = t.oid
+WHERE t.typnamespace = current_schema()::regnamespace GROUP BY t.typname"""
+_TRIGGERS = """
+SELECT t.relname AS "table", 'trigger ' || g.tgname || ' of' AS name, pg_get_triggerdef(g.oid) AS value
+FROM pg_trigger g JOIN pg_class t ON t.oid = g.tgrelid
+WHERE NOT g.tgisinternal AND t.relnamespace = current_schema()::regnamespace"""
+_FUNCTIONS = """
+SELECT p.proname AS "table", 'function' AS name, pg_get_functiondef(p.oid) AS value
+FROM pg_proc p WHERE p.prokind IN ('f', 'p') AND p.pronamespace = current_schema()::regnamespace
+    AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = p.oid AND deptype = 'e')"""
+_OBJECTS = (_VIEWS, _ENUMS, _TRIGGERS, _FUNCTIONS)
 _FACTS = (_TABLES, _COLUMNS, _INDEXES, _CONSTRAINTS)
 
 
@@ -67,9 +87,11 @@ class PostgreSQL(StandardSQL):
     new_uuid = "gen_random_uuid()"
     length = "CHAR_LENGTH(CONCAT({column}, ''))"
     number = "{column}"
+    text = "{column}::TEXT"
     strict = True
     comments = True
     facts = _FACTS
+    objects = _OBJECTS
 
     def now(self, type_: str) -> str:
         return "CURRENT_TIMESTAMP"
@@ -78,8 +100,8 @@ class PostgreSQL(StandardSQL):
         match value:
             case bool() if type_ in {"", "BOOL"}:
                 return str(value)
-            case float():
-                return f"'{value!r}'"
+            case float() | Decimal() if isinstance(value, float) or not value.is_finite():
+                return f"'{value}'"
             case bytes():
                 return f"'\\x{value.hex()}'"
             case list() | tuple():
@@ -170,8 +192,8 @@ class PostgreSQL(StandardSQL):
     def empty_tables(self, names: Iterable[str]) -> list[str]:
         return [f"TRUNCATE {', '.join(map(self.quote, names))} CASCADE"]
 
-    def add_numbers(self, table: str, column: Column) -> list[str]:
-        return self.add_column(table, column)
+    def add_numbers(self, table: Table, column: Column) -> list[str]:
+        return self.add_column(table.name, column)
 
     def numbered(self, column: Column) -> Numbered:
         return Numbered(Column(column.name, column.type, null=False, generated=True))

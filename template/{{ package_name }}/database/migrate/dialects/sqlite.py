@@ -41,6 +41,11 @@ FROM (SELECT name, replace(upper(sql), 'CHECK (', 'CHECK(') AS s FROM sqlite_mas
 _TRIGGERS = """
 SELECT tbl_name AS "table", 'trigger ' || name AS name, '' AS value
 FROM sqlite_master WHERE type = 'trigger'"""
+# A rename of a table or column adds quotes
+_OBJECTS = """
+SELECT tbl_name AS "table", iif(type = 'view', 'view', 'trigger ' || name || ' of') AS name,
+    replace(replace(sql, '"', ''), '`', '') AS value
+FROM sqlite_master WHERE type IN ('view', 'trigger')"""
 _FACTS = (_COLUMNS, _INDEXES, _FOREIGN_KEYS, _CHECKS, _TRIGGERS)
 
 
@@ -55,9 +60,11 @@ class SQLite(StandardSQL):
     )
     length = "LENGTH({column})"
     number = "({column} + 0)"
+    text = "CAST({column} AS TEXT)"
     strict = False
     comments = False  # they are part of the CREATE TABLE text, which only a rebuild changes
     facts = _FACTS
+    objects = (_OBJECTS,)
     without_checks = ("PRAGMA foreign_keys = OFF", "PRAGMA foreign_keys = ON")
 
     def now(self, type_: str) -> str:
@@ -111,10 +118,10 @@ class SQLite(StandardSQL):
         between = f"{old}_renamed"  # SQLite treats them as the same name
         return [*super().rename_table(old, between), *super().rename_table(between, new)]
 
-    def add_numbers(self, table: str, column: Column) -> list[str]:
+    def add_numbers(self, table: Table, column: Column) -> list[str]:
         number = self.numbered(column).column
-        update = f"UPDATE {self.quote(table)} SET {self.quote(column.name)} = rowid"
-        return [*self.add_column(table, number), update]
+        update = f"UPDATE {self.quote(table.name)} SET {self.quote(column.name)} = rowid"
+        return [*self.add_column(table.name, number), update]
 
     def numbered(self, column: Column) -> Numbered:
         return Numbered(replace(column, null=True, generated=False, primary=False))

@@ -84,6 +84,14 @@ class Sessions(Protocol):
         """Record a migration that was run by hand if needed, and clear the journal."""
         ...
 
+    async def create_database(self) -> str:
+        """Create the configured database, and return its name.
+
+        Raises:
+            MigrationError: it exists, or the engine creates it by itself.
+        """
+        ...
+
     def scratch_database(self) -> AbstractAsyncContextManager[BaseDBAsyncClient]:
         """Create an empty database next to the configured one, and drop it afterwards."""
         ...

@@ -1,6 +1,7 @@
 """Sessions on a MySQL or MariaDB server."""
 
 import hashlib
+import logging
 import re
 from typing import Any
 
@@ -13,6 +14,10 @@ from ..errors import MigrationError
 from ..files import Direction, Migration
 from ..journal import Journal
 from .servers import ServerSessions
+
+# The driver logs notes of the server as warnings, such as that a table of CREATE TABLE IF NOT EXISTS
+# exists. Problems are errors, since sessions are strict
+logging.getLogger("asyncmy").setLevel(logging.ERROR)
 
 # Without it, the server cuts what does not fit, and gives 0 or '' where a value is missing
 STRICT = "SET SESSION sql_mode = CONCAT(@@SESSION.sql_mode, ',STRICT_ALL_TABLES')"
@@ -37,6 +42,7 @@ class MysqlSessions(ServerSessions):
         leaves_parts=re.compile(r"DROP\s+TABLE\b.*,", re.IGNORECASE | re.DOTALL),
     )
     maintenance = "information_schema"
+    databases = "SELECT schema_name AS name FROM information_schema.schemata"
 
     def credentials(self) -> dict[str, Any]:
         """Describe one connection that is never recycled and has no statement time limit."""

@@ -51,6 +51,7 @@ class PostgresqlSessions(ServerSessions):
         advice="A CREATE INDEX CONCURRENTLY that failed or was interrupted leaves an invalid index.",
     )
     maintenance = "postgres"
+    databases = "SELECT datname AS name FROM pg_database"
     force = " WITH (FORCE)"
 
     def credentials(self) -> dict[str, Any]:

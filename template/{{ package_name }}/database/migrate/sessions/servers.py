@@ -9,6 +9,7 @@ from typing import Any
 from tortoise import BaseDBAsyncClient
 
 from ..context import configuration, connected, dialect
+from ..errors import MigrationError
 from ..files import Direction, Migration
 from ..journal import Journal
 
@@ -19,11 +20,13 @@ class ServerSessions(ABC):
     Attributes:
         journal: the journal.
         maintenance: a database of every server, used to create and drop databases.
+        databases: selects the names of all databases.
         force: the option that ends the sessions of a dropped database.
     """
 
     journal: Journal
     maintenance: str
+    databases: str
     force = ""
 
     @abstractmethod
@@ -51,6 +54,14 @@ class ServerSessions(ABC):
         self, client: BaseDBAsyncClient, migration: Migration, direction: Direction | None
     ) -> None:
         await self.journal.settle(client, migration, direction)
+
+    async def create_database(self) -> str:
+        name: str = configuration()["connections"]["default"]["credentials"]["database"]
+        async with connected(**self.credentials() | {"database": self.maintenance}) as server:
+            if name in {row["name"] for row in await server.execute_query_dict(self.databases)}:
+                raise MigrationError(f"Nothing was created: the database {name} exists")
+            await server.execute_script(f"CREATE DATABASE {dialect.quote(name)}")
+        return name
 
     @asynccontextmanager
     async def scratch_database(self) -> AsyncIterator[BaseDBAsyncClient]:

@@ -100,11 +100,17 @@ class SqliteSessions:
         if direction:
             await record(client, migration, direction)
 
+    async def create_database(self) -> str:
+        raise MigrationError(f"Run `{COMMAND} upgrade`: it creates a SQLite database")
+
     @asynccontextmanager
     async def scratch_database(self) -> AsyncIterator[BaseDBAsyncClient]:
         """Create a file in a temporary folder, and delete it afterwards."""
         with tempfile.TemporaryDirectory(prefix="verify-") as folder:
-            async with connected(file_path=str(Path(folder) / "verify.sqlite3")) as client:
+            # Nobody needs the file after a crash
+            unsafe = {"journal_mode": "MEMORY", "synchronous": "OFF"}
+            file = str(Path(folder) / "verify.db")
+            async with connected(**self.credentials(), file_path=file, **unsafe) as client:
                 yield client
 
 

@@ -1,6 +1,7 @@
 """Compare the values of existing rows in new columns with the default of the field."""
 
 import json
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -90,7 +91,8 @@ def _stored(live: Field[Any], value: object) -> tuple[object] | None:
     """Return the forms in the database that equal a value of a field."""
     if value is None:
         return None
-    stored = live.to_db_value(value, live.model)
+    with warnings.catch_warnings(action="ignore"):  # about times without a time zone
+        stored = live.to_db_value(value, live.model)
     if isinstance(stored, str) and "JSON" in type(live).__name__:
         with suppress(ValueError):
             return (json.dumps(json.loads(stored), sort_keys=True),)

@@ -8,11 +8,13 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from ..references import reference
 from ..renames import Rename
 from ..tables import Tables
 from .kinds import NUMBERS, Kind, Kinds
 
-Content = dict[str, list[dict[str, Any]]]
+Rows = list[dict[str, Any]]
+Content = dict[str, Rows]
 
 NAME = r"[`\"]?(\w+)[`\"]?"
 RENAME = re.compile(
@@ -161,7 +163,11 @@ def survivors(name: str, before: State, after: State, places: Places) -> Survivo
     for column in before.tables[name].columns.values():
         now = places.columns[name, column.name]
         other = after.tables[new_name].columns.get(now)
-        if other is None or column.computed:
+        if (
+            other is None
+            or column.computed
+            or _is_retargeted(name, column.name, before, after, places)
+        ):
             continue
         converts = column.type != other.type
         kinds = before.kind(name, column.name), after.kind(new_name, now)
@@ -173,6 +179,18 @@ def survivors(name: str, before: State, after: State, places: Places) -> Survivo
         if column.primary and other.primary:
             key = found[-1]
     return Survivors(found, key)
+
+
+def _is_retargeted(name: str, column: str, before: State, after: State, places: Places) -> bool:
+    """Tell whether a column refers to the same rows by another column, and so by other values."""
+    old = reference(before.tables[name], column)
+    new = reference(after.tables[places.tables[name]], places.columns[name, column])
+    return (
+        old is not None
+        and new is not None
+        and places.tables.get(old.table) == new.table
+        and places.columns[old.table, old.to] != new.to
+    )
 
 
 def changes(

@@ -52,7 +52,7 @@ class Filler:
 
     async def fill(
         self, now: State, later: State, migration: Migration, *, simple: bool = False
-    ) -> None:
+    ) -> set[str]:
         """Fill the tables whose rows are not enough to verify the next migration.
 
         Args:
@@ -60,6 +60,9 @@ class Filler:
             later: the models after the next migration.
             migration: the next migration.
             simple: whether to omit unusual values.
+
+        Returns:
+            The tables whose rows may have changed.
 
         Raises:
             MigrationError: the team's rows cannot be inserted.
@@ -81,6 +84,7 @@ class Filler:
                 self._remember(table, now, simple=simple)
             elif table.name in waiting:
                 await self._fill_table(table, now, later, simple=simple)
+        return set(now.tables) if sql else stale
 
     async def fill_new(self, state: State) -> None:
         """Fill the tables that a migration has created."""

@@ -10,7 +10,7 @@ from functools import cache
 from itertools import islice
 from typing import Any
 
-from ..state import members_of
+from ..state import members_of, with_enums
 
 Sample = str | bytes
 
@@ -75,7 +75,7 @@ def kinds_of_state(
         members: values of enums from other sources, by table and column.
     """
     found: Kinds = {}
-    for model in state.values():
+    for model in map(with_enums, state.values()):
         table = model["table"]
         found[table] = {
             described["db_column"]: kind_of_field(

@@ -1,6 +1,7 @@
 """Read the schema of a database, and compare two schemas."""
 
 import re
+from collections.abc import Sequence
 
 from tortoise import BaseDBAsyncClient
 
@@ -21,8 +22,17 @@ EXPRESSIBLE = re.compile(
 
 async def read(client: BaseDBAsyncClient) -> Schema:
     """Read the schema of all tables except Aerich's: values by table and name."""
+    return await _read(client, dialect.facts)
+
+
+async def read_objects(client: BaseDBAsyncClient) -> Schema:
+    """Read views, triggers and others that models cannot express: values by name or table, and kind."""
+    return await _read(client, dialect.objects)
+
+
+async def _read(client: BaseDBAsyncClient, queries: Sequence[str]) -> Schema:
     found: Schema = {}
-    for query in dialect.facts:
+    for query in queries:
         for row in await client.execute_query_dict(query):
             if not row["table"].startswith("aerich"):
                 found.setdefault((row["table"], row["name"]), []).append(row["value"] or "")
@@ -54,6 +64,15 @@ def compare(actual: Schema, wanted: Schema, creator: str, wanted_by: str) -> lis
             ours, theirs = (" and ".join(filter(None, v)) or f"{len(v)}-fold" for v in (one, two))
             differences.append(f"{table}: {name} is {ours} by {creator}, {theirs} by {wanted_by}")
     return differences
+
+
+def changed_objects(before: Schema, after: Schema) -> list[str]:
+    """List the views, triggers and others that two schemas do not share."""
+    return [
+        f"{kind} {name}"
+        for name, kind in sorted(before.keys() | after.keys())
+        if before.get((name, kind)) != after.get((name, kind))
+    ]
 
 
 def not_accepted(differences: list[str], accepted: list[str]) -> list[str]:

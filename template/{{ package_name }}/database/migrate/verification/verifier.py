@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,17 +14,27 @@ from tortoise.utils import generate_schema_for_client
 
 from ..checks import irreversible
 from ..context import APP, ENGINE, dialect
+from ..conversions import renamed_members
 from ..errors import MigrationError, StatementError
 from ..files import SAMPLES, Direction, Function, Migration, migrations
 from ..model_checks import refuse_models
+from ..server_defaults import declared_defaults
 from ..sessions import load
 from ..state import StateReader, describe, indexes_by_column, is_managed, with_targets
 from ..tables import Tables
 from .backfills import wrong_value
-from .contents import NAME, Content, Places, State, changes, survivors
+from .contents import NAME, Content, Places, Rows, State, changes, survivors
 from .filler import Filler
 from .kinds import kinds_of_state
-from .schemas import Schema, accepted_lines, compare, not_accepted, read
+from .schemas import (
+    Schema,
+    accepted_lines,
+    changed_objects,
+    compare,
+    not_accepted,
+    read,
+    read_objects,
+)
 
 CHECK = re.compile(r"\bCHECK\s*\(", re.IGNORECASE)
 UPDATE = re.compile(rf"\bUPDATE\s+{NAME}\s+SET\b(.*?)(?=\bWHERE\b|;|$)", re.IGNORECASE | re.DOTALL)
@@ -90,15 +100,19 @@ class _Verifier:
     without_rows: set[str] = field(default_factory=set)
     not_reverted: list[str] = field(default_factory=list)
     not_restored: set[str] = field(default_factory=set)
+    objects_not_restored: list[str] = field(default_factory=list)
     any_reverted: bool = False
     filler: Filler = field(init=False)
     live: Fields = field(init=False)
     current: Mapping[tuple[str, str], Mapping[str, Any]] = field(init=False)
+    described: dict[str, Any] = field(init=False)
+    content: Content = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.filler = Filler(self.client)
         self.live = _live_fields()
         self.current = _fields(_described_models())
+        self.described = describe(APP)
 
     async def run(self) -> Verification:
         known = migrations()
@@ -117,7 +131,7 @@ class _Verifier:
         return Verification(self.problems, self.notes, self._summary())
 
     def _state(self, described: dict[str, Any]) -> State:
-        described = with_targets(described, describe(APP))
+        described = with_targets(described, self.described)
         fields = _fields(described)
         members = {
             place: tuple(str(member.value) for member in enum)
@@ -130,23 +144,40 @@ class _Verifier:
         return State(tables, kinds_of_state(described, dialect.name, members), fields)
 
     async def _compare_with_models(self, actual: Schema) -> list[str]:
-        # Replace the tables in the same database, since models may need its extensions
-        for statement in dialect.drop_tables({table for table, _ in actual} | {"aerich"}):
-            await self.client.execute_script(statement)
-        try:
-            with indexes_by_column(APP):
-                await generate_schema_for_client(self.client, safe=False)
-        except (ConfigurationError, OperationalError) as error:
-            raise MigrationError(f"Tortoise cannot create the models' tables: {error}") from error
+        tables = StateReader(dialect).tables(self.described)
+        wanted = await self._created(actual, declared_defaults(self.client, tables))
+        if any(actual.get(place) != facts for place, facts in wanted.items()):
+            # Migrations that Aerich wrote have defaults as Tortoise writes them
+            with suppress(MigrationError):
+                theirs = await self._created(wanted, nullcontext())
+                wanted |= {p: facts for p, facts in theirs.items() if actual.get(p) == facts}
         unmanaged = {
             model["table"]
             for name, model in get_models_describe(APP).items()
             if not is_managed(name, model)
         }
-        wanted = await read(self.client)
         wanted = {place: facts for place, facts in wanted.items() if place[0] not in unmanaged}
         actual = {place: facts for place, facts in actual.items() if place[0] not in unmanaged}
         return compare(actual, wanted, "the migrations", "the models")
+
+    async def _created(self, existing: Schema, defaults: AbstractContextManager[None]) -> Schema:
+        """Let Tortoise create the tables of the models, and read them.
+
+        The existing tables are dropped first, since models may need the database's extensions.
+
+        Raises:
+            MigrationError: it cannot create them.
+        """
+        for statement in dialect.drop_tables({table for table, _ in existing} | {"aerich"}):
+            await self.client.execute_script(statement)
+        try:
+            with indexes_by_column(APP), defaults:
+                await generate_schema_for_client(self.client, safe=False)
+        except (ConfigurationError, OperationalError) as error:
+            advice = dialect.advice(str(error))
+            found = f"Tortoise cannot create the models' tables: {error}"
+            raise MigrationError(f"{found}\n{advice}." if advice else found) from error
+        return await read(self.client)
 
     def _refuse_stale_samples(self, names: set[str]) -> None:
         for path in sorted(SAMPLES.glob("*.sql")):
@@ -162,6 +193,7 @@ class _Verifier:
         if self.not_restored:
             listed = ", ".join(sorted(self.not_restored))
             parts.append(f"reverting does not restore the rows of {listed}")
+        parts += self.objects_not_restored
         matched = "Verified: migrations match the models"
         if parts:
             return "; ".join([matched, *parts])
@@ -171,9 +203,11 @@ class _Verifier:
         """Apply a migration to rows, revert it, apply it again, and compare the results."""
         migration, before, after = step.migration, step.before, step.after
         simple = bool(CHECK.search(step.up.text + step.down.text))
-        await self.filler.fill(before, after, migration, simple=simple)
+        written = await self.filler.fill(before, after, migration, simple=simple)
         self._note_unfilled()
-        content = await self._content(before.tables)
+        known = {name: rows for name, rows in self.content.items() if name not in written}
+        content = await self._content(before.tables, known)
+        objects = await read_objects(self.client)
         if step.up.runs_python:
             self._note(f"{migration.name} runs Python: check which values it changes")
         await self._migrate(migration, "upgrade")
@@ -181,6 +215,7 @@ class _Verifier:
         self._compare_rows(step, "upgrade", content, changed)
         self._check_new_columns(step, changed)
         self.filler.follow(step.places, changed)
+        self.content = {}
         schema_after = await read(self.client)
         await self.filler.fill_new(after)
         self._note_unfilled()
@@ -197,6 +232,7 @@ class _Verifier:
             f"{migration.name} (reverted)",
             "the migrations before it",
         )
+        self._compare_objects(step, objects, await read_objects(self.client))
         self._compare_rows(step, "downgrade", content, await self._content(before.tables))
         await self._migrate(migration, "upgrade")
         again = compare(
@@ -209,6 +245,7 @@ class _Verifier:
         changed = await self._content(after.tables)
         self._compare_rows(step, "upgrade", content, changed)
         self.filler.count(changed)
+        self.content = changed
         return schema_after
 
     async def _migrate(self, migration: Migration, direction: Direction) -> None:
@@ -223,11 +260,27 @@ class _Verifier:
             lines = [
                 error.in_scratch_database(migration.name, direction),
                 f"Fix {direction}() in {migration.path}.",
+                *await self._unmanaged(),
             ]
             raise MigrationError("\n".join([*lines, *self._hint(migration)])) from error
         except MigrationError as error:
+            if migration.function(direction).raises is not None:
+                raise  # no rows would change that
             lines = [f"In the scratch database: {error}", *self._hint(migration)]
             raise MigrationError("\n".join(lines)) from error
+
+    async def _unmanaged(self) -> list[str]:
+        """Explain references to tables of unmanaged models that no migration creates."""
+        existing = {table for table, _ in await read(self.client)}
+        unmanaged = {m["table"] for name, m in self.described.items() if not is_managed(name, m)}
+        return [
+            f"{table.name}.{key.column} refers to {key.table}, which no migration creates, since its "
+            "model is not managed: delete this migration and run `new` again with db_constraint=False "
+            "in the models, or create the table in a migration before it."
+            for table in StateReader(dialect).tables(self.described).values()
+            for key in sorted(table.foreign_keys, key=str)
+            if key.enforced and key.table in unmanaged - existing
+        ]
 
     def _hint(self, migration: Migration) -> list[str]:
         """Explain which rows a migration ran on, and how to supply others."""
@@ -239,10 +292,17 @@ class _Verifier:
         fix = f"If your rows differ, write INSERT statements for such rows into {path}."
         return [f"It ran on generated rows. {fix}"]
 
-    async def _content(self, tables: Tables) -> Content:
-        """Read all rows. The schema comparison reports missing tables and columns."""
-        content = {}
+    async def _content(self, tables: Tables, known: Mapping[str, Rows] | None = None) -> Content:
+        """Read all rows. The schema comparison reports missing tables and columns.
+
+        Args:
+            tables: the tables.
+            known: rows of tables that are the same since they were read.
+        """
+        content = dict(known or {})
         for name, table in tables.items():
+            if name in content:
+                continue
             columns = ", ".join(map(dialect.quote, table.columns))
             for selected in (columns, "*"):
                 with suppress(OperationalError):
@@ -258,11 +318,11 @@ class _Verifier:
     ) -> None:
         """Compare the rows before a migration with those after it or after its revert."""
         for name, new_name in step.places.tables.items():
-            kept = survivors(name, step.before, step.after, step.places)
             is_revert = direction == "downgrade"
             after = found.get(name if is_revert else new_name)
-            if after is None or name not in content:
+            if after is None or name not in content or content[name] == after:
                 continue
+            kept = survivors(name, step.before, step.after, step.places)
             changed = changes(content[name], after, kept.reverted() if is_revert else kept)
             for column, example in changed.items():
                 message = f"{name}.{column}: {example}" if column else f"{name}: {example}"
@@ -273,6 +333,13 @@ class _Verifier:
                     self.not_restored.add(name)
                 else:
                     self._note(f"{step.migration.name} changes {message}")
+
+    def _compare_objects(self, step: _Step, before: Schema, reverted: Schema) -> None:
+        """Note the views, triggers and others that a revert does not restore."""
+        if changed := changed_objects(before, reverted):
+            found = f"reverting {step.migration.name} does not restore {', '.join(changed)}"
+            self._note(f"{found}: add them to downgrade(), if older releases need them")
+            self.objects_not_restored.append(found)
 
     def _check_new_columns(self, step: _Step, found: Content) -> None:
         """Check that existing rows have the default in new columns."""
@@ -320,7 +387,8 @@ def _is_intended(step: _Step, table: str, column: str) -> bool:
         return any(match[1] in names for match in COUNTED.finditer(step.up.text))
     old = step.before.tables[table].columns.get(column)
     new = step.after.tables[step.places.tables[table]].columns.get(column)
-    return old == new and _is_updated(step, table, column)
+    renames_members = old and new and renamed_members(old, new)
+    return bool(old == new or renames_members) and _is_updated(step, table, column)
 
 
 def _is_updated(step: _Step, table: str, column: str) -> bool:

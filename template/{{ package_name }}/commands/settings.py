@@ -1,0 +1,44 @@
+"""The command that lists the settings. Secrets are hidden."""
+
+import argparse
+import re
+import sys
+from typing import Any
+
+from pydantic import SecretBytes, SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_settings import DotEnvSettingsSource, EnvSettingsSource
+
+from ..settings import Settings, settings
+
+HIDDEN = "***"
+SECRET_NAME = re.compile("(key|password|secret|token)$")
+PASSWORD_IN_URL = re.compile("(?<=://)([^:@/]*):.*@", re.DOTALL)
+
+
+def list_settings() -> list[tuple[str, str, str]]:
+    """List the name, the origin and the value of each setting, without secrets."""
+    environment, file = EnvSettingsSource(Settings)(), DotEnvSettingsSource(Settings)()
+    rows = []
+    for name, field in Settings.model_fields.items():
+        origin = "environment" if name in environment else ".env" if name in file else "default"
+        rows.append((name.upper(), origin, _show(name, field, getattr(settings, name))))
+    return rows
+
+
+def _show(name: str, field: FieldInfo, value: Any) -> str:  # noqa: ANN401 - a setting of any type
+    """Return a value as text. Of a secret URL, only the password is hidden."""
+    text = PASSWORD_IN_URL.sub(rf"\1:{HIDDEN}@", str(value))
+    is_secret = not field.repr or SECRET_NAME.search(name)
+    if isinstance(value, (SecretBytes, SecretStr)) or (is_secret and text and "://" not in text):
+        return HIDDEN
+    return text
+
+
+def main() -> None:
+    """Print the table of settings."""
+    argparse.ArgumentParser(
+        description="List the settings with their values, and where each comes from."
+    ).parse_args()
+    for name, origin, value in list_settings():
+        sys.stdout.write(f"{name:<25} {origin:<12} {value}".rstrip() + "\n")

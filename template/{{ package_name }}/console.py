@@ -1,0 +1,63 @@
+"""How logs look in development: the line of a request first, and short tracebacks."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from traceback import FrameSummary, StackSummary, TracebackException
+from typing import TextIO
+from urllib.parse import quote
+
+import structlog
+from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
+
+PACKAGE = Path(__file__).parent
+# Modules that requests pass on their way to a route
+PASSED = {
+    PACKAGE / f"{name}.py" for name in ("direct_routes", "middleware", "request_limits", "routing")
+}
+
+
+def renderers(*, short: bool) -> list[Processor]:
+    """Return the processors that format an event.
+
+    Args:
+        short: whether to leave the frames of libraries out of tracebacks.
+    """
+    renderer = structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(),
+        exception_formatter=print_short if short else structlog.dev.plain_traceback,
+        sort_keys=False,
+    )
+    return [summarize_request, renderer]
+
+
+def summarize_request(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Make the method, the route, the status and the duration of a request its message."""
+    if event.get("event") == "Request" and "duration_ms" in event:
+        where = quote(event.pop("path", "")) or event["route"]  # a path may control the terminal
+        parts = (event.pop("method"), where, event.pop("status"), event.pop("duration_ms"))
+        del event["route"]
+        event["event"] = "{} {} {} {} ms".format(*parts)
+    return event
+
+
+def print_short(output: TextIO, error: ExcInfo) -> None:
+    """Print a traceback with the service's frames, and the one that raised the error."""
+    shown = TracebackException(*error)
+    for part in _chained(shown):
+        own = filter(_is_own, part.stack[:-1])
+        part.stack = StackSummary.from_list([*own, *part.stack[-1:]])
+    output.write("\n" + "".join(shown.format()).rstrip())
+
+
+def _chained(error: TracebackException) -> Iterator[TracebackException]:
+    """List an error with its causes, and with the errors that it groups."""
+    yield error
+    for other in (error.__cause__, error.__context__, *(error.exceptions or ())):
+        if other:
+            yield from _chained(other)
+
+
+def _is_own(frame: FrameSummary) -> bool:
+    path = Path(frame.filename)
+    return path.is_relative_to(PACKAGE) and path not in PASSED

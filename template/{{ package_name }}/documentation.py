@@ -1,0 +1,139 @@
+"""The OpenAPI document, and the pages that show it: `/docs` and `/redoc`.
+
+The pages load nothing from other hosts: the package fastapi-offline has their scripts.
+"""
+
+import re
+from collections import Counter
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.openapi.docs import (
+    get_redoc_html,
+    get_swagger_ui_html,
+    get_swagger_ui_oauth2_redirect_html,
+)
+from fastapi.routing import iter_route_contexts
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
+
+from .direct_routes import answer_directly
+from .pages import with_policy
+from .problems import PROBLEM, Problem, problem_content
+from .routing import DirectRouter, flatten
+
+ASSETS = "/docs/assets"
+# Swagger UI and ReDoc write styles into the page; ReDoc searches in a worker
+POLICY = (
+    "default-src 'none'; base-uri 'none'; connect-src 'self'; form-action 'none'; "
+    "frame-ancestors 'none'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; "
+    "worker-src blob:"
+)
+
+
+class DocumentedAPI(FastAPI):
+    """FastAPI with pages that work offline, and a document that describes errors as problems.
+
+    FastAPI's own `responses` cannot: they describe a model as `application/json` only.
+    """
+
+    def setup(self) -> None:
+        docs_url, redoc_url = self.docs_url, self.redoc_url
+        self.docs_url = self.redoc_url = None  # FastAPI's pages load scripts from another host
+        super().setup()
+        self.docs_url, self.redoc_url = docs_url, redoc_url
+        if self.openapi_url:
+            assets = StaticFiles(packages=[("fastapi_offline", "static")])
+            self.mount(ASSETS, assets, name="docs_assets")
+            for url, page in (
+                (docs_url, self.swagger_ui_html),
+                (docs_url and self.swagger_ui_oauth2_redirect_url, self.swagger_ui_redirect),
+                (redoc_url, self.redoc_html),
+            ):
+                if url:
+                    self.add_route(url, page, include_in_schema=False)
+
+    async def swagger_ui_html(self, request: Request) -> Response:
+        root = request.scope["root_path"]
+        page = get_swagger_ui_html(
+            openapi_url=f"{root}{self.openapi_url}",
+            title=f"{self.title} - Swagger UI",
+            swagger_js_url=f"{root}{ASSETS}/swagger-ui-bundle.js",
+            swagger_css_url=f"{root}{ASSETS}/swagger-ui.css",
+            swagger_favicon_url=f"{root}{ASSETS}/favicon.png",
+            oauth2_redirect_url=f"{root}{self.swagger_ui_oauth2_redirect_url}",
+            init_oauth=self.swagger_ui_init_oauth,
+            swagger_ui_parameters=self.swagger_ui_parameters,
+        )
+        return with_policy(page, POLICY, "'self'")
+
+    async def swagger_ui_redirect(self, _: Request) -> Response:
+        return with_policy(get_swagger_ui_oauth2_redirect_html(), POLICY)
+
+    async def redoc_html(self, request: Request) -> Response:
+        root = request.scope["root_path"]
+        page = get_redoc_html(
+            openapi_url=f"{root}{self.openapi_url}",
+            title=f"{self.title} - ReDoc",
+            redoc_js_url=f"{root}{ASSETS}/redoc.standalone.js",
+            redoc_favicon_url=f"{root}{ASSETS}/favicon.png",
+            with_google_fonts=False,
+        )
+        return with_policy(page, POLICY, "'self'")
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Prepare for the first request."""
+        self.router.routes[:] = flatten(self.router.routes)
+        answer_directly(self.router.routes)
+        self.router.middleware_stack = DirectRouter(self.router)
+        return super().build_middleware_stack()
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema:
+            return self.openapi_schema
+        document = super().openapi()
+        self._name_operations(document["paths"])
+        for path in document["paths"].values():
+            for operation in path.values():
+                for status, response in operation["responses"].items():
+                    if re.search("/(HTTPValidationError|Problem)'", str(response.get("content"))):
+                        is_one = status.isdigit()  # not 4XX or default
+                        response["content"] = problem_content(int(status)) if is_one else PROBLEM
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        for replaced in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(replaced, None)
+        schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= {**schema.pop("$defs"), "Problem": schema}
+        _write_exact_limits(document)
+        return document
+
+    def _name_operations(self, paths: dict[str, Any]) -> None:
+        """Name operations as their functions, unless several functions have the same name.
+
+        FastAPI's names also have the path and the method. Generated clients use them for functions.
+        """
+        operations = [
+            (route.operation_id or route.name, paths[str(route.path_format)][method.lower()])
+            for route in iter_route_contexts(self.routes)
+            if getattr(route, "dependant", None) and getattr(route, "include_in_schema", False)
+            for method in route.methods or ()
+        ]
+        counts = Counter(name for name, _ in operations)
+        for name, operation in operations:
+            if counts[name] == 1:
+                operation["operationId"] = name
+
+
+LIMITS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+
+
+def _write_exact_limits(part: object) -> None:
+    """Write limits as integers: FastAPI writes floats, which round those of a BIGINT."""
+    if isinstance(part, list):
+        for item in part:
+            _write_exact_limits(item)
+    elif isinstance(part, dict):
+        for name, value in part.items():
+            if name in LIMITS and isinstance(value, float) and value.is_integer():
+                part[name] = int(value)
+            _write_exact_limits(value)

@@ -1,0 +1,143 @@
+"""Limits on requests, for all routes."""
+
+import re
+from collections.abc import Awaitable
+
+from fastapi import HTTPException, Response
+from starlette.middleware.body_limit import MAX_BODY_SIZE_SCOPE_KEY
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .problems import CLOSE, problem
+from .settings import settings
+
+TOO_LARGE = 413  # HTTP status
+MAX_DEPTH = 50  # lists and objects inside each other
+MAX_HEADERS = 250
+
+# RFC 9110, section 7.2: a name or an address, and perhaps a port
+HOST = re.compile(rb"([\w.~!$&'()*+,;=%-]*|\[[\w.:]+\])(:\d*)?", re.ASCII)
+LENGTH = re.compile(rb"0*[0-9]{1,18}")
+# Count marks outside of strings. A string that continues in the next chunk ends here.
+MARK = re.compile(
+    rb"""(?:[^"\[\]{},]++|"(?:[^"\\]++|\\.)*+")*+"""
+    rb"""(?:(?P<mark>[\[\]{},])|(?P<text>")(?:[^"\\]++|\\.)*+(?P<escape>\\?)\Z|\Z)""",
+    re.DOTALL,
+)
+
+
+class Shape:
+    """The number of values and the depth of a body, counted while its chunks come in."""
+
+    def __init__(self, content_type: bytes) -> None:
+        self.is_json = b"json" in content_type
+        self.is_form = content_type.startswith(b"application/x-www-form-urlencoded")
+        self.values, self.depth, self.rest = 1, 0, b""
+
+    def is_too_large(self, chunk: bytes) -> bool:
+        """Count a chunk. A body that is no JSON and no form is never too large."""
+        if self.is_form:
+            self.values += chunk.count(b"&")
+        elif self.is_json:
+            return self._is_too_large_json(self.rest + chunk)
+        return self.values > settings.max_body_values
+
+    def _is_too_large_json(self, data: bytes) -> bool:
+        if b"\0" in data:  # UTF-16 or UTF-32, which Python would read, too
+            raise HTTPException(400, NOT_UTF8, headers=CLOSE)
+        place = 0
+        while (found := MARK.match(data, place)) and (mark := found["mark"]):
+            place = found.end()
+            self.values += mark in b"[{,"
+            self.depth += (mark in b"[{") - (mark in b"]}")
+            if self.values > settings.max_body_values or self.depth > MAX_DEPTH:
+                return True
+        self.rest = (found["text"] or b"") + (found["escape"] or b"") if found else b""
+        return False
+
+
+class LimitedBody:
+    """The body of a request, and what is counted of it."""
+
+    def __init__(
+        self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send
+    ) -> None:
+        self._scope, self._receive, self._send = scope, receive, send
+        self._shape = Shape(headers.get(b"content-type", b"").lower())
+        # Python reads no more than 4300 digits; all before these are zeros
+        self.announced = int(headers.get(b"content-length", b"0")[-18:])
+        self._received = 0
+        self._is_refused = False
+
+    async def receive(self) -> Message:
+        # FastAPI notes a route's own limit here before it reads the body
+        limit = self._scope.get(MAX_BODY_SIZE_SCOPE_KEY, settings.max_body_size)
+        if self.announced > limit:
+            raise HTTPException(TOO_LARGE, f"The body is larger than {limit} bytes.")
+        message = await self._receive()
+        chunk = message.get("body", b"")
+        self._received += len(chunk)
+        if self._received > limit:
+            raise HTTPException(TOO_LARGE, f"The body is larger than {limit} bytes.")
+        if message.get("more_body") and self._scope.get("state", {}).get("unreadable"):
+            raise HTTPException(400, UNREADABLE, headers=CLOSE)
+        if chunk and self._shape.is_too_large(chunk):
+            raise HTTPException(400, TOO_MANY, headers=CLOSE)
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Replace Starlette's plain text when a body is larger than its route's limit."""
+        is_start = message["type"] == "http.response.start"
+        if is_start and self.announced > self._scope.get(MAX_BODY_SIZE_SCOPE_KEY, self.announced):
+            self._is_refused = True
+            refusal = problem(TOO_LARGE, "The body is too large.", CLOSE)
+            await refusal(self._scope, self._receive, self._send)
+        if not self._is_refused:
+            await self._send(message)
+
+
+class RequestLimits:
+    """Refuse requests and handshakes that other servers read differently, and bodies over the limits.
+
+    FastAPI's own limit for all routes, `FastAPI(max_body_size=...)`, would answer some requests
+    in plain text and outside of all middleware. A route's own `max_body_size` replaces this one.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope["type"] == "lifespan":
+            return self.app(scope, receive, send)
+        headers = dict(reversed(scope["headers"]))  # of repeated ones, the first counts
+        if refusal := _refusal(scope, headers):
+            return refusal(scope, receive, send)
+        if scope["type"] == "websocket":
+            return self.app(scope, receive, send)
+        body = LimitedBody(scope, headers, receive, send)
+        return self.app(scope, body.receive, body.send if body.announced else send)
+
+
+UNREADABLE = "The request is not valid HTTP/1.1, or its head is too large."
+NOT_UTF8 = "JSON has to be encoded in UTF-8."
+TOO_MANY = (
+    f"The body has more than {settings.max_body_values} values, or is nested more than "
+    f"{MAX_DEPTH} levels deep."
+)
+
+
+def _refusal(scope: Scope, headers: dict[bytes, bytes]) -> Response | None:
+    version = scope.get("http_version", "1.1")  # tests of WebSockets leave it out
+    # `http_protocol.py` turns a request that it cannot parse into one for HTTP/2.0
+    is_strange = version in {"0.9", "2.0"} or scope.get("method") == "CONNECT"
+    if is_strange or len(scope["headers"]) > MAX_HEADERS:
+        return problem(400, UNREADABLE, CLOSE)
+    hosts = [value for name, value in scope["headers"] if name == b"host"]
+    if len(hosts) > 1 or (not hosts and version != "1.0"):
+        return problem(400, "Send one Host header.", CLOSE)
+    if hosts and not HOST.fullmatch(hosts[0]):
+        return problem(400, "The Host header is not valid.", CLOSE)
+    if version == "1.0" and b"transfer-encoding" in headers:  # RFC 9112, section 6.1
+        return problem(400, "HTTP/1.0 has no Transfer-Encoding.", CLOSE)
+    if not LENGTH.fullmatch(headers.get(b"content-length", b"0")):
+        return problem(TOO_LARGE, "The body is too large.", CLOSE)
+    return None

@@ -1,0 +1,94 @@
+"""Routes that are found at once.
+
+FastAPI compares a request with one route after another, and with those of included routers twice: with
+a hundred routes, that takes longer than most answers. Remove this module when FastAPI has solved this.
+"""
+
+from collections.abc import Iterable, Iterator
+from copy import copy
+from typing import Any
+
+from fastapi import APIRouter
+from starlette._utils import get_route_path
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.types import Receive, Scope, Send
+
+
+def flatten(routes: Iterable[BaseRoute]) -> Iterator[BaseRoute]:
+    """Replace each included router with its routes, with prefix and dependencies applied.
+
+    Routers with a frontend, or with limits on forms or bodies, stay: FastAPI applies these when it
+    enters the router.
+    """
+    for route in routes:
+        included: Any = route
+        if not hasattr(included, "effective_candidates") or _is_entered(included):
+            yield route
+            continue
+        for candidate in included.effective_candidates():
+            if hasattr(candidate, "effective_candidates"):  # a router in a router
+                yield from flatten([candidate])
+            else:
+                yield candidate.starlette_route or _merge(candidate)
+
+
+def _is_entered(included: Any) -> bool:  # noqa: ANN401 - FastAPI's internals
+    context, router = included.include_context, included.original_router
+    has_frontend = bool(router._low_priority_routes)  # noqa: SLF001 - no public name
+    return has_frontend or bool(context.form_limits) or context.max_body_size is not None
+
+
+def _merge(context: Any) -> BaseRoute:  # noqa: ANN401 - as above
+    """Return a route with the prefix, dependencies and other options of its inclusion."""
+    route: BaseRoute = copy(context.original_route)
+    vars(route).update(vars(context))
+    return route
+
+
+class DirectRouter:
+    """Find routes without path parameters in a dictionary.
+
+    The router itself answers, but with the routes that can match the path only, in the same order.
+    """
+
+    def __init__(self, router: APIRouter) -> None:
+        self.router = router
+        self._sort()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.router.app(scope, receive, send)
+            return
+        if len(self.router.routes) != self.count:  # one was added later
+            self._sort()
+        scope.setdefault("router", self.router)  # it knows the URLs of all routes
+        router = self.by_path.get(get_route_path(scope), self.others)
+        await router.app(scope, receive, send)
+
+    def _sort(self) -> None:
+        routes = self.router.routes
+        self.count = len(routes)
+        self.by_path = {
+            path: self._only(route for route in routes if _can_match(route, path))
+            for path in filter(None, map(_fixed_path, routes))
+        }
+        # A redirect to another path looks for that path in all routes
+        redirects = self.router.redirect_slashes
+        self.others = self._only(r for r in routes if redirects or not _fixed_path(r))
+
+    def _only(self, routes: Iterable[BaseRoute]) -> APIRouter:
+        router = copy(self.router)
+        router.routes = list(routes)
+        return router
+
+
+def _fixed_path(route: BaseRoute) -> str | None:
+    """Return the path of a route without path parameters; None for other routes."""
+    if isinstance(route, Route | WebSocketRoute) and not route.param_convertors:
+        return str(route.path)
+    return None
+
+
+def _can_match(route: BaseRoute, path: str) -> bool:
+    pattern: Any = getattr(route, "path_regex", None)
+    return pattern is None or bool(pattern.match(path))

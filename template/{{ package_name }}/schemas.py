@@ -1,0 +1,116 @@
+"""Types that all request bodies and paths share."""
+
+import math
+import re
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from typing import Annotated, Any
+
+from fastapi import Path
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StrictFloat,
+    field_validator,
+)
+
+MAX_ID = 2**63 - 1  # of a BIGINT
+MAX_DEPTH = 20  # of nested JSON; some servers allow 100
+TEXT = r"^[^\x00]*$"
+
+# An exclusive limit, because the OpenAPI document rounds MAX_ID up
+Id = Annotated[int, Path(ge=1, lt=MAX_ID + 1)]
+
+
+def refuse_text(text: str) -> None:
+    """Refuse text that a database cannot store.
+
+    Raises:
+        ValueError: it holds a NUL, or half of a surrogate pair.
+    """
+    if re.search("[\0\ud800-\udfff]", text):
+        raise ValueError("Text cannot hold a NUL or half of a surrogate pair")
+
+
+def _parts(value: JsonValue, depth: int = MAX_DEPTH) -> Iterator[JsonValue]:
+    """List the keys and values of JSON, however nested."""
+    if not depth:
+        raise ValueError(f"JSON may be nested {MAX_DEPTH} times")
+    if isinstance(value, dict):
+        yield from value
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _parts(item, depth - 1)
+    else:
+        yield value
+
+
+def _refuse_unstorable(value: JsonValue) -> JsonValue:
+    for part in _parts(value):
+        if isinstance(part, str):
+            refuse_text(part)
+        elif isinstance(part, int) and abs(part) > MAX_ID:
+            raise ValueError(f"Integers in JSON are at most {MAX_ID}")
+        elif isinstance(part, float) and not math.isfinite(part):
+            raise ValueError("Numbers in JSON are finite")
+    return value
+
+
+# For a JSONField, which takes no text and no number alone
+StorableJson = Annotated[dict[str, JsonValue] | list[JsonValue], AfterValidator(_refuse_unstorable)]
+
+EARLIEST = datetime(1000, 1, 2, tzinfo=UTC)
+LATEST = datetime(9999, 12, 30, tzinfo=UTC)  # which every database stores, in every time zone
+
+
+def _refuse_timestamp(value: object) -> object:
+    if not isinstance(value, date) and not re.match("[0-9]{4}-", str(value)):
+        raise ValueError("Use a date such as 2026-01-31, not a number")
+    return value
+
+
+def _refuse_bool(value: object) -> object:
+    if value is True or value is False:
+        raise ValueError("Use a number, not true or false")
+    return value
+
+
+NOT_BOOL = BeforeValidator(_refuse_bool)  # after limits: the OpenAPI document would lack them
+StorableFloat = Annotated[StrictFloat, Field(allow_inf_nan=False)]
+StorableDate = Annotated[date, BeforeValidator(_refuse_timestamp)]
+StorableDatetime = Annotated[
+    AwareDatetime,
+    BeforeValidator(_refuse_timestamp),
+    Field(ge=EARLIEST, le=LATEST),
+    AfterValidator(lambda value: value.astimezone(UTC)),  # some databases store no offset
+]
+
+
+def _describe_text(schema: dict[str, Any]) -> None:
+    """Add to the OpenAPI document what `Schema` refuses."""
+    for field in schema.get("properties", {}).values():
+        if field.get("type") == "string" and not field.keys() & {"const", "format", "pattern"}:
+            field["pattern"] = TEXT
+
+
+class Schema(BaseModel):
+    """The base of request bodies: no unknown fields, and no text that a database cannot store."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        from_attributes=True,
+        hide_input_in_errors=True,  # it may be a password
+        json_schema_extra=_describe_text,
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_storable(cls, value: Any) -> Any:  # noqa: ANN401 - of any field
+        if isinstance(value, str):
+            refuse_text(value)
+        return value

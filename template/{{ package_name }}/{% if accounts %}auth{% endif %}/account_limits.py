@@ -1,0 +1,84 @@
+"""Limits of the account routes: for one account, from one address, by one user."""
+
+from collections.abc import Awaitable, Callable
+
+from fastapi import Depends, params
+from limits import RateLimitItem, parse
+
+from ..settings import settings
+from .client_address import client_address
+from .throttling import PerAddress, hit, refuse
+
+WIDE = 10  # times a limit: for one address, which many people may share, and for one account
+
+
+async def never() -> bool:
+    return False
+
+
+class AccountLimits:
+    """Limits one action.
+
+    Args:
+        action: its name.
+        limit: a number and a time, such as "20/minute".
+        names: how many names an account has in this action. They share the wide limit equally.
+    """
+
+    def __init__(self, action: str, limit: str, *, names: int = 1) -> None:
+        self._action = action
+        self._limit = parse(limit)
+        self._wide = self._multiplied(WIDE)
+        self._account = self._multiplied(WIDE // names)
+
+    def _multiplied(self, times: int) -> RateLimitItem:
+        return type(self._limit)(self._limit.amount * times, self._limit.multiples)
+
+    def per_address(self) -> params.Depends:
+        """Create a dependency that counts all requests from an address, on whatever account."""
+        dependency: params.Depends = Depends(PerAddress(self._action, self._wide))
+        return dependency
+
+    async def count_account(
+        self, account: str, is_known: Callable[[], Awaitable[bool]] = never
+    ) -> None:
+        """Count an attempt on an account, from the client's address and from all addresses.
+
+        Args:
+            account: its user name or email address, as the client has sent it, normalised. A count
+                that both share would show that they belong together.
+            is_known: returns whether the owner has logged in from this address. It is called only
+                when all addresses together exceed their limit, which then does not apply.
+
+        Raises:
+            HTTPException: the attempt is above a limit, or cannot be counted.
+        """
+        refuse(await self._hit_account(account, is_known))
+
+    async def allows(self, account: str) -> bool:
+        """Count an attempt on an account, and return whether it is within the limits."""
+        return not await self._hit_account(account, never)
+
+    async def _hit_account(self, account: str, is_known: Callable[[], Awaitable[bool]]) -> int:
+        pair = f"{account} {client_address.get()}"
+        if wait := await hit(self._action, "pair", pair, self._limit):
+            return wait
+        wait = await hit(self._action, "account", account, self._account)
+        return 0 if wait and await is_known() else wait
+
+    async def count_user(self, user_id: int, *, wide: bool = False) -> None:
+        """Count an attempt of a logged-in user, whatever the name and the address.
+
+        Raises:
+            HTTPException: the attempt is above the limit, or cannot be counted.
+        """
+        limit = self._wide if wide else self._limit
+        refuse(await hit(self._action, "user", str(user_id), limit))
+
+
+LOGIN = AccountLimits("login", settings.throttle_login, names=2)
+SIGN_UP = AccountLimits("sign_up", settings.throttle_sign_up)
+LINK = AccountLimits("reset", settings.throttle_reset)
+# Of logged-in users, so that strangers at the same address do not use them up
+PASSWORD = AccountLimits("password", settings.throttle_login)
+RENAME = AccountLimits("rename", settings.throttle_sign_up)

@@ -1,0 +1,74 @@
+"""The client's IP address: how it counts, and from which ones users have logged in.
+
+Attacks do not lock users out at addresses from which they have logged in.
+"""
+
+from contextvars import ContextVar
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_address
+
+from tortoise.exceptions import IntegrityError
+
+from ..database.models import LinkToken, User
+from .tokens import Purpose, hash_token
+
+LIFETIME = timedelta(days=90)
+
+# See `Throttling`; None in commands and background jobs
+client_address: ContextVar[str | None] = ContextVar("client_address", default=None)
+
+
+@lru_cache(maxsize=1024)
+def normalise_address(host: str) -> str:
+    """Return the address that counts for a client: an IPv6 network of 64 bits is one client's."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host
+    if not isinstance(address, IPv6Address):
+        return host
+    mapped = address.ipv4_mapped
+    return mapped.exploded if mapped else f"{address.exploded[:19]}::/64"
+
+
+def networks_of(address: str) -> tuple[str, str, str]:
+    """Return the networks of a normalised address, the larger one first, and the address.
+
+    They have 32 and 48 bits of IPv6, or 16 and 24 of IPv4. Who has such a network can send requests
+    from all of its addresses.
+    """
+    if ":" in address:
+        return address[:9], address[:14], address
+    network = address.rpartition(".")[0]
+    return network.rpartition(".")[0], network, address
+
+
+def _address_hash(user_id: int) -> str:
+    return hash_token(f"{user_id} {client_address.get()}")
+
+
+async def remember_address(user_id: int) -> None:
+    """Remember that a user logged in from the client's address."""
+    expires_at = datetime.now(UTC) + LIFETIME
+    known = LinkToken.filter(purpose=Purpose.KNOWN_ADDRESS, token_hash=_address_hash(user_id))
+    if not await known.update(expires_at=expires_at):
+        try:
+            await LinkToken.create(
+                user_id=user_id,
+                token_hash=_address_hash(user_id),
+                purpose=Purpose.KNOWN_ADDRESS,
+                email="",
+                expires_at=expires_at,
+            )
+        except IntegrityError:  # another login was faster, or the user is deleted
+            return
+
+
+async def is_known_address(user: User | None) -> bool:
+    """Return whether a user has logged in from the client's address lately."""
+    return user is not None and await LinkToken.exists(
+        purpose=Purpose.KNOWN_ADDRESS,
+        token_hash=_address_hash(user.id),
+        expires_at__gt=datetime.now(UTC),
+    )

@@ -1,0 +1,172 @@
+"""Limits on how often clients may do something.
+
+One line limits a route of your own, for each client address or for each user:
+
+    @router.get("/export", dependencies=[throttle("export", "10/minute")], responses=problems(429))
+
+`account_limits.py` has the limits of the account routes. Counters are in this process's memory, or in
+Redis for all replicas.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Awaitable
+from contextvars import ContextVar
+from hashlib import sha256
+from typing import Literal
+
+from fastapi import Depends, HTTPException, params
+from fastapi.routing import APIRoute
+from limits import RateLimitItem, parse
+from limits.aio.storage import RedisStorage
+from limits.aio.strategies import FixedWindowRateLimiter
+from limits.errors import StorageError
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ..settings import settings
+from .client_address import client_address, normalise_address
+from .counters import BoundedStorage
+from .dependencies import CurrentUser
+from .events import Event, record
+from .settings import SLUG
+
+REDIS_TIMEOUT = 2  # seconds
+RETRY = {"Retry-After": "5"}  # seconds
+
+logger = logging.getLogger(__name__)
+
+# Set for each request by `Throttling`
+limiter: ContextVar[FixedWindowRateLimiter] = ContextVar("limiter")
+
+
+def throttle(
+    action: str, limit: str, *, per: Literal["address", "user"] = "address"
+) -> params.Depends:
+    """Create a dependency that answers 429 to requests above a limit.
+
+    Requests per address are counted before the body is read, so that malformed ones count. Use
+    `per="user"` for routes behind a login: people who share an address then do not share the limit.
+
+    Args:
+        action: the name of what is counted. Routes with the same name share a count.
+        limit: a number and a time, such as "10/minute" or "100/hour".
+        per: what has a count: the client's address (an IPv6 network of 64 bits), or the user.
+
+    Raises:
+        ValueError: the limit is malformed.
+    """
+    item = parse(limit)
+    counter = PerAddress(action, item) if per == "address" else PerUser(action, item)
+    dependency: params.Depends = Depends(counter)
+    return dependency
+
+
+class PerAddress:
+    """The dependency that counts requests per client address, each once."""
+
+    def __init__(self, action: str, limit: RateLimitItem) -> None:
+        self.action = action
+        self.limit = limit
+
+    async def __call__(self, connection: HTTPConnection) -> None:
+        counted = connection.scope.setdefault("throttled", set())
+        if self not in counted:
+            counted.add(self)
+            refuse(await hit(self.action, "address", client_address.get() or "", self.limit))
+
+
+class PerUser:
+    """The dependency that counts requests per user."""
+
+    def __init__(self, action: str, limit: RateLimitItem) -> None:
+        self.action = action
+        self.limit = limit
+
+    async def __call__(self, user: CurrentUser) -> None:
+        refuse(await hit(self.action, "user", str(user.id), self.limit))
+
+
+async def hit(action: str, kind: str, key: str, limit: RateLimitItem) -> int:
+    """Count an attempt.
+
+    Args:
+        action: the name of what is counted.
+        kind: what the key identifies.
+        key: whose attempt it is.
+        limit: the limit of the attempts.
+
+    Returns:
+        The seconds to wait if the attempt is above the limit; otherwise 0.
+
+    Raises:
+        HTTPException: Redis cannot be reached.
+    """
+    name = f"{action}-{kind}"
+    key = sha256(key.encode()).hexdigest()  # bounded, and no personal data in Redis
+    counters = limiter.get()
+    try:
+        if await counters.hit(limit, name, key):
+            return 0
+        window = await counters.get_window_stats(limit, name, key)
+    except StorageError as error:
+        logger.warning("Attempts cannot be counted: %s", error)
+        raise HTTPException(503, "Attempts cannot be counted right now.", RETRY) from None
+    record(Event.THROTTLED, actor=None, target=None, action=action, counter=kind)
+    return min(max(1, math.ceil(window.reset_time - time.time())), limit.get_expiry())
+
+
+def refuse(wait: int) -> None:
+    """Answer 429 if an attempt has to wait.
+
+    Raises:
+        HTTPException: it has to.
+    """
+    if wait:
+        raise HTTPException(
+            429, f"Too many attempts: try again in {wait} s.", {"Retry-After": str(wait)}
+        )
+
+
+class Throttling:
+    """Middleware that gives each request, also of mounted applications, its address and counters.
+
+    It counts per address when a request's body is first read: FastAPI calls dependencies after it
+    has parsed the body, so they never see a request whose body cannot be parsed.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self.limiter = _create_limiter()
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope["type"] == "lifespan":
+            return self.app(scope, receive, send)
+        client_address.set(normalise_address(scope["client"][0] if scope.get("client") else ""))
+        limiter.set(self.limiter)
+
+        async def count_and_receive() -> Message:
+            route = scope.get("route")
+            for dependency in route.dependant.dependencies if isinstance(route, APIRoute) else ():
+                if isinstance(dependency.call, PerAddress):
+                    await dependency.call(HTTPConnection(scope))
+            return await receive()
+
+        is_http = scope["type"] == "http"
+        return self.app(scope, count_and_receive if is_http else receive, send)
+
+
+def _create_limiter() -> FixedWindowRateLimiter:
+    """Create counters in this process's memory, or in Redis, for all replicas."""
+    if not settings.redis_url:
+        return FixedWindowRateLimiter(BoundedStorage())
+    storage = RedisStorage(
+        f"async+{settings.redis_url}",
+        wrap_exceptions=True,
+        implementation="redispy",
+        key_prefix=SLUG,  # other services may count in the same database
+        socket_connect_timeout=REDIS_TIMEOUT,
+        socket_timeout=REDIS_TIMEOUT,
+    )
+    return FixedWindowRateLimiter(storage)

@@ -1,0 +1,224 @@
+"""The service's command line: `python -m` and its name."""
+
+import json
+import re
+import socket
+
+import httpx2
+import pytest
+
+from tools.screenshots import API_LINES, outline
+
+from .conftest import MakeService
+from .support.services import Service, free_port
+
+STATEMENTS = """\
+user = await User.create(username="ada", email="ada@example.com", hashed_password="-")
+[user.username async for user in User.all()]
+User.all().sql()
+1 / 0
+async def names():
+    return await User.all().values_list("email", flat=True)
+
+await names()
+"""
+
+
+@pytest.fixture
+def service(make_service: MakeService) -> Service:
+    return make_service("sqlite")
+
+
+def test_help_lists_the_commands(service: Service) -> None:
+    output = service.run("python", "-m", "src", "--help").stdout
+
+    commands = re.findall(r"^  ([a-z-]+) ", output, re.MULTILINE)
+    assert commands[:4] == ["serve", "migrate", "shell", "create-admin"]
+    assert commands[4:] == ["seed", "routes", "settings", "openapi"]
+    for command in commands:
+        assert service.run("python", "-m", "src", command, "--help").stdout.startswith(
+            ("usage: python -m src " + command, "Usage: python -m src " + command)
+        )
+    assert max(map(len, output.splitlines())) <= 80
+
+
+def test_unknown_command_is_refused(service: Service) -> None:
+    process = service.run("python", "-m", "src", "sever", status=2)
+
+    assert "There is no command sever." in process.stderr
+    assert "serve" in process.stderr
+
+
+def test_migrate_runs_by_either_name(service: Service) -> None:
+    service.run("python", "-m", "src", "migrate", "upgrade")
+
+    assert "applied" in service.run("python", "-m", "src.database.migrate", "status").stdout
+    usage = service.run("python", "-m", "src.database.migrate", "upgrade", "--help").stdout
+    assert usage.startswith("Usage: python -m src migrate upgrade ")
+
+
+def test_shell_has_the_models_and_awaits(service: Service) -> None:
+    unusable = service.run("python", "-m", "src", "shell", status=1)
+    service.upgrade()
+    process = service.run("python", "-m", "src", "shell", input=STATEMENTS)
+
+    assert "Migrations are pending" in unusable.stderr
+    assert "Traceback" not in unusable.stderr
+    assert "['ada']" in process.stdout
+    assert 'FROM "users"' in process.stdout
+    assert "['ada@example.com']" in process.stdout
+    assert "ZeroDivisionError" in process.stderr
+    assert service.database.query("SELECT username FROM users") == [("ada",)]
+
+
+def test_help_imports_no_command(service: Service) -> None:
+    process = service.run("python", "-X", "importtime", "-m", "src", "--help")
+
+    assert not re.findall(r"\| +(fastapi|tortoise|src\.\w+)$", process.stderr, re.MULTILINE)
+
+
+def test_routes_lists_who_may_call(make_service: MakeService) -> None:
+    service = make_service("sqlite")
+    service.edit(
+        "src/main.py",
+        "\n    return app\n",
+        """
+    app.mount("/static", lambda scope, receive, send: None, name="static")
+
+    @app.websocket("/orders/news")
+    async def news(socket: WebSocket, user: CurrentUser) -> None: ...
+
+    return app
+""",
+    )
+    service.edit(
+        "src/main.py",
+        "from fastapi import FastAPI",
+        "from fastapi import WebSocket\nfrom .auth.dependencies import CurrentUser\n"
+        "from fastapi import FastAPI",
+    )
+
+    rows = [
+        line.split() for line in service.run("python", "-m", "src", "routes").stdout.splitlines()
+    ]
+    prefixed = service.run("python", "-m", "src", "routes", API_PREFIX="/api/v1", DOCS="off").stdout
+
+    assert rows[0] == ["METHOD", "PATH", "NAME", "CALLERS"]
+    assert ["POST", "/auth/token", "log_in", "anyone"] in rows
+    assert ["PATCH", "/users/me", "change_me", "users"] in rows
+    assert ["DELETE", "/users/{user_id}", "remove_user", "administrators"] in rows
+    assert ["WEBSOCKET", "/orders/news", "news", "users"] in rows
+    assert ["MOUNT", "/static", "static", "anyone"] in rows
+    assert "/api/v1/users/me" in prefixed
+    assert "/docs" not in prefixed
+
+
+def test_routes_without_accounts(make_service: MakeService) -> None:
+    service = make_service("sqlite", answers={"accounts": False})
+
+    output = service.run("python", "-m", "src", "routes").stdout
+
+    assert ["GET", "/readyz", "readyz", "anyone"] in [line.split() for line in output.splitlines()]
+    assert "create-admin" not in service.run("python", "-m", "src", "--help").stdout
+    assert "no command seed" in service.run("python", "-m", "src", "seed", status=2).stderr
+
+
+def test_settings_shows_origins_and_hides_secrets(make_service: MakeService) -> None:
+    service = make_service("sqlite")
+    service.edit(
+        "src/settings.py",
+        "    @property\n    def serves_docs",
+        """    stripe_key: str = Field(default="", description="Key")
+    pepper: SecretStr = Field(default=SecretStr("hidden"), description="Pepper")
+    hook: str = Field(default="", description="Address", repr=False)
+
+    @property
+    def serves_docs""",
+    )
+    service.edit("src/settings.py", "ValidationError,", "SecretStr, ValidationError,")
+    (service.folder / ".env").write_text("PORT=9000\nLOG_LEVEL=WARNING\nSTRIPE_KEY=secret\n")
+
+    output = service.run(
+        *("python", "-m", "src", "settings"),
+        LOG_LEVEL="ERROR",
+        HOOK="secret",
+        SMTP_URL="smtp://user:secret@mail.example.com:587",
+    ).stdout
+
+    rows = {line.split()[0]: line.split()[1:] for line in output.splitlines()}
+    assert rows["HOST"] == ["default", "127.0.0.1"]
+    assert rows["PORT"] == [".env", "9000"]
+    assert rows["LOG_LEVEL"] == ["environment", "ERROR"]
+    assert rows["DATABASE_URL"] == ["environment", service.database.url]
+    assert rows["SMTP_URL"] == ["environment", "smtp://user:***@mail.example.com:587"]
+    assert rows["STRIPE_KEY"] == [".env", "***"]
+    assert rows["PEPPER"] == ["default", "***"]
+    assert rows["HOOK"] == ["environment", "***"]
+    assert rows["REDIS_URL"] == ["default"]
+    assert "secret" not in output
+    assert "hidden" not in output
+
+
+def test_settings_reports_wrong_values(service: Service) -> None:
+    process = service.run("python", "-m", "src", "settings", PORT="http", status=2)
+
+    assert re.fullmatch("PORT: .+ Example: PORT=8000\n", process.stderr)
+
+
+def test_openapi_writes_the_document(service: Service) -> None:
+    command = ("python", "-m", "src", "openapi")
+    printed = service.run(*command, DOCS="off").stdout
+    service.run(*command, "openapi.json")
+    unwritable = service.run(*command, "missing/openapi.json", status=1)
+
+    document = json.loads((service.folder / "openapi.json").read_text(encoding="utf-8"))
+    pictured = API_LINES.read_text(encoding="utf-8")
+    assert outline(document) == pictured, "run: python -m tools.screenshots"
+    assert json.loads(printed) == document
+    assert "/auth/token" in document["paths"]
+    assert "missing/openapi.json cannot be written: No such file" in unwritable.stderr
+    assert "Traceback" not in unwritable.stderr
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_port_in_use_is_explained(workers: str, service: Service) -> None:
+    assert (
+        "Set PORT" not in service.run("python", "-m", "src", status=3, PORT=str(free_port())).stderr
+    )
+    service.upgrade()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+        process = service.run("python", "-m", "src", status=3, PORT=port, WEB_CONCURRENCY=workers)
+
+    assert f"Set PORT to a free port, or stop what uses port {port}" in process.stderr
+    assert "Traceback" not in process.stderr
+
+
+def test_seed_creates_what_is_missing(engine: str, make_service: MakeService) -> None:
+    service = make_service(engine)
+    seed = ("python", "-m", "src", "seed")
+    unusable = service.run(*seed, status=1)
+    service.upgrade()
+    refused = service.run(
+        *seed, ENVIRONMENT="production", REQUIRE_TLS="false", FRONTEND_URL="https://x.de", status=1
+    )
+    assert service.database.query("SELECT username FROM users") == []
+    created = service.run(*seed).stdout
+    service.database.query("DELETE FROM users WHERE username = 'ada'")
+    again = [service.run(*seed).stdout for _ in range(2)]
+
+    assert "Migrations are pending" in unusable.stderr
+    assert "Use this in development only" in refused.stderr
+    assert created == "Created admin, ada, grace, alan. The password is: correct horse\n"
+    assert again[0].startswith("Created ada. ")
+    assert again[1] == "Nothing to do: the sample users exist.\n"
+    rows = service.database.query("SELECT username, is_admin FROM users ORDER BY username")
+    assert [(name, bool(is_admin)) for name, is_admin in rows] == [
+        ("ada", False),
+        ("admin", True),
+        ("alan", False),
+        ("grace", False),
+    ]
+    with service.serve(LOGIN_NEEDS_VERIFICATION="true") as server:
+        form = {"username": "grace", "password": "correct horse"}
+        assert httpx2.post(f"{server.url}/auth/token", data=form).status_code == 200

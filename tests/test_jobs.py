@@ -1,0 +1,356 @@
+"""Jobs survive crashes: real workers, servers and databases, killed while jobs run."""
+
+import os
+import re
+import shutil
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tools.render import Answers, git, render, update
+
+from .conftest import MakeService
+from .support.accounts import CHEAP, UNTHROTTLED, accounts, sign_up
+from .support.clusters import own_postgresql
+from .support.databases import Database, new_database
+from .support.documentation import apply, blocks
+from .support.network import Proxy, wait_for
+from .support.services import Server, Service, free_port, install, wait_until_answering
+from .support.smtp import Mailbox, mailbox
+from .updates.folders import commit
+
+ANSWERS: Answers = {"jobs": "postgresql"}
+HEARTBEAT = {"JOBS_HEARTBEAT": "10"}  # seconds; longer than a busy machine delays one
+QUEUED = "SELECT count(*) FROM jobs.pgqueuer"
+BOOKED = "SELECT count(*) FROM booking"
+PLACE = """
+import asyncio, sys
+from src.database.orm import connect_database
+from src.orders.jobs import place_order
+
+async def main():
+    async with connect_database():
+        for number in range(int(sys.argv[1])):
+            await place_order(str(number))
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture(scope="session")
+def documented(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service with the jobs of its page on jobs, and a migrated database."""
+    folder = tmp_path_factory.mktemp("jobs")
+    render(template, folder / "service", {"database": "postgresql", **ANSWERS})
+    commands = install(folder / "service", "postgresql-jobs")
+    with new_database("postgresql", folder) as database:
+        service = Service(folder / "service", commands, database)
+        service.upgrade()
+        steps = blocks((service.folder / "docs" / "jobs.md").read_text(encoding="utf-8"))
+        for step in steps:
+            if step.language != "console":
+                apply(step, service.folder)
+        (lines,) = (step.text for step in steps if "migrate new orders" in step.text)
+        for line in lines.splitlines():
+            service.run(*line.removeprefix("$ uv run ").split())
+        yield service
+
+
+@pytest.fixture
+def service(documented: Service, tmp_path: Path) -> Iterator[Service]:
+    """A copy of that service, with a copy of its database."""
+    folder = shutil.copytree(
+        documented.folder, tmp_path / "service", ignore=shutil.ignore_patterns(".venv")
+    )
+    with new_database("postgresql", tmp_path, documented.database) as database:
+        service = Service(folder, documented.commands, database)
+        yield service
+        service.kill()
+
+
+def slow_down(service: Service) -> None:
+    """Make each job take 0.1 s, in the middle of its transaction."""
+    service.edit(
+        "src/orders/jobs.py",
+        "            await Booking",
+        "            await asyncio.sleep(0.1)\n            await Booking",
+    )
+    service.edit("src/orders/jobs.py", "from tortoise", "import asyncio\n\nfrom tortoise")
+
+
+@contextmanager
+def worker(service: Service, **environment: str) -> Iterator[Server]:
+    """Run a worker, and stop it with SIGTERM unless it was killed."""
+    port = free_port()
+    process = service.popen("python", "-m", "src", "worker", WORKER_PORT=str(port), **environment)
+    server = Server(f"http://127.0.0.1:{port}", process)
+    try:
+        wait_until_answering(server)
+        yield server
+    finally:
+        server.stop()
+
+
+def number(service: Service, sql: str) -> int:
+    ((found,),) = service.database.query(sql)
+    return int(found)
+
+
+def wait_until_booked(service: Service, count: int) -> None:
+    wait_for(lambda: number(service, BOOKED) >= count)
+
+
+def wait_until_empty(service: Service) -> None:
+    wait_for(lambda: number(service, QUEUED) == 0)
+
+
+def check_booked_once(service: Service, count: int) -> int:
+    """Check that each order was booked once, and return how many jobs were started again."""
+    assert number(service, BOOKED) == count
+    assert number(service, "SELECT count(DISTINCT order_id) FROM booking") == count
+    started = "SELECT count(*) FROM jobs.pgqueuer_log WHERE status = 'picked' AND entrypoint = 'book_order'"
+    return number(service, started) - count
+
+
+@pytest.fixture
+def count(request: pytest.FixtureRequest) -> int:
+    """How many jobs run."""
+    return 1000 if request.config.getoption("--long") else 120
+
+
+def test_documented_job_is_clean(service: Service, tmp_path: Path) -> None:
+    service.run("ruff", "check", "--no-cache")
+    service.run("ruff", "format", "--check", "--no-cache")
+    service.run("mypy", MYPY_CACHE_DIR=str(tmp_path / "mypy"))
+
+
+def test_killed_worker_loses_no_job(service: Service, count: int) -> None:
+    """The jobs are queued while no worker runs. Each worker is killed at a fifth of them."""
+    slow_down(service)
+    service.run("python", "-c", PLACE, str(count))
+    assert number(service, QUEUED) == count
+    kills = 0
+    for part in range(1, 5):
+        with worker(service, **HEARTBEAT) as running:
+            wait_until_booked(service, count * part // 5)
+            running.process.kill()
+            kills += 1
+    assert number(service, BOOKED) < count
+
+    with worker(service, **HEARTBEAT):
+        wait_until_empty(service)
+
+    repeated = check_booked_once(service, count)
+    print(f"{count} jobs, {kills} workers killed, {repeated} jobs started again, none lost")
+    assert 0 < repeated <= kills * 8
+
+
+def test_crash_of_the_database_loses_no_job(service: Service, count: int) -> None:
+    """The same worker goes on each time."""
+    slow_down(service)
+    with own_postgresql() as server:
+        Database("postgresql", server.url).query("CREATE DATABASE service")
+        service.database = Database("postgresql", f"{server.url.rpartition('/')[0]}/service")
+        service.upgrade()
+        service.run("python", "-c", PLACE, str(count))
+        with worker(service, **HEARTBEAT):
+            for part in range(1, 4):
+                wait_until_booked(service, count * part // 5)
+                server.crash()
+            wait_until_empty(service)
+
+        repeated = check_booked_once(service, count)
+    print(f"{count} jobs, 3 crashes of PostgreSQL, {repeated} jobs started again, none lost")
+
+
+def test_stopped_worker_finishes_its_jobs(service: Service) -> None:
+    slow_down(service)
+    service.run("python", "-c", PLACE, "40")
+    with worker(service) as running:
+        wait_for(lambda: number(service, BOOKED) > 0)
+        assert running.stop() == 0
+
+    assert number(service, BOOKED) + number(service, QUEUED) == 40
+    assert number(service, f"{QUEUED} WHERE status = 'picked'") == 0
+
+
+def test_two_workers_queue_a_scheduled_job_once(service: Service) -> None:
+    service.edit("src/orders/jobs.py", '"30 2 * * *"', '"* * * * * */2"')  # every two seconds
+    ticks = """
+        SELECT date_bin('2 s', created, '2000-01-01') AS tick, count(*) FROM jobs.pgqueuer_log
+        WHERE status = 'queued' AND entrypoint = 'remove_unbooked_orders' GROUP BY 1
+    """
+    with worker(service), worker(service), worker(service):
+        wait_for(lambda: len(service.database.query(ticks)) >= 8)
+
+    assert {queued for _, queued in service.database.query(ticks)} == {1}
+
+
+def test_scheduled_job_is_queued_while_no_connection_is_free(service: Service) -> None:
+    """The worker's own connection is the only one."""
+    service.edit("src/orders/jobs.py", '"30 2 * * *"', '"* * * * * */2"')
+    with worker(service, DATABASE_POOL_MAX="1"):
+        scheduled = f"{QUEUED} WHERE entrypoint = 'remove_unbooked_orders'"
+        wait_for(lambda: number(service, scheduled) == 1)
+
+
+def test_sign_up_and_its_email_are_one_transaction(service: Service) -> None:
+    with accounts(service, **CHEAP) as server:
+        assert sign_up(server).status_code == 201
+        assert sign_up(server).status_code == 409
+        os.kill(server.process.pid, signal.SIGKILL)
+
+    assert service.database.query("SELECT entrypoint FROM jobs.pgqueuer") == [("send_link",)]
+    with mailbox() as box, worker(service, SMTP_URL=box.url):
+        assert box.wait()["To"] == "ada@example.com"
+        wait_until_empty(service)
+        assert box.mails.empty()
+
+
+def test_emails_wait_for_the_mail_server(service: Service) -> None:
+    """All of them arrive, each once, although the mail server is down at first."""
+    names = [f"user{number}" for number in range(10)]
+    port = free_port()
+    url = f"smtp://127.0.0.1:{port}"
+    with worker(service, SMTP_URL=url) as running:
+        with accounts(service, SMTP_URL=url, **CHEAP, **UNTHROTTLED) as server:
+            for name in names:
+                assert sign_up(server, name).status_code == 201
+        wait_for(lambda: running.output.count("status=failed") >= len(names))
+        with mailbox(port=port) as box:
+            wait_until_empty(service)
+            assert received(box) == Counter(f"{name}@example.com" for name in names)
+    assert "#token=" not in running.output
+    assert running.output.count("auth.link_sent") == len(names)
+
+
+def received(box: Mailbox) -> Counter[str]:
+    return Counter(str(box.wait()["To"]) for _ in range(box.mails.qsize()))
+
+
+def test_log_lines_of_an_email_have_the_id_of_the_request(service: Service) -> None:
+    with accounts(service, **CHEAP) as server:
+        sign_up(server)
+    (request_id,) = re.findall(r"POST /users 201 .*request_id=(\w+)", server.output)
+    with worker(service) as running:
+        wait_until_empty(service)
+    assert re.search(rf"status=done .*request_id={request_id}", running.output)
+
+
+def test_commands_list_retry_and_drop_dead_jobs(service: Service) -> None:
+    def jobs(*arguments: str, status: int = 0) -> str:
+        process = service.run("python", "-m", "src", "jobs", *arguments, status=status)
+        return process.stdout + process.stderr
+
+    assert jobs("list") == "0 queued, 0 running, 0 dead\n"
+    url = f"smtp://127.0.0.1:{free_port()}"
+    with accounts(service, **CHEAP) as server:
+        sign_up(server)
+    with worker(service, SMTP_URL=url, JOBS_ATTEMPTS="1"):
+        wait_for(lambda: number(service, f"{QUEUED} WHERE status = 'failed'") == 1)
+    summary, line = jobs("list").splitlines()
+    assert summary == "0 queued, 0 running, 1 dead"
+    assert "send_link" in line
+    either = "Add either the ids of jobs, or --all.\n"
+    assert jobs("retry", status=1) == either
+    assert jobs("drop", line.split()[0], "--all", status=1) == either
+    assert jobs("retry", "12345", status=1) == "Choose dead jobs only: job 12345 is not dead.\n"
+    assert jobs("retry", line.split()[0]) == "Queued again: 1\n"
+    assert jobs("drop", "--all") == "Dropped: 0\n"
+    with worker(service):
+        wait_until_empty(service)
+
+
+def test_metrics_of_the_queue_are_unknown_without_the_database(make_service: MakeService) -> None:
+    """The dashboard and the alerts use no other metrics of jobs."""
+    service = make_service("postgresql", answers={**ANSWERS, "observability": True})
+    service.commands = install(service.folder, "postgresql-jobs-observability")
+    service.upgrade()
+    with (
+        Proxy(service.database.url) as proxy,
+        worker(service, DATABASE_URL=proxy.url) as running,
+    ):
+        found = running.get("/metrics").text
+        assert '\njobs{state="dead"} 0.0\n' in found
+        assert "\njobs_delay_seconds 0.0\n" in found
+        names = set(re.findall(r"^# TYPE (\w+)", found, re.MULTILINE))
+        for file in ("dashboard.json", "alerts.yml"):
+            text = (service.folder / "observability" / file).read_text(encoding="utf-8")
+            used = set(re.findall(r"\b(jobs?(?:_[a-z]+)*)\{", text))
+            assert len(used) > 2
+            assert {name.removesuffix("_bucket") for name in used} <= names, file
+        proxy.close()
+        found = running.get("/metrics").text
+        assert "\njobs{" not in found
+        assert "\njobs_delay_seconds NaN\n" in found
+        proxy.open()
+
+
+def test_jobs_can_be_added_to_a_service(
+    make_service: MakeService, template: Path, tmp_path: Path
+) -> None:
+    """With an update, and the commands that its message and the page on jobs give."""
+    service = make_service("postgresql", answers={"package_name": "src"})
+    service.upgrade()
+    git(service.folder, "init", "--quiet")
+    commit(service.folder)
+
+    update(service.folder, ANSWERS)
+    service.commands = install(service.folder, "postgresql-jobs")
+
+    migrations = sorted((service.folder / "migrations" / "models").glob("*.py"))
+    assert len(migrations) == 1
+    refused = service.run("python", "-m", "src", "worker", status=None)
+    assert refused.returncode != 0
+    assert "Run `python -m src jobs migration`, then upgrade." in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert "Wrote" in service.run("python", "-m", "src", "jobs", "migration").stdout
+    assert "Verified" in service.run("python", "-m", "src", "migrate", "verify").stdout
+    service.upgrade()
+    assert "Nothing to do" in service.run("python", "-m", "src", "jobs", "migration").stdout
+    with worker(service) as running:
+        assert running.get("/readyz").status_code == 200
+    fresh = render(template, tmp_path / "fresh", {"database": "postgresql", **ANSWERS})
+    (written,) = (service.folder / "migrations" / "models").glob("1_*_jobs.py")
+    (rendered,) = (fresh / "migrations" / "models").glob("1_*_jobs.py")
+    assert written.read_text(encoding="utf-8") == rendered.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("accounts_too", [True, False])
+def test_suite_of_a_service_with_jobs(
+    accounts_too: bool, make_service: MakeService, tmp_path: Path
+) -> None:
+    service = make_service("postgresql", answers={**ANSWERS, "accounts": accounts_too})
+    service.commands = install(service.folder, f"postgresql-jobs{'' if accounts_too else '-plain'}")
+    service.run("mypy", MYPY_CACHE_DIR=str(tmp_path / "mypy"))
+    assert " passed" in service.run("pytest", "-q", "-p", "no:cacheprovider").stdout
+
+
+def test_without_jobs_nothing_is_left_of_them(template: Path, tmp_path: Path) -> None:
+    answers: Answers = {
+        "database": "postgresql",
+        "observability": True,
+        "deployment": "kubernetes",
+    }
+    folder = render(template, tmp_path / "service", answers)
+    for file in folder.rglob("*"):
+        name = file.relative_to(folder).as_posix()
+        if file.is_file() and "/migrate/" not in name:
+            assert not re.search(r"(^|/)(jobs|worker)", name)
+            text = file.read_text(encoding="utf-8")
+            assert not re.search(r"pgqueuer|WORKER_PORT|JOBS_|jobs\.md|enqueue", text), name
+
+
+def test_without_jobs_a_failed_email_is_sent_again(make_service: MakeService) -> None:
+    port = free_port()
+    with accounts(make_service("sqlite"), SMTP_URL=f"smtp://127.0.0.1:{port}", **CHEAP) as server:
+        assert sign_up(server).status_code == 201
+        wait_for(lambda: "An email could not be sent" in server.output)
+        assert "auth.link_sent" not in server.output
+        with mailbox(port=port) as box:
+            assert box.wait()["To"] == "ada@example.com"
+            wait_for(lambda: server.output.count("auth.link_sent") == 1)

@@ -1,0 +1,108 @@
+"""A resource is updated by its own answers file, and the service by its own, each alone."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tools.releases import NEXT, history
+from tools.render import git, render, update
+
+from ..support.resources import add
+from .edits import replace
+from .folders import commit, conflicts, files, take
+
+RESOURCE_FIXED = "v999.4.0"
+FIELDS = "owner:user title:str(100)! status:enum(draft,paid)#=draft"
+ORDERS = "src/orders/.copier-answers.yml"
+
+
+@pytest.fixture(scope="module")
+def repository() -> Iterator[Path]:
+    """A repository whose next release fixes a resource's rules and tests, and the service's."""
+    with history() as clone:
+        (resource,) = (clone / "resource").glob("*/*/")
+        replace(resource / "service.py.jinja", r"\A", '{# a fix #}"""Fixed."""\n')
+        replace(resource / "router.py.jinja", r"read it again\.|which was read", "which you read")
+        (package,) = (clone / "template").glob("{{ package_name }}")
+        replace(package / "shell.py", r"\A", "# fixed\n")
+        git(clone, "commit", "--all", "--quiet", "--message", "Fix the resource")
+        git(clone, "tag", RESOURCE_FIXED)
+        yield clone
+
+
+@pytest.fixture(scope="module")
+def rendered(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = render(repository, tmp_path_factory.mktemp("rendered") / "service", {}, NEXT)
+    for resource in ("order", "note"):
+        add(repository, folder, resource, FIELDS, ref=NEXT)
+    return folder
+
+
+def changed(before: dict[str, bytes], after: dict[str, bytes]) -> set[str]:
+    """List the paths that are new, gone or different."""
+    return {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+
+
+def test_update_brings_fixes_into_an_edited_resource(rendered: Path, tmp_path: Path) -> None:
+    service = take(rendered, tmp_path / "service")
+    router, rules = service / "src/orders/router.py", service / "src/orders/service.py"
+    replace(router, r'"60/minute"', '"5/minute"')
+    replace(rules, r"\Z", "\n\nRULE = 1\n")
+    replace(service / "src/main.py", r"\Z", "# the team's\n")
+    (service / "src/orders/prices.py").write_text("PRICE = 1\n")
+    commit(service)
+    before = files(service)
+
+    update(service, ref=RESOURCE_FIXED, answers_file=ORDERS)
+
+    assert conflicts(service) == []
+    after = files(service)
+    paths = {"src/orders/router.py", "src/orders/service.py", ORDERS}
+    assert changed(before, after) == paths
+    assert b'"5/minute"' in after["src/orders/router.py"]
+    assert b"which you read" in after["src/orders/router.py"]
+    assert after["src/orders/service.py"].startswith(b'"""Fixed."""\n')
+    assert after["src/orders/service.py"].endswith(b"\n\nRULE = 1\n")
+
+
+def test_field_is_added_to_an_edited_resource(rendered: Path, tmp_path: Path) -> None:
+    service = take(rendered, tmp_path / "service")
+    replace(service / "src/orders/router.py", r'"60/minute"', '"5/minute"')
+    commit(service)
+    before = files(service)
+
+    fields = {"fields": f"{FIELDS} due:date#"}
+    update(service, fields, ref=NEXT, answers_file=ORDERS)
+
+    assert conflicts(service) == []
+    after = files(service)
+    names = ("models", "schemas", "router")
+    paths = {*(f"src/orders/{name}.py" for name in names), ORDERS, "tests/test_orders.py"}
+    assert changed(before, after) == paths
+    assert b'"5/minute"' in after["src/orders/router.py"]
+    assert b"    due = fields.DateField()\n" in after["src/orders/models.py"]
+
+
+def test_update_of_the_service_leaves_resources_alone(rendered: Path, tmp_path: Path) -> None:
+    service = take(rendered, tmp_path / "service")
+    before = files(service)
+
+    update(service, ref=RESOURCE_FIXED)
+
+    assert conflicts(service) == []
+    assert changed(before, files(service)) == {"src/shell.py", ".copier-answers.yml"}
+
+
+def test_resource_that_was_removed_stays_away(rendered: Path, tmp_path: Path) -> None:
+    service = take(rendered, tmp_path / "service")
+    for path in files(service):
+        if path.startswith("src/notes/") or path == "tests/test_notes.py":
+            (service / path).unlink()
+    commit(service)
+
+    update(service, ref=RESOURCE_FIXED)
+    commit(service)
+    update(service, ref=RESOURCE_FIXED, answers_file=ORDERS)
+
+    assert not [path for path in files(service) if "notes" in path]

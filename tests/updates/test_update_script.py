@@ -1,0 +1,137 @@
+"""update.py updates clones of services, reports what happened, and goes on where it stopped."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import update as script
+from tools.releases import NEXT
+from tools.render import REPOSITORY, git
+
+from .conftest import Rendered
+from .edits import append, replace
+from .folders import commit, files, take
+
+CHECK = "test ! -e broken"
+
+
+def run(work: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, str(REPOSITORY / "update.py"), *arguments, "--work", str(work)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def rows(table: str) -> dict[str, list[str]]:
+    """Read a table: the status of each service, and its numbers of files."""
+    cells = [re.split(r" {2,}", line) for line in table.splitlines()]
+    return {row[0]: row[3:] for row in cells if len(row) > 4}
+
+
+def test_services_are_updated_reported_and_pushed(rendered: Rendered, tmp_path: Path) -> None:
+    edited = take(rendered({}, "v0.8.0"), tmp_path / "edited")
+    replace(edited / "src/main.py", r"^from \.api import (.*)$", r"from .api import \1  # ours")
+    replace(edited / "src/start.py", r"^START_TIMEOUT = .*$", "START_TIMEOUT = 77")
+    append(edited / ".env.example", "# OURS=1\n")
+    commit(edited)
+    shop = tmp_path / "shop"
+    shutil.copytree(rendered({}, "v1.0.0"), shop / "services" / "orders")
+    (shop / "broken").touch()
+    (shop / "services/orders/broken").touch()
+    git(shop, "init", "--quiet")
+    commit(shop)
+    lost = take(rendered({}, "v1.0.0"), tmp_path / "lost")
+    replace(lost / ".copier-answers.yml", r"^_src_path: .*$", "_src_path: /nowhere/template.git")
+    commit(lost)
+    services = tmp_path / "services.txt"
+    services.write_text(f"{edited}\n{shop / 'services/orders'}\n{lost}\n", encoding="utf-8")
+    before = {folder: files(folder) for folder in (edited, shop, lost)}
+    command = (f"@{services}", "--to", NEXT, "--check", CHECK, "--push")
+    work = tmp_path / "work"
+
+    process = run(work, *command)
+
+    assert process.returncode == 1, process.stderr
+    assert "[3/3]" in process.stderr
+    found = rows(process.stdout)
+    assert found["edited"][:4] == ["conflicts", "1", "1", "1"]
+    assert found["orders"][:4] == ["checks failed", "0", "0", "0"]
+    assert found["lost"][0] == "failed"
+    assert "lost: The old release cannot be rendered: " in process.stdout
+    report = (work / "edited" / "report.md").read_text(encoding="utf-8")
+    assert "- `src/start.py`: now in src/health.py, src/middleware.py" in report
+    assert "## Conflicts (1)\n\n- `src/main.py`\n" in report
+    assert "## Merged with your edits (1)\n\n- `.env.example`\n" in report
+    assert "- 1.0.0: Import `PROJECT`" in report
+    assert "0.8.0:" not in report
+    patch = (work / "edited" / "removed-edits.diff").read_text(encoding="utf-8")
+    assert re.findall(r"^[+-]\w.*$", patch, re.MULTILINE) == [
+        "-START_TIMEOUT = 10.0  # seconds",
+        "+START_TIMEOUT = 77",
+    ]
+    assert {folder: files(folder) for folder in (edited, shop, lost)} == before
+    assert git(edited, "branch", "--list", "template*") == ""
+
+    clone = work / "edited" / "clone"
+    shutil.copy(rendered({}, NEXT) / "src/main.py", clone / "src/main.py")
+    (work / "orders/clone/services/orders/broken").unlink()
+    append(edited / "README.md", "Newer.\n")
+    commit(edited)
+    before[edited] = files(edited)
+    process = run(work, *command)
+
+    found = rows(process.stdout)
+    assert (found["edited"][0], found["orders"][0]) == ("updated", "updated"), process.stdout
+    assert found["edited"][2:4] == ["1", "1"]
+    branch = f"template-{NEXT}"
+    assert f"_commit: {NEXT}" in git(edited, "show", f"{branch}:.copier-answers.yml")
+    assert "- 1.0.0: Import `PROJECT`" in git(edited, "log", "-1", "--format=%B", branch)
+    assert "# OURS=1" in git(edited, "show", f"{branch}:.env.example")
+    assert git(shop, "diff", "--name-only", "HEAD", branch).splitlines()
+    assert {folder: files(folder) for folder in (edited, shop, lost)} == before
+
+
+def test_clones_have_different_names() -> None:
+    services = ["../orders", "git@example.com:team/orders.git", "https://example.com/x.git#a/cart"]
+
+    assert script.name_folders([*services, "/srv/orders/"]) == [
+        "orders",
+        "orders~2",
+        "cart",
+        "orders~3",
+    ]
+
+
+def test_notes_are_those_between_two_releases() -> None:
+    def noted(old: str, new: str) -> list[str]:
+        update = script.Update("", Path(), old=old, new=new)
+        return [note["release"] for note in script.find_notes(update)]
+
+    assert noted("v0.6.1", "v0.8.0") == ["0.7.0", "0.8.0"]
+    assert noted("v0.6.2-3-g0a1b2c3", "v0.7.0") == ["0.7.0"]
+    assert noted("v1.0.0", "v1.0.0") == []
+
+
+def test_update_that_is_not_committed_yet_is_reported(tmp_path: Path) -> None:
+    service = tmp_path / "shop" / "orders"
+    service.mkdir(parents=True)
+    answers = service / ".copier-answers.yml"
+    answers.write_text("_commit: v0.8.0\n", encoding="utf-8")
+    git(service.parent, "init", "--quiet")
+    commit(service.parent)
+    update = script.Update(str(service), tmp_path / "work")
+    root, before = script.locate(update, "HEAD")
+    assert (root, update.subfolder) == (str(service.parent), "orders")
+    assert script.find_target(update, root, before) is None
+
+    answers.write_text("_commit: v1.0.0\n", encoding="utf-8")
+
+    assert script.find_target(update, root, before) == "v1.0.0"
+    commit(service.parent)
+    assert script.find_target(update, *script.locate(update, "HEAD")) is None
+    assert script.locate(update, "HEAD~1") == (root, before)

@@ -1,0 +1,551 @@
+#!/usr/bin/env python3
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["copier>=9.19.1", "pyyaml>=6"]
+# ///
+"""Update services in separate clones, and report what the template changes and what is left to do.
+
+The services themselves do not change: --push sends them the update as a branch. Run the same command
+again to continue: it skips services that are done, and goes on where you resolved conflicts.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parent
+NOTES = REPOSITORY / "includes" / "releases.yml"
+ANSWERS = ".copier-answers.yml"
+STATE = "update.json"
+UNRELEASED = "Unreleased"
+CONFLICT = re.compile(rb"^(<<<<<<< before updating|>>>>>>> after updating)$", re.MULTILINE)
+# What the update does to a file, in the order of the report
+KINDS = {
+    "conflict": "Conflicts",
+    "lost": "Removed although edited",
+    "merged": "Merged with your edits",
+    "changed": "Changed",
+    "added": "Added",
+    "removed": "Removed",
+}
+
+
+class UpdateError(Exception):
+    """A service cannot be updated."""
+
+
+@dataclass
+class Update:
+    """The update of one service, and how far it is.
+
+    Attributes:
+        source: the folder or URL of the service.
+        work: where its clone and its report are.
+        commit: the commit of the service that is updated.
+        target: the release that was asked for.
+        subfolder: where the service is in its repository.
+        old: the release that it came from.
+        new: the release that it is updated to.
+        files: what happens to each file.
+        status: where the update stands.
+        error: why it failed.
+        result: the commit of the update.
+        checked: the checks that passed.
+        pushed: whether the branch was pushed.
+    """
+
+    source: str
+    work: Path
+    commit: str = ""
+    target: str | None = None
+    subfolder: str = "."
+    old: str = ""
+    new: str = ""
+    files: dict[str, str] = field(default_factory=dict)
+    status: str = ""
+    error: str = ""
+    result: str = ""
+    checked: list[str] = field(default_factory=list)
+    pushed: bool = False
+
+    @property
+    def clone(self) -> Path:
+        return self.work / "clone"
+
+    @property
+    def folder(self) -> Path:
+        return self.clone / self.subfolder
+
+    @property
+    def branch(self) -> str:
+        return f"template-{self.new}"
+
+    def list_files(self, kind: str) -> list[str]:
+        return sorted(path for path, found in self.files.items() if found == kind)
+
+    def save(self) -> None:
+        state = {**asdict(self), "work": str(self.work)}
+        (self.work / STATE).write_text(json.dumps(state, indent=2), encoding="utf-8")
+
+    @classmethod
+    def load(cls, source: str, work: Path) -> Self:
+        """Read how far an earlier run came with a service, if there was one."""
+        file = work / STATE
+        state = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        return cls(**{**state, "source": source, "work": work})
+
+
+def run(*command: str, folder: Path) -> str:
+    """Run a command and return what it prints.
+
+    Raises:
+        UpdateError: the command failed. The last line of its errors is the reason.
+    """
+    process = subprocess.run(
+        command,
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        check=False,
+    )
+    if process.returncode:
+        lines = process.stderr.strip().splitlines() or [f"{command[0]} failed"]
+        raise UpdateError(lines[-1])
+    return process.stdout
+
+
+def git(folder: Path, *arguments: str) -> str:
+    return run("git", *arguments, folder=folder)
+
+
+def copier(folder: Path, *arguments: str) -> None:
+    run(sys.executable, "-m", "copier", *arguments, "--defaults", "--quiet", folder=folder)
+
+
+def read_answers(folder: Path, revision: str | None = None) -> dict[str, Any]:
+    """Read the answers of a service, from a revision or from its files."""
+    if revision:
+        text = git(folder, "show", f"{revision}:./{ANSWERS}")
+    elif not (folder / ANSWERS).is_file():
+        raise UpdateError(f"There is no {ANSWERS}")
+    else:
+        text = (folder / ANSWERS).read_text(encoding="utf-8")
+    answers = yaml.safe_load(text)
+    if not isinstance(answers, dict) or "_commit" not in answers:
+        raise UpdateError(f"{ANSWERS} has no _commit")
+    return answers
+
+
+def find_changes(folder: Path) -> dict[str, str]:
+    """Find how the files of a folder differ from its last commit: A, M or D."""
+    options = ("--name-status", "--no-renames", "--relative", "-z")
+    fields = git(folder, "diff", "HEAD", *options).split("\0")
+    changes = {path: kind for kind, path in zip(fields[::2], fields[1::2], strict=False)}
+    new = git(folder, "ls-files", "--others", "--exclude-standard", "-z").split("\0")
+    return {
+        **{path: "M" if kind == "U" else kind for path, kind in changes.items()},
+        **{path: "A" for path in new if path},
+    }
+
+
+def locate(update: Update, at: str) -> tuple[str, str]:
+    """Find what to clone, and the commit to update; set the service's subfolder."""
+    url, _, update.subfolder = update.source.partition("#")
+    update.subfolder = update.subfolder or "."
+    folder = Path(url)
+    if not folder.is_dir():
+        return url, at
+    folder = folder.resolve()
+    if (folder / ".git").exists() or (folder / ANSWERS).exists():
+        root = Path(git(folder, "rev-parse", "--show-toplevel").strip())
+        update.subfolder = folder.relative_to(root.resolve()).joinpath(update.subfolder).as_posix()
+        folder = root
+    commit = git(folder, "rev-parse", "--verify", f"{at}^{{commit}}").strip()
+    return str(folder), commit
+
+
+def find_target(update: Update, root: str, commit: str) -> str | None:
+    """Find the release of an update that is in the folder already, but is not committed."""
+    folder = Path(root) / update.subfolder
+    if update.target or not (folder / ANSWERS).is_file():
+        return update.target
+    now, before = read_answers(folder), read_answers(folder, commit)
+    return None if now["_commit"] == before["_commit"] else str(now["_commit"])
+
+
+def find_edits(update: Update) -> set[str]:
+    """Render the old release over a second working tree, and list the files that differ."""
+    before = update.work / "before"
+    git(update.clone, "worktree", "add", "--quiet", "--detach", str(before.resolve()), "HEAD")
+    try:
+        folder = before / update.subfolder
+        copier(folder, "recopy", "--overwrite", "--vcs-ref", ":current:")
+        return find_changes(folder).keys() - {ANSWERS}
+    except UpdateError as error:
+        raise UpdateError(f"The old release cannot be rendered: {error}") from None
+
+
+def drop_before(update: Update, lost: Iterable[str]) -> None:
+    """Keep the edits in removed files as a patch, and delete the second working tree."""
+    before = update.work / "before"
+    if paths := list(lost):
+        patch = git(
+            before / update.subfolder,
+            "diff",
+            "-R",
+            "--no-prefix",
+            "--relative",
+            "HEAD",
+            "--",
+            *paths,
+        )
+        (update.work / "removed-edits.diff").write_text(
+            patch, encoding="utf-8", errors="surrogateescape"
+        )
+    git(update.clone, "worktree", "remove", "--force", str(before.resolve()))
+
+
+def has_conflict(file: Path) -> bool:
+    return file.is_file() and (file.suffix == ".rej" or bool(CONFLICT.search(file.read_bytes())))
+
+
+def classify(update: Update, edits: set[str]) -> dict[str, str]:
+    """Name what the update did to each file."""
+    found = {}
+    for path, change in find_changes(update.folder).items():
+        if path == ANSWERS:
+            continue
+        if change == "D":
+            found[path] = "lost" if path in edits else "removed"
+        elif has_conflict(update.folder / path):
+            found[path] = "conflict"
+        elif change == "A":
+            found[path] = "added"
+        else:
+            found[path] = "merged" if path in edits else "changed"
+    return found
+
+
+def start(update: Update, at: str) -> None:
+    """Clone a service and update the clone."""
+    root, commit = locate(update, at)
+    target = find_target(update, root, commit) if Path(root).is_dir() else update.target
+    shutil.rmtree(update.work, ignore_errors=True)
+    update.work.mkdir(parents=True)
+    update.save()  # the folder is known as this command's from now on
+    git(update.work, "clone", "--quiet", "--no-checkout", root, "clone")
+    git(update.clone, "checkout", "--quiet", "--detach", commit)
+    update.commit = git(update.clone, "rev-parse", "HEAD").strip()
+    update.old = str(read_answers(update.folder)["_commit"])
+    edits = find_edits(update)
+    reference = ["--vcs-ref", target] if target else []
+    copier(update.folder, "update", *reference)
+    update.new = str(read_answers(update.folder)["_commit"])
+    update.files = classify(update, edits)
+    drop_before(update, update.list_files("lost"))
+    (update.work / "report.md").write_text(report(update), encoding="utf-8")
+    update.status = "conflicts" if update.list_files("conflict") else "updated"
+    if update.old == update.new and not update.files:
+        update.status = "up to date"
+    update.result = update.commit
+
+
+def is_resolved(update: Update) -> bool:
+    return not any(has_conflict(update.folder / path) for path in update.list_files("conflict"))
+
+
+def commit(update: Update) -> None:
+    """Commit the update on its branch, with the report as the message."""
+    git(update.clone, "add", "--all")  # a conflict that was resolved counts as one until then
+    git(update.clone, "checkout", "--quiet", "-B", update.branch)
+    if git(update.clone, "status", "--porcelain"):
+        subject = f"Update from the template: {update.old} to {update.new}\n\n"
+        message = subject + (update.work / "report.md").read_text(encoding="utf-8")
+        options = ("--quiet", "--no-verify", "--cleanup=verbatim")
+        git(update.clone, "commit", *options, "--message", message)
+        update.pushed = False
+    update.result = git(update.clone, "rev-parse", "HEAD").strip()
+
+
+def check(update: Update, commands: list[str]) -> None:
+    """Run the checks in the clone, until one fails."""
+    environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    with (update.work / "checks.log").open("a", encoding="utf-8") as log:
+        for command in commands:
+            if command in update.checked:
+                continue
+            print(f"$ {command}", file=log, flush=True)
+            process = subprocess.run(
+                command,
+                shell=True,
+                cwd=update.folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                check=False,
+            )
+            if process.returncode:
+                update.status, update.error = "checks failed", command
+                return
+            update.checked.append(command)
+
+
+def numbers(version: str) -> list[int]:
+    return [int(part) for part in re.findall(r"\d+", version.partition("-")[0])]
+
+
+def find_notes(update: Update) -> list[dict[str, Any]]:
+    """List the notes of the releases after the old one, up to the new one; the oldest first."""
+    notes: list[dict[str, Any]] = yaml.safe_load(NOTES.read_text(encoding="utf-8"))
+    known = max(numbers(note["release"]) for note in notes if note["release"] != UNRELEASED)
+    new = numbers(update.new)
+    found = [
+        note
+        for note in reversed(notes)
+        if note["release"] != UNRELEASED and numbers(update.old) < numbers(note["release"]) <= new
+    ]
+    return found + [note for note in notes[:1] if note["release"] == UNRELEASED and new > known]
+
+
+def list_steps(note: dict[str, Any], answers: dict[str, Any]) -> list[str]:
+    """List the steps of a release that a service with these answers has to do."""
+    chosen = {"all", *(name for name, value in answers.items() if value is True)}
+    chosen |= {value for value in answers.values() if isinstance(value, str)}
+    steps = note.get("steps", {}).items()
+    return [step for answer, listed in steps if answer in chosen for step in listed]
+
+
+def list_resources(folder: Path) -> list[str]:
+    """List the commands that update the resources of a service, which have separate answers."""
+    command = "uvx copier update --defaults --answers-file"
+    paths = git(folder, "ls-files", "-z", f"*/*/{ANSWERS}").split("\0")
+    return [f"{command} {path}" for path in paths if path]
+
+
+def list_settings(update: Update, notes: list[dict[str, Any]]) -> list[str]:
+    """List the settings that change, and those new ones that the service has."""
+    example = update.folder / ".env.example"
+    text = example.read_text(encoding="utf-8") if example.is_file() else ""
+    return [
+        f"- `{key}`: {change}"
+        for note in notes
+        for key, change in note.get("settings", {}).items()
+        if change != "new" or f"{key}=" in text
+    ]
+
+
+def report(update: Update) -> str:
+    """Describe an update: its files, and what is left to do."""
+    answers = read_answers(update.folder)
+    notes = find_notes(update)
+    package = answers.get("package_name", "src")
+    moved = {
+        re.sub(r"^src/", f"{package}/", path): [re.sub(r"^src/", f"{package}/", p) for p in places]
+        for note in notes
+        for path, places in note.get("moved", {}).items()
+    }
+    files = {
+        kind: [
+            f"- `{path}`" + (f": now in {', '.join(moved[path])}" if path in moved else "")
+            for path in update.list_files(kind)
+        ]
+        for kind in KINDS
+    }
+    sections = {KINDS[kind]: files[kind] for kind in ("conflict", "lost")}
+    sections["Breaking changes and manual steps"] = [
+        *(f"- {note['release']}: {step}" for note in notes for step in list_steps(note, answers)),
+        *(f"- Then run `{command}`." for command in list_resources(update.folder)),
+    ]
+    sections["Settings"] = list_settings(update, notes)
+    sections |= {title: files[kind] for kind, title in KINDS.items() if title not in sections}
+    lines = [f"# {update.work.name}: {update.old} to {update.new}"]
+    for title, listed in sections.items():
+        lines += ["", f"## {title} ({len(listed)})", "", *listed] if listed else []
+    if guides := [note["guide"] for note in notes if "guide" in note]:
+        lines += ["", f"Read in the template's repository: CHANGELOG.md, {', '.join(guides)}"]
+    return "\n".join(lines) + "\n"
+
+
+def advance(source: str, work: Path, options: argparse.Namespace) -> Update:
+    """Start the update of a service, or go on where an earlier run stopped."""
+    update = Update.load(source, work)
+    update.error = ""
+    try:
+        if update.status in {"", "failed"} or is_outdated(update, options):
+            update = Update(source, work, target=options.to)
+            start(update, options.at)
+        if update.status != "up to date" and is_resolved(update):
+            update.status = "updated"
+            commit(update)
+            check(update, options.check)
+            if options.push and not update.pushed:
+                git(update.clone, "push", "--quiet", "origin", f"HEAD:refs/heads/{update.branch}")
+                update.pushed = True
+    except (UpdateError, OSError, ValueError, yaml.YAMLError) as error:
+        update.status = update.status or "failed"
+        update.error = " ".join(str(error).split())
+    work.mkdir(parents=True, exist_ok=True)
+    update.save()
+    return update
+
+
+def is_outdated(update: Update, options: argparse.Namespace) -> bool:
+    """Return whether to start again: for a newer commit or release, but never over work in the clone.
+
+    Raises:
+        UpdateError: another release was asked for, and there is work in the clone.
+    """
+    root, commit = locate(update, options.at)
+    moved = Path(root).is_dir() and commit != update.commit and not update.pushed
+    other = update.target != options.to
+    head = git(update.clone, "rev-parse", "HEAD").strip()
+    if head != update.result or git(update.clone, "status", "--porcelain"):
+        if other:
+            raise UpdateError(
+                f"Delete {update.work} to start again: somebody has changed its files"
+            )
+        return False
+    return moved or other or (options.to is None and has_newer_release(update.folder))
+
+
+def has_newer_release(folder: Path) -> bool:
+    command = [sys.executable, "-m", "copier", "check-update", "--quiet"]
+    process = subprocess.run(
+        command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
+    return process.returncode == 2
+
+
+def name_folders(sources: list[str]) -> list[str]:
+    """Choose a different folder for each service."""
+    names: list[str] = []
+    for source in sources:
+        path = re.sub(r"(\.git)?/*(#|$)", r"\2", source).replace("#", "/").rstrip("/")
+        path = str(Path(path).resolve()) if Path(path).is_dir() else path
+        name = re.sub(r"[^\w.-]+", "-", re.split(r"[/:]", path)[-1]) or "service"
+        count = Counter(re.sub(r"~\d+$", "", known) for known in names)[name]
+        names.append(f"{name}~{count + 1}" if count else name)
+    return names
+
+
+def table(updates: list[Update]) -> str:
+    """Return a table of all services: what happened, and how many files of each kind."""
+    rows = [["service", "from", "to", "status", *KINDS]]
+    rows += [
+        [
+            *(update.work.name, update.old or "-", update.new or "-", update.status),
+            *(str(len(update.list_files(kind))) for kind in KINDS),
+        ]
+        for update in updates
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+
+
+def advise(update: Update) -> str:
+    """Return what to do next about a service, on one line."""
+    name, folder = update.work.name, update.folder
+    if update.status == "checks failed":
+        return f"{name}: `{update.error}` failed, see {update.work / 'checks.log'}"
+    if update.error:
+        return f"{name}: {update.error}"
+    if update.status == "conflicts":
+        return f"{name}: resolve the conflicts in {folder}, then run this command again"
+    if update.list_files("lost"):
+        return f"{name}: move your edits of removed files, in {update.work / 'removed-edits.diff'}"
+    return ""
+
+
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        fromfile_prefix_chars="@",
+    )
+    parser.add_argument(
+        "services",
+        nargs="+",
+        metavar="SERVICE",
+        help="a folder, a git URL, URL#FOLDER, or @FILE with one of them on each line",
+    )
+    parser.add_argument("--to", metavar="RELEASE", help="the release, such as v1.0.0 (the newest)")
+    parser.add_argument(
+        "--at", default="HEAD", metavar="COMMIT", help="the commit to update (%(default)s)"
+    )
+    parser.add_argument(
+        *("--check", "-c"),
+        action="append",
+        default=[],
+        metavar="COMMAND",
+        help="run it in each service",
+    )
+    parser.add_argument("--push", action="store_true", help="push the branches")
+    parser.add_argument(
+        *("--work", "-w"),
+        type=Path,
+        default=REPOSITORY / "build" / "updates",
+        metavar="FOLDER",
+        help="where the clones and reports are (build/updates)",
+    )
+    parser.add_argument(
+        *("--jobs", "-j"),
+        type=int,
+        default=os.cpu_count(),
+        metavar="N",
+        help="how many services to update at a time (%(default)s)",
+    )
+    return parser.parse_args()
+
+
+def main() -> int:
+    options = parse_options()
+    sources = [source for source in options.services if source.strip()]
+    services = [
+        (source, options.work / name)
+        for source, name in zip(sources, name_folders(sources), strict=True)
+    ]
+    for _, work in services:
+        if work.exists() and not (work / STATE).is_file():
+            sys.exit(f"Use another --work: {work} exists, and is not from this command")
+    with ThreadPoolExecutor(max_workers=options.jobs) as pool:
+        running = [pool.submit(advance, source, work, options) for source, work in services]
+        try:
+            for done, future in enumerate(as_completed(running), start=1):
+                update = future.result()
+                progress = f"[{done}/{len(running)}] {update.work.name}: {update.status}"
+                print(progress, file=sys.stderr)
+        except KeyboardInterrupt:
+            pool.shutdown(cancel_futures=True)
+            raise
+    updates = [future.result() for future in running]
+    if len(updates) == 1 and (updates[0].work / "report.md").is_file():
+        print((updates[0].work / "report.md").read_text(encoding="utf-8"))
+    print(table(updates))
+    print(*[f"\n{advice}" for advice in map(advise, updates) if advice], sep="")
+    good = {"updated", "up to date"}
+    return int(any(update.error or update.status not in good for update in updates))
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
