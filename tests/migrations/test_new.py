@@ -101,6 +101,19 @@ def test_rows_without_a_value_get_the_one_that_was_written(changing: Changing) -
     assert cities == [("Rome",), ("Paris",)]
 
 
+def test_null_that_becomes_a_default_is_announced(changing: Changing) -> None:
+    changing.service.run(*MIGRATE, "upgrade")
+    for row in ROWS:
+        changing.service.database.query(row)
+    changing.change((CITY, CITY.replace("null=True", "default='Paris'")))
+
+    assert "team.city gets 'Paris' instead of NULL (1 row)" in changing.new().stdout
+
+    changing.service.run(*MIGRATE, "upgrade")
+    cities = changing.service.database.query("SELECT city FROM team ORDER BY id")
+    assert cities == [("Rome",), ("Paris",)]
+
+
 META = "class Locker(Model):\n    class Meta:\n        "
 SCHEMA = ("class Locker(Model):\n", f"{META}schema = 'other'\n\n")
 CONSTRAINTS = (

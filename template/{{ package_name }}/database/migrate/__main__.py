@@ -111,19 +111,21 @@ app.command("mark", hidden=True)(stamp)  # its name until 0.6
 
 @app.command()
 def status(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """List all migrations: applied, pending or unknown."""
+    """List the migrations, and which of them are applied."""
     from . import executor
 
     state = _run(executor.read())
     states = {migration.name: "applied" for migration in migrations()}
     states |= {migration.name: "pending" for migration in state.pending}
     states |= dict.fromkeys(state.unknown, "unknown")
+    if state.unfinished:
+        states[state.unfinished] = "unfinished"
     if as_json:
         rows = [{"name": name, "status": status} for name, status in states.items()]
         _print(json.dumps(rows, indent=2))
         return
     for name, status in states.items():
-        _print(f"{status:<9}{name}")
+        _print(f"{status:<12}{name}")
 
 
 @app.command()
@@ -182,6 +184,9 @@ def new(
     if no_rename:
         losses = [replace(loss, renames=()) for loss in losses]
     _confirm_losses(losses, drop or [])
+    nulls = planned.replaced_nulls
+    for loss, rows in zip(nulls, _count_affected(nulls), strict=True):
+        _print(loss.describe(rows))
     path = write_plan(newest.number + 1, name, planned)
     _print(f"Wrote {path}: review it")
     for place, why in planned.downgrade.missing.items():
@@ -296,7 +301,11 @@ def squash(*, yes: Yes = False) -> None:
     from .squash import squash as replace
 
     _confirm("Is every migration applied in production?", yes=yes)
-    path, replaced, differences = _run(replace())
+    squashed = _run(replace())
+    if squashed is None:
+        _print("Nothing to do: there is only one migration")
+        return
+    path, replaced, differences = squashed
     _print(f"Wrote {path}: review it")
     _print(f"Moved the replaced migrations to {replaced}: delete them when you no longer need them")
     _finish([f"Add by hand: {line}" for line in differences])

@@ -34,11 +34,13 @@ class Diff:
         statements: the statements.
         missing: why the user has to supply a value, by `table.column`. The SQL contains
             `<table.column>` as a placeholder.
+        instead_of_null: the values that replace NULL, by table and column.
     """
 
     guards: list[str] = field(default_factory=list)
     statements: list[str] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)
+    instead_of_null: dict[tuple[str, str], str] = field(default_factory=dict)
 
 
 def between(
@@ -291,6 +293,8 @@ class _Writer:
                 if before.type != column.type and self._sql.strict:
                     self._change_type(name, column)
                 value = self._instead_of_null(name, column)
+                if value:
+                    self._diff.instead_of_null[name, column.name] = value
                 if value or not self._reverts:
                     self._update(old, column.name, value, f"{self._sql.quote(column.name)} IS NULL")
                 else:

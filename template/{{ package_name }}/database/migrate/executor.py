@@ -161,7 +161,8 @@ async def stamp(
 async def read() -> State:
     """Compare the database with the migration files, without changing anything."""
     async with connected(**sessions.reading_credentials()) as client:
-        return await read_state(client)
+        state = await read_state(client)
+        return state._replace(unfinished=await sessions.unfinished(client))
 
 
 async def count_rows(queries: list[str]) -> list[int | None]:

@@ -40,6 +40,11 @@ class Journal:
     leaves_parts: re.Pattern[str]
     advice: str = ""
 
+    async def unfinished(self, client: BaseDBAsyncClient) -> str | None:
+        """Return the name of the migration that was interrupted, if any."""
+        steps = await _steps(client)
+        return str(steps[0]["version"]) if steps else None
+
     async def refuse_unfinished(self, client: BaseDBAsyncClient, direction: Direction) -> None:
         """Raise MigrationError if a migration was interrupted and cannot simply continue."""
         steps = await _steps(client) or []

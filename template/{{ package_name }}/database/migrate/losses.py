@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from .conversions import becomes_enum, misfits, removed_members
 from .dialects import Dialect
-from .diff import Original, unchanged
+from .diff import Diff, Original, unchanged
 from .references import has_no_rows, is_replaced, retargeted
 from .tables import Column, Tables
 
@@ -79,6 +79,22 @@ def losses(
                 where = f"{count} WHERE {condition}"
                 what = f"cannot hold every value: {_narrowing(column, after)}"
                 found.append(Loss(place, what, where))
+    return found
+
+
+def replaced_nulls(diff: Diff, dialect: Dialect, original: Original = unchanged) -> list[Loss]:
+    """List the columns where NULL gets a value, which a revert does not undo.
+
+    Args:
+        diff: the SQL of the migration.
+        dialect: the engine's SQL.
+        original: finds the names before renames, which the queries need.
+    """
+    found = []
+    for (table, column), value in diff.instead_of_null.items():
+        now, before = map(dialect.quote, original(table, column))
+        count = f"SELECT COUNT(*) AS count FROM {now} WHERE {before} IS NULL"
+        found.append(Loss(f"{table}.{column}", f"gets {value} instead of NULL", count))
     return found
 
 

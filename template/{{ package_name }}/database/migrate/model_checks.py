@@ -3,11 +3,13 @@
 import os
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from tortoise import Model, Tortoise
 from tortoise.exceptions import BaseORMException
-from tortoise.fields import Field
+from tortoise.fields import DecimalField, Field
 from tortoise.fields.relational import ManyToManyFieldInstance
 from tortoise.indexes import Index
 
@@ -23,6 +25,7 @@ from .context import (
 )
 from .errors import MigrationError
 from .modules import models_in
+from .server_defaults import is_call
 from .state import StateReader, describe
 
 
@@ -117,6 +120,11 @@ def _model_problems(model: type[Model]) -> Iterator[str]:
     for field, declared in meta.fields_map.items():
         if callable(declared.default) and not hasattr(declared.default, "__name__"):
             yield f"{name}.{field}: make its default a function with a name, which migrations need"
+        if isinstance(declared, DecimalField) and (value := _rounded(declared)) is not None:
+            yield (
+                f"{name}.{field}: round its default {value} to {declared.decimal_places} decimal "
+                "places, as the server would"
+            )
         if declared.has_db_default() and (why := _refused(declared, model)):
             yield f"{name}.{field}: change its db_default, which the field refuses: {why}"
     for field in (*meta.fk_fields, *meta.o2o_fields, *meta.m2m_fields):
@@ -126,10 +134,23 @@ def _model_problems(model: type[Model]) -> Iterator[str]:
             yield f"{name}.{field} refers to the app {app!r}: use only models of the app {APP!r}"
 
 
+def _rounded(field: DecimalField) -> object:
+    """Return a default with more decimal places than the column, or None."""
+    for value in (field.default, field.db_default):
+        if isinstance(value, int | float | str | Decimal):
+            with suppress(InvalidOperation):
+                exact = Decimal(str(value))
+                if exact.is_finite() and exact != round(exact, field.decimal_places):
+                    return value
+    return None
+
+
 def _refused(field: Field[Any], model: type[Model]) -> str:
     """Return why a field does not store its db_default, if it does not."""
     if hasattr(field.db_default, "get_sql"):
         return ""
+    if isinstance(field.db_default, str) and is_call(field.db_default):
+        return "migrations cannot tell this text from the function"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about times without a time zone

@@ -6,7 +6,7 @@ from . import diff, renames
 from .conversions import becomes_enum
 from .dialects import Dialect
 from .diff import Diff
-from .losses import Loss, losses
+from .losses import Loss, losses, replaced_nulls
 from .renames import Ask, Rename
 from .state import Models, State, StateReader, is_managed, with_targets
 from .tables import Table, Tables
@@ -22,6 +22,7 @@ class Plan:
         upgrade: the SQL of its upgrade, including guards and renames.
         downgrade: the SQL of its downgrade, including guards and renames.
         losses: the losses of its upgrade.
+        replaced_nulls: the columns where its upgrade replaces NULL with their default.
     """
 
     state: State
@@ -29,6 +30,7 @@ class Plan:
     upgrade: Diff
     downgrade: Diff
     losses: list[Loss]
+    replaced_nulls: list[Loss]
 
 
 class Planner:
@@ -109,7 +111,10 @@ class Planner:
         upgrade.statements[:0] = upgrade.guards + forth
         downgrade.statements[:0] = downgrade.guards
         downgrade.statements += back
-        return Plan(state, found, upgrade, downgrade, losses(old, new, self._dialect, original))
+        lost = losses(old, new, self._dialect, original)
+        return Plan(
+            state, found, upgrade, downgrade, lost, replaced_nulls(upgrade, self._dialect, original)
+        )
 
 
 def _with_new_members(old: Table, new: Table) -> Table:

@@ -17,11 +17,13 @@ class State(NamedTuple):
         applied: the names in Aerich's table, in the order in which they were recorded.
         pending: the files that are not applied.
         unknown: the applied names without a file, except those that a squashed migration replaces.
+        unfinished: the name of a migration that was interrupted, if it is known.
     """
 
     applied: list[str]
     pending: list[Migration]
     unknown: list[str]
+    unfinished: str | None = None
 
 
 async def read_state(client: BaseDBAsyncClient | None = None) -> State:

@@ -48,6 +48,11 @@ def server_default(
     return dialect.described_literal(value, type_) or dialect.literal(value, type_) or ""
 
 
+def is_call(text: str) -> bool:
+    """Tell whether a description of a default is that of a function, such as `Now()`."""
+    return _CALL.fullmatch(text) is not None
+
+
 def _document(value: object) -> str | None:
     """Return a JSON document from its text, or from the text of a Python value."""
     if not isinstance(value, str):

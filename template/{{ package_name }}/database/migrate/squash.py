@@ -30,20 +30,22 @@ class Squashed(NamedTuple):
     differences: list[str]
 
 
-async def squash() -> Squashed:
+async def squash() -> Squashed | None:
     """Write one migration that replaces all others, and move those aside.
 
     A database that has all of them records the new one at its next upgrade. A new database runs it.
 
+    Returns:
+        What was written; None if there is only one migration.
+
     Raises:
-        MigrationError: there is nothing to squash, the migrations have a problem, or the models
-            changed since the newest one.
+        MigrationError: the migrations have a problem, or the models changed since the newest one.
     """
     files = migrations()
     if problems := folder_problems() or content_problems(files) or unfinished_problems(files):
         raise MigrationError("\n".join([*problems, "Nothing was written."]))
     if not files[1:]:
-        raise MigrationError("Nothing to squash: there is only one migration")
+        return None
     newest = files[-1]
     if changed := await changed_tables(newest):
         raise MigrationError(

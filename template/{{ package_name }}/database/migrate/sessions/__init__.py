@@ -42,6 +42,10 @@ class Sessions(Protocol):
         """Raise MigrationError if the session lost its lock."""
         ...
 
+    async def unfinished(self, client: BaseDBAsyncClient) -> str | None:
+        """Return the name of the migration that was interrupted, if any."""
+        ...
+
     async def refuse_unfinished(self, client: BaseDBAsyncClient, direction: Direction) -> None:
         """Raise MigrationError if a migration was interrupted and cannot simply continue.
 

@@ -44,6 +44,9 @@ class ServerSessions(ABC):
             await wait(holder)
         yield
 
+    async def unfinished(self, client: BaseDBAsyncClient) -> str | None:
+        return await self.journal.unfinished(client)
+
     async def refuse_unfinished(self, client: BaseDBAsyncClient, direction: Direction) -> None:
         await self.journal.refuse_unfinished(client, direction)
 

@@ -63,6 +63,9 @@ class SqliteSessions:
         if not self.lock_file.exists():
             raise MigrationError(f"{self.lock_file} was deleted: run `{COMMAND} upgrade` again")
 
+    async def unfinished(self, client: BaseDBAsyncClient) -> str | None:
+        return None
+
     async def refuse_unfinished(self, client: BaseDBAsyncClient, direction: Direction) -> None:
         """Do nothing: SQLite leaves no migration unfinished."""
 
