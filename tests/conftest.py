@@ -11,7 +11,7 @@ import pytest
 from tools.render import ENGINES, Answers, render, snapshot
 
 from .support import databases
-from .support.services import Service, install
+from .support.services import Service, compile_modules, install
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -22,6 +22,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--minutes", type=float, default=60, help="how long, on each engine")
     group.addoption("--random-seed", type=int, help="begin with the sequence of this seed")
     group.addoption("--shrink", action="store_true", help="look for a smaller sequence that fails")
+    parser.addoption(
+        "--all-engines",
+        action="store_true",
+        help="run tests marked `in_turn` on every engine, not each case on one of them",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep one engine for each case of the tests marked `in_turn`."""
+    if config.getoption("all_engines"):
+        return
+    cases: dict[str, list[object]] = {}
+    left_out = []
+    for item in items:
+        if isinstance(item, pytest.Function) and item.get_closest_marker("in_turn"):
+            case = {name: value for name, value in item.callspec.params.items() if name != "engine"}
+            known = cases.setdefault(item.nodeid.partition("[")[0], [])
+            if case not in known:
+                known.append(case)
+            if item.callspec.params["engine"] != ENGINES[known.index(case) % len(ENGINES)]:
+                left_out.append(item)
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -86,6 +109,7 @@ def _renders(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Render
                 template, tmp_path_factory.mktemp(engine) / engine, {"database": engine}
             )
             renders[engine] = folder, install(folder, engine)
+            compile_modules(folder)
         return renders[engine]
 
     return rendered

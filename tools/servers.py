@@ -1,10 +1,11 @@
 """Start the newest database servers on Debian, and run a command with them.
 
-    python -m tools.servers mysql postgresql -- uv run pytest -m newest
+    python -m tools.servers mysql postgresql -- uv run pytest -m server
 
 The servers come from Debian's `sid`. They are installed into root file systems in the cache folder,
-so the system of this machine does not change. Each server gets a free port, and its data stays in
-memory. `TEST_MYSQL_URL`, `TEST_POSTGRES_URL` and `TEST_REDIS_URL` pass the URLs to the command.
+so the system of this machine does not change. With `--installed` they are those of this machine.
+Each server gets a free port, and its data stays in memory, which makes tests faster.
+`TEST_MYSQL_URL`, `TEST_POSTGRES_URL` and `TEST_REDIS_URL` pass the URLs to the command.
 """
 
 import argparse
@@ -28,6 +29,7 @@ REPOSITORY = Path(__file__).parent.parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
 ROOTS = CACHE / "copier-fastapi-tortoise" / "sid"
 DEADLINE = 60.0  # seconds
+PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 
 # MySQL's and MariaDB's packages exclude each other
 PACKAGES = {
@@ -125,7 +127,7 @@ exec mariadbd --no-defaults --datadir=/tmp/data --socket=/tmp/socket --init-file
         "TEST_POSTGRES_URL",
         "postgresql://postgres@127.0.0.1:{port}/postgres",
         """
-cd /usr/lib/postgresql/18/bin
+cd "$(ls -d /usr/lib/postgresql/*/bin | tail -n 1)"
 ./initdb --pgdata=/tmp/data --username=postgres --auth=trust --no-sync >/dev/null
 exec ./postgres -D /tmp/data -p {port} -c listen_addresses=127.0.0.1 \
   -c unix_socket_directories= -c fsync=off
@@ -155,10 +157,9 @@ def _in_root(root: Path, script: str, *arguments: str, **variables: str) -> list
     return _as_root(*namespace, "sh", "-euc", script, "sh", *arguments, **variables)
 
 
-def _check_tools() -> None:
-    needed = ["apt-get", "debootstrap", "unshare", *([] if os.geteuid() == 0 else ["sudo"])]
-    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-    missing = [name for name in needed if not shutil.which(name, path=path)]
+def _check_tools(*names: str) -> None:
+    needed = ["unshare", *names, *([] if os.geteuid() == 0 else ["sudo"])]
+    missing = [name for name in needed if not shutil.which(name, path=PATH)]
     if missing:
         raise UnavailableError(f"install {' and '.join(missing)}: the servers come from Debian")
 
@@ -197,7 +198,7 @@ def prepare(name: str) -> Path:
     Raises:
         UnavailableError: this machine cannot install it.
     """
-    _check_tools()
+    _check_tools("apt-get", "debootstrap")
     root = ROOTS / name
     ROOTS.mkdir(parents=True, exist_ok=True)
     with (ROOTS / f"{name}.lock").open("w") as lock:
@@ -241,21 +242,31 @@ def _run(command: list[str]) -> None:
 
 
 @contextmanager
-def serve(name: str) -> Iterator[tuple[str, str]]:
+def serve(name: str, *, installed: bool = False) -> Iterator[tuple[str, str]]:
     """Start a server, and stop it afterwards.
+
+    Args:
+        name: the kind of server.
+        installed: whether it is the one that this machine has, not the newest.
 
     Yields:
         The environment variable for its URL, and the URL.
+
+    Raises:
+        UnavailableError: this machine cannot start it.
     """
     server = SERVERS[name]
-    root = prepare(server.root)
+    if installed:
+        _check_tools()
+        ROOTS.mkdir(parents=True, exist_ok=True)
+    root = Path("/") if installed else prepare(server.root)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
     log = ROOTS / f"{name}-{port}.log"
     with log.open("w") as output:
         process = subprocess.Popen(
-            _in_root(root, SERVE, start=server.start.format(port=port)),
+            _in_root(root, SERVE, start=server.start.format(port=port), PATH=PATH),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=output,
@@ -312,6 +323,9 @@ def main() -> None:
     parser.add_argument(
         "--inside", action="store_true", help="run the command in the same root, on Python 3.14"
     )
+    parser.add_argument(
+        "--installed", action="store_true", help="start the servers that this machine has"
+    )
     options = sys.argv[1:]
     end = options.index("--") if "--" in options else len(options)
     arguments = parser.parse_args(options[:end])
@@ -320,8 +334,12 @@ def main() -> None:
         signal.signal(number, signal.default_int_handler)
     with ExitStack() as stack:
         try:
-            variables = dict(stack.enter_context(serve(name)) for name in arguments.servers)
-            newest = [*arguments.servers, *(["python", "sqlite"] if arguments.inside else [])]
+            variables = dict(
+                stack.enter_context(serve(name, installed=arguments.installed))
+                for name in arguments.servers
+            )
+            newest = [] if arguments.installed else arguments.servers
+            newest = [*newest, *(["python", "sqlite"] if arguments.inside else [])]
             environment = {**os.environ, **variables, "TEST_NEWEST": " ".join(newest)}
             if arguments.inside:
                 command = inside(command, environment)

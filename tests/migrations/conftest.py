@@ -33,7 +33,7 @@ def _bases(
         if engine not in bases:
             rendered, commands = _renders(engine)
             folder = tmp_path_factory.mktemp("base") / engine
-            shutil.copytree(rendered, folder, ignore=shutil.ignore_patterns(".venv", "__pycache__"))
+            shutil.copytree(rendered, folder, ignore=shutil.ignore_patterns(".venv"))
             (folder / MODELS).write_text(BEFORE, encoding="utf-8")
             with new_database(engine, folder) as database:
                 service = Service(folder, commands, database, environment=NO_BYTECODE)

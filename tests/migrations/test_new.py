@@ -28,6 +28,7 @@ BY_NAME = after(NUMBER, 'team = fields.ForeignKeyField("models.Team", null=True,
 ALL = {**CHANGES, "foreign key to another column": Change([BY_NAME])}
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("name", ALL)
 def test_change(changing: Changing, name: str) -> None:
     change = ALL[name]
