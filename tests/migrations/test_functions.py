@@ -114,7 +114,7 @@ def test_mysql_reports_a_function_that_fails_after_it_committed(make_service: Ma
     assert f"The upgrade of {name} is unfinished: failed upgrade() in Python" in failed
     assert f"The upgrade of {name} is unfinished: failed upgrade() in Python" in again
     assert notes(service) == ["up"]
-    assert f"unfinished  {name}" in service.run(*MIGRATE, "status").stdout
+    assert f"unfinished {name}" in service.run(*MIGRATE, "status").stdout
     service.database.query("DROP TABLE half")
     service.database.query("DELETE FROM notes")
     service.run(*MIGRATE, "stamp", name, "--pending", "--yes")

@@ -125,7 +125,7 @@ def status(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON."
         _print(json.dumps(rows, indent=2))
         return
     for name, status in states.items():
-        _print(f"{status:<12}{name}")
+        _print(f"{status:<8} {name}")
 
 
 @app.command()
