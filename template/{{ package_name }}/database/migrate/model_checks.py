@@ -134,7 +134,7 @@ def _model_problems(model: type[Model]) -> Iterator[str]:
             yield f"{name}.{field} refers to the app {app!r}: use only models of the app {APP!r}"
 
 
-def _rounded(field: DecimalField) -> object:
+def _rounded(field: DecimalField[Any]) -> object:
     """Return a default with more decimal places than the column, or None."""
     for value in (field.default, field.db_default):
         if isinstance(value, int | float | str | Decimal):
