@@ -1,6 +1,7 @@
 """Copier's command line."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -17,3 +18,19 @@ def copier(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
         text=True,
         check=False,
     )
+
+
+def add_uv(folder: Path) -> str:
+    """Write a uv that runs this Copier, where uv would install the lock's.
+
+    Returns:
+        The PATH that finds it.
+    """
+    folder.mkdir(exist_ok=True)
+    (folder / "uv").write_text(
+        '#!/bin/sh\nset -e\nwhile [ "$1" != copier ]; do shift; done\nshift\n'
+        f'exec {shlex.quote(sys.executable)} -m copier "$@"\n',
+        encoding="utf-8",
+    )
+    (folder / "uv").chmod(0o755)
+    return f"{folder}{os.pathsep}{os.environ['PATH']}"

@@ -1,9 +1,7 @@
 """A service's weekly job says whether the template has a newer release, and changes nothing."""
 
 import os
-import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +10,7 @@ import yaml
 from tools.releases import NEXT
 from tools.render import git
 
+from .command import add_uv
 from .conftest import MODELS, Rendered
 from .folders import files, take
 
@@ -25,7 +24,7 @@ def steps(folder: Path) -> list[str]:
     file = folder / ".github" / "workflows" / "template.yml"
     workflow = yaml.safe_load(file.read_text(encoding="utf-8"))
     assert workflow[True]["schedule"]  # YAML takes the key `on` for true
-    (job,) = workflow["jobs"].values()
+    job = workflow["jobs"]["check"]
     assert job["permissions"] == {"contents": "read"}  # it could open nothing
     return [step["run"] for step in job["steps"] if "run" in step]
 
@@ -44,21 +43,13 @@ def test_newer_release_is_told(
 ) -> None:
     service = take(rendered({"ci": ci}, tag), tmp_path / "service")
     before = files(service)
-    uv = tmp_path / "bin" / "uv"  # it runs this Copier, where uv would install the lock's
-    uv.parent.mkdir()
-    uv.write_text(
-        '#!/bin/sh\nset -e\nwhile [ "$1" != copier ]; do shift; done\nshift\n'
-        f'exec {shlex.quote(sys.executable)} -m copier "$@"\n',
-        encoding="utf-8",
-    )
-    uv.chmod(0o755)
 
     said = subprocess.run(
         ["/bin/bash", "-e", "-c", "\n".join(steps(service))],
         cwd=service,
         env={
             **os.environ,
-            "PATH": f"{uv.parent}{os.pathsep}{os.environ['PATH']}",
+            "PATH": add_uv(tmp_path / "bin"),
             "GITHUB_STEP_SUMMARY": str(tmp_path / "summary"),
         },
         capture_output=True,
