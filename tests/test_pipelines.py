@@ -387,3 +387,43 @@ def test_hooks_run_in_a_sub_folder(template: Path, tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("Passed") == 5
+
+
+def test_pipeline_runs_in_a_sub_folder(template: Path, tmp_path: Path) -> None:
+    """As a child pipeline, after the commands in docs/developing.md. Docker is not run."""
+    root = tmp_path / "shop"
+    folder = render(template, root / "services" / "orders", {"ci": "gitlab"})
+    page = (folder / "docs" / "developing.md").read_text(encoding="utf-8")
+    changes = re.findall(r"^\$ (sed .*\.gitlab-ci\.yml)$", page, re.MULTILINE)
+    subprocess.run(["/bin/sh", "-ec", "\n".join(changes)], cwd=folder, check=True)
+    (parent,) = re.findall(r"^```yaml\n(orders:.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    trigger = yaml.safe_load(parent)["orders"]
+    child = yaml.safe_load((root / trigger["trigger"]["include"][0]["local"]).read_text("utf-8"))
+    uv(folder, "lock", "--quiet")
+    git(root, "init", "--quiet")
+    docker = tmp_path / "bin" / "docker"
+    docker.parent.mkdir()
+    docker.write_text("#!/bin/sh\n[ -f Dockerfile ] && touch image.json\n", encoding="utf-8")
+    docker.chmod(0o755)
+    environment = {
+        **bare_environment(),
+        **trigger["variables"],
+        "PATH": f"{docker.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "UV_PYTHON": sys.executable,
+        "UV_PROJECT_ENVIRONMENT": str(ENVIRONMENTS / "sqlite"),
+    }
+
+    for script in (
+        child["check"]["script"],
+        child["audit"]["script"][:1],
+        [*child[".docker"]["before_script"], *child["build-image"]["script"]],
+    ):
+        subprocess.run(
+            ["/bin/bash", "-ec", "\n".join(script)], cwd=root, env=environment, check=True
+        )
+
+    outputs = [*child["audit"]["artifacts"]["paths"], *child["build-image"]["artifacts"]["paths"]]
+    for path in (*outputs, *child["default"]["cache"]["key"]["files"]):
+        assert (root / path).is_file(), path
+    rules = [rule["if"] for rule in trigger["rules"]]
+    assert rules == [rule["if"] for rule in child["workflow"]["rules"]]
