@@ -19,7 +19,7 @@ from .support.clusters import own_postgresql
 from .support.databases import Database, new_database
 from .support.documentation import apply, blocks
 from .support.network import Proxy, wait_for
-from .support.services import Server, Service, free_port, install, wait_until_answering
+from .support.services import DEADLINE, Server, Service, free_port, install, wait_until_answering
 from .support.smtp import Mailbox, mailbox
 from .updates.folders import commit
 
@@ -147,6 +147,32 @@ def test_killed_worker_loses_no_job(service: Service, count: int) -> None:
     repeated = check_booked_once(service, count)
     print(f"{count} jobs, {kills} workers killed, {repeated} jobs started again, none lost")
     assert 0 < repeated <= kills * 8
+
+
+def test_job_that_kills_each_worker_is_dead_after_its_attempts(service: Service) -> None:
+    """The workers are started again, as a supervisor does. Jobs that run beside it are not dead."""
+    service.edit(
+        "src/orders/jobs.py",
+        "            await Booking",
+        "            await asyncio.sleep(0.1)\n"
+        "            if order_id == 2:\n                os._exit(9)\n"
+        "            await Booking",
+    )
+    service.edit("src/orders/jobs.py", "from tortoise", "import asyncio\nimport os\n\nfrom tortoise")
+    service.run("python", "-c", PLACE, "3")
+    attempts = {"JOBS_ATTEMPTS": "4", "JOBS_HEARTBEAT": "2"}
+    for _ in range(4):
+        with worker(service, **attempts) as running:
+            running.process.wait(DEADLINE)
+
+    with worker(service, **attempts) as running:
+        wait_for(lambda: number(service, f"{QUEUED} WHERE status <> 'failed'") == 0)
+        assert running.process.poll() is None
+    assert re.search("status=dead attempt=4 job=book_order", running.output)
+    assert service.database.query("SELECT order_id FROM booking ORDER BY 1") == [(1,), (3,)]
+    summary, line = service.run("python", "-m", "src", "jobs", "list").stdout.splitlines()
+    assert summary == "0 queued, 0 running, 1 dead"
+    assert line.endswith("book_order  The worker was killed, or blocked for too long")
 
 
 def test_crash_of_the_database_loses_no_job(service: Service, count: int) -> None:
