@@ -334,6 +334,9 @@ def test_jobs_can_be_added_to_a_service(
     assert refused.returncode != 0
     assert "Run `python -m src jobs migration`, then upgrade." in refused.stderr
     assert "Traceback" not in refused.stderr
+    refused = service.run("python", "-m", "src", "jobs", "list", status=1)
+    assert refused.stderr.endswith("Run `python -m src jobs migration`, then upgrade.\n")
+    assert "Traceback" not in refused.stderr
     assert "Wrote" in service.run("python", "-m", "src", "jobs", "migration").stdout
     assert "Verified" in service.run("python", "-m", "src", "migrate", "verify").stdout
     service.upgrade()

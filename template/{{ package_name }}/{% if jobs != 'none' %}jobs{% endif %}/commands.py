@@ -12,7 +12,7 @@ from pgqueuer import JobId, Queries
 from ..database.backend import is_unavailable
 from ..database.orm import UnusableDatabaseError, connect_database
 from .config import MODULES
-from .migration import write_migration
+from .migration import OUTDATED, missing_statements, write_migration
 from .queue import JOBS, queue
 
 STATES = {"queued": "queued", "picked": "running", "failed": "dead"}
@@ -79,12 +79,15 @@ async def _choose(queries: Queries, ids: list[int], *, every: bool) -> list[JobI
 
 async def _main(arguments: argparse.Namespace) -> str:
     async with connect_database():
+        if arguments.command == "migration":
+            return await write_migration()
+        async with queue() as queries:
+            if await missing_statements(queries):
+                raise RefusedError(OUTDATED)
         if arguments.command == "list":
             for module in MODULES:
                 import_module(module)
             return await describe()
-        if arguments.command == "migration":
-            return await write_migration()
         if bool(arguments.ids) == arguments.all:
             raise RefusedError("Add either the ids of jobs, or --all.")
         change = {"retry": retry, "drop": drop}[arguments.command]

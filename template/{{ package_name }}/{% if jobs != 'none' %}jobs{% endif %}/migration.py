@@ -7,6 +7,10 @@ from ..database.migrate.writer import Content, write_file
 from .queue import QUEUE, queue
 
 NAME = "jobs"
+OUTDATED = (
+    "The queue's tables are missing or outdated. Run "
+    f"`python -m {__package__.partition('.')[0]} jobs migration`, then upgrade."
+)
 
 
 async def missing_statements(queries: Queries) -> list[str]:
