@@ -158,7 +158,9 @@ def test_job_that_kills_each_worker_is_dead_after_its_attempts(service: Service)
         "            if order_id == 2:\n                os._exit(9)\n"
         "            await Booking",
     )
-    service.edit("src/orders/jobs.py", "from tortoise", "import asyncio\nimport os\n\nfrom tortoise")
+    service.edit(
+        "src/orders/jobs.py", "from tortoise", "import asyncio\nimport os\n\nfrom tortoise"
+    )
     service.run("python", "-c", PLACE, "3")
     attempts = {"JOBS_ATTEMPTS": "4", "JOBS_HEARTBEAT": "2"}
     for _ in range(4):
