@@ -8,7 +8,6 @@ import re
 import secrets
 import select
 import socket
-import subprocess
 import sys
 from collections import Counter
 from contextlib import ExitStack
@@ -21,7 +20,7 @@ import httpx2
 import pexpect
 import pytest
 
-from tools.render import ENGINES, REPOSITORY, Answers, render
+from tools.render import ENGINES, Answers, render
 
 from .conftest import MakeService
 from .support.accounts import (
@@ -37,6 +36,7 @@ from .support.accounts import (
 )
 from .support.databases import Database, session
 from .support.network import Proxy, wait_for
+from .support.schemathesis_runs import run_schemathesis
 from .support.services import DEADLINE, Server, Service, free_port
 from .support.smtp import mailbox, make_certificate
 from .support.sockets import connect
@@ -884,33 +884,6 @@ def followed_links(report: Path) -> Counter[tuple[str, int]]:
         for record in (s["recorder"] for s in scenarios if s.get("phase") == "stateful")
         for id_, case in record.get("cases", {}).items()
         if case["is_transition_applied"]
-    )
-
-
-def run_schemathesis(
-    service: Service, server: Server, report: Path, *options: str
-) -> "subprocess.CompletedProcess[str]":
-    """Try what the document allows, with all checks."""
-    return subprocess.run(
-        [
-            *(Path(sys.executable).parent / "schemathesis", "run"),
-            *(f"{server.url}/openapi.json", "--checks", "all"),
-            *("--max-examples", "25", "--continue-on-failure"),
-            *("--suppress-health-check", "all", "--generation-database", "none"),
-            *("--report", "ndjson", "--report-ndjson-path", str(report), *options),
-        ],
-        cwd=report.parent,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(REPOSITORY),
-            "SCHEMATHESIS_HOOKS": "tests.support.fuzzing",
-            "FUZZED_URL": server.url,
-            "FUZZED_ENGINE": service.database.engine,
-            "FUZZED_DATABASE": service.database.url,
-        },
-        capture_output=True,
-        text=True,
-        check=False,
     )
 
 
