@@ -20,7 +20,7 @@ from tortoise.expressions import Q
 from tortoise.models import Model
 from tortoise.queryset import QuerySet
 
-from .exceptions import RuleViolationError
+from .exceptions import NotFoundError
 from .schemas import MAX_ID, refuse_text
 from .settings import settings
 
@@ -150,7 +150,7 @@ async def paginate_sorted(
         sort: a field of the schema that is never null, with "-" before it for the highest first.
 
     Raises:
-        RuleViolationError: the cursor is not one of this order.
+        NotFoundError: the cursor is not one of this order.
     """
     rows = await _sorted_query(schema, query, limit, cursor, sort)
     page = make_page(schema, rows, limit)
@@ -164,7 +164,7 @@ async def answer_sorted_list(
     """Run a query for one page, like `paginate_sorted`, and answer with it, like `answer_list`.
 
     Raises:
-        RuleViolationError: the cursor is not one of this order.
+        NotFoundError: the cursor is not one of this order.
     """
     page = _sorted_query(schema, query, limit, cursor, sort)
     rows = await page.values(*schema.model_fields)
@@ -212,7 +212,7 @@ def _read_position(schema: type[BaseModel], field: str, cursor: str) -> tuple[An
         if isinstance(position[field], str):
             refuse_text(position[field])
     except ValueError:
-        raise RuleViolationError(
+        raise NotFoundError(
             "This is not a cursor of this order: use `next` of the previous page."
         ) from None
     return position[field], position["id"]

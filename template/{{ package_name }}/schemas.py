@@ -1,9 +1,9 @@
 """Types that all request bodies and paths share."""
 
-import math
 import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Annotated, Any
 
 from fastapi import Path
@@ -15,6 +15,7 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
+    RootModel,
     StrictFloat,
     field_validator,
 )
@@ -54,15 +55,32 @@ def _refuse_unstorable(value: JsonValue) -> JsonValue:
     for part in _parts(value):
         if isinstance(part, str):
             refuse_text(part)
-        elif isinstance(part, int) and abs(part) > MAX_ID:
-            raise ValueError(f"Integers in JSON are at most {MAX_ID}")
-        elif isinstance(part, float) and not math.isfinite(part):
-            raise ValueError("Numbers in JSON are finite")
+        elif isinstance(part, int | float) and not abs(part) <= MAX_ID:
+            raise ValueError(f"Numbers in JSON are at most {MAX_ID}")  # and finite
     return value
 
 
+_Text = Annotated[str, Field(pattern=TEXT)]
+_Number = Annotated[float, Field(gt=-MAX_ID - 1, lt=MAX_ID + 1)]
+_NO_OTHERS = Field(json_schema_extra={"additionalProperties": False})
+
+
+class Json(
+    RootModel[
+        Annotated[dict[_Text, "Json"], _NO_OTHERS] | list["Json"] | _Text | _Number | bool | None
+    ]
+):
+    """A part of a StorableJson, in the OpenAPI document."""
+
+
 # For a JSONField, which takes no text and no number alone
-StorableJson = Annotated[dict[str, JsonValue] | list[JsonValue], AfterValidator(_refuse_unstorable)]
+StorableJson = Annotated[
+    dict[str, JsonValue] | list[JsonValue],
+    BeforeValidator(
+        _refuse_unstorable,
+        json_schema_input_type=Annotated[dict[_Text, Json], _NO_OTHERS] | list[Json],
+    ),
+]
 
 EARLIEST = datetime(1000, 1, 2, tzinfo=UTC)
 LATEST = datetime(9999, 12, 30, tzinfo=UTC)  # which every database stores, in every time zone
@@ -85,10 +103,33 @@ StorableFloat = Annotated[StrictFloat, Field(allow_inf_nan=False)]
 StorableDate = Annotated[date, BeforeValidator(_refuse_timestamp)]
 StorableDatetime = Annotated[
     AwareDatetime,
-    BeforeValidator(_refuse_timestamp),
+    BeforeValidator(
+        _refuse_timestamp,
+        json_schema_input_type=Annotated[datetime, Field(json_schema_extra={"pattern": "^[1-9]"})],
+    ),
     Field(ge=EARLIEST, le=LATEST),
     AfterValidator(lambda value: value.astimezone(UTC)),  # some databases store no offset
 ]
+
+
+def decimal_text(total: int, places: int) -> BeforeValidator:
+    """Read a decimal from text: a JSON number may lose digits.
+
+    Args:
+        total: how many digits it may have.
+        places: how many of them may follow the point.
+    """
+    whole = f"[0-9]{{1,{total - places}}}" if total > places else "0"
+    pattern = f"-?{whole}" + (rf"(\.[0-9]{{1,{places}}})?" if places else "")
+    example = f"{1 if total > places else 0}" + ("." + "5".ljust(places, "0") if places else "")
+
+    def read(value: object) -> object:
+        if isinstance(value, Decimal) or (isinstance(value, str) and re.fullmatch(pattern, value)):
+            return round(Decimal(value), places) + 0  # as it is stored: 1.5 is 1.50, -0 is 0
+        raise ValueError(f'Use text such as "{example}", with at most {total} digits')
+
+    text = Field(pattern=f"^{pattern}$", examples=[example])
+    return BeforeValidator(read, json_schema_input_type=Annotated[str, text])
 
 
 def _describe_text(schema: dict[str, Any]) -> None:
