@@ -9,9 +9,12 @@ import argparse
 import os
 import re
 import socket
+import sqlite3
 import subprocess
 import sys
 import venv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent
@@ -19,6 +22,7 @@ TOOLS = REPOSITORY / ".venv"
 COMMANDS = TOOLS / ("Scripts" if os.name == "nt" else "bin")
 ANSWERS = ".copier-answers.yml"
 HOST = "127.0.0.1"
+LONGEST_WAIT = 3600  # seconds
 
 
 def say(line: str) -> None:
@@ -36,6 +40,24 @@ def run(*command: "str | Path", folder: Path) -> None:
     status = subprocess.run(command, cwd=folder, env=environment, check=False).returncode
     if status:
         sys.exit(f"stopped: {' '.join(str(part) for part in command)} failed with status {status}")
+
+
+@contextmanager
+def only_one() -> Iterator[None]:
+    """Wait until no other run in this clone installs or renders."""
+    TOOLS.mkdir(exist_ok=True)
+    # A lock in SQLite works on every system, and ends with its process
+    lock = sqlite3.connect(TOOLS / "quickstart.lock", timeout=0, isolation_level=None)
+    try:
+        lock.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError:
+        say("Wait for the other quickstart.py in this clone")
+        lock.execute(f"PRAGMA busy_timeout = {LONGEST_WAIT * 1000}")
+        lock.execute("BEGIN EXCLUSIVE")
+    try:
+        yield
+    finally:
+        lock.close()
 
 
 def install_tools() -> None:
@@ -146,9 +168,25 @@ def check_port(port: int) -> None:
             listener.bind((HOST, port))
         except OSError:
             sys.exit(
-                f"{HOST}:{port} is in use: add --port {port + 1}, or stop the other program."
-                f" If it is this service, open http://{HOST}:{port}"
+                f"{HOST}:{port} is in use: add --port {port + 1}, or stop the other program.\n"
+                f"If it is this service, open http://{HOST}:{port}"
             )
+
+
+def prepare(folder: Path, port: int) -> str:
+    """Render, install, migrate and commit the service, and return the name of its package."""
+    check_port(port)
+    install_tools()
+    render(folder)
+    package = read_package(folder)
+    uv = COMMANDS / "uv"
+    say_step(3, "Install its packages into .venv")
+    run(uv, "sync", "--quiet", folder=folder)
+    say_step(4, "Create or migrate its database")
+    migrate = (uv, "run", "--quiet", "python", "-m", f"{package}.database.migrate")
+    run(*migrate, "upgrade", folder=folder)
+    commit(folder)  # with the lock file
+    return package
 
 
 def main() -> None:
@@ -162,17 +200,8 @@ def main() -> None:
         parser.error("--port takes a number from 1 to 65535")
     folder = options.folder.resolve()
 
-    check_port(options.port)
-    install_tools()
-    render(folder)
-    package = read_package(folder)
-    uv = COMMANDS / "uv"
-    say_step(3, "Install its packages into .venv")
-    run(uv, "sync", "--quiet", folder=folder)
-    say_step(4, "Create or migrate its database")
-    migrate = (uv, "run", "--quiet", "python", "-m", f"{package}.database.migrate")
-    run(*migrate, "upgrade", folder=folder)
-    commit(folder)  # with the lock file
+    with only_one():
+        package = prepare(folder, options.port)
     say_what_is_next(folder, package, f"http://{HOST}:{options.port}")
     os.environ.update(HOST=HOST, PORT=str(options.port))
     os.chdir(folder)

@@ -74,6 +74,7 @@ def test_first_command_works_on_a_new_machine(
         )
         assert taken.returncode != 0
         assert f"127.0.0.1:{port} is in use" in taken.stderr
+        assert max(map(len, taken.stderr.splitlines())) <= 80
 
     with serving(command, clone, fresh, url) as output:
         assert "[2/5] Reuse the service in my-service" in output
@@ -100,6 +101,37 @@ def test_first_command_works_on_a_new_machine(
     git(clone, "commit", "--all", "--quiet", "--message", "Fix")
     update(service)
     assert git(service, "diff", "--name-only").split() == [".copier-answers.yml", ".gitignore"]
+
+
+@pytest.mark.python
+def test_two_runs_in_one_clone_wait_for_each_other(
+    template: Path, tmp_path: Path, fresh: dict[str, str]
+) -> None:
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "--quiet", str(template), str(clone))
+    ports = [free_port(), free_port()]
+    runs = [
+        subprocess.Popen(
+            ["python3", "quickstart.py", f"../service-{port}", "--port", str(port)],
+            cwd=clone,
+            env=fresh,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for port in ports
+    ]
+    urls = [f"http://127.0.0.1:{port}/readyz" for port in ports]
+    try:
+        wait_for(lambda: any(map(answers, urls)))  # installing takes a while, for each
+        wait_for(lambda: all(map(answers, urls)))
+    finally:
+        for run in runs:
+            run.terminate()
+        outputs = [run.communicate(timeout=60)[0] for run in runs]
+
+    assert [run.returncode for run in runs] == [0, 0]
+    assert sorted("Wait for the other" in output for output in outputs) == [False, True]
 
 
 @pytest.mark.python
