@@ -173,18 +173,18 @@ def test_finished_migration_is_removed_later(deploy: Path, environment: str) -> 
 
 
 @pytest.mark.parametrize("accounts", [True, False])
-@pytest.mark.parametrize("observability", [True, False])
+@pytest.mark.parametrize("more", [True, False])
 @pytest.mark.parametrize(("database", "port"), [("postgresql", 5432), ("mysql", 3306)])
 def test_pods_reach_only_what_was_chosen(
     accounts: bool,
-    observability: bool,
+    more: bool,
     database: str,
     port: int,
     template: Path,
     tmp_path: Path,
 ) -> None:
     answers: Answers = {**KUBERNETES, "database": database, "accounts": accounts}
-    answers = {**answers, "observability": observability}
+    answers = {**answers, "observability": more, "sentry": more}
     deploy = render(template, tmp_path / "service", answers) / "deploy"
     policy = only(build(deploy / "production"), "NetworkPolicy")
     validate(policy, VERSIONS[-1], strict=True)
@@ -197,8 +197,8 @@ def test_pods_reach_only_what_was_chosen(
             private |= ports
         else:
             public |= ports
-    assert private == {53, port, *([6379] if accounts else []), *([4318] if observability else [])}
-    assert public == ({465, 587} if accounts else set())
+    assert private == {53, port, *([6379] if accounts else []), *([4318] if more else [])}
+    assert public == {*([465, 587] if accounts else []), *([443] if more else [])}
 
 
 def test_guide_shows_encrypted_connections(deploy: Path) -> None:

@@ -47,7 +47,12 @@ def test_service_has_no_cycle(
     engine: str, *, accounts: bool, template: Path, tmp_path: Path
 ) -> None:
     """With every option: without one, the modules and imports are a part of these."""
-    answers: Answers = {"database": engine, "accounts": accounts, "observability": True}
+    answers: Answers = {
+        "database": engine,
+        "accounts": accounts,
+        "observability": True,
+        "sentry": True,
+    }
     if engine == "postgresql":
         answers = {**answers, "jobs": "postgresql"}
     folder = render(template, tmp_path / "service", answers)

@@ -39,6 +39,7 @@ CHOSEN: list[Answers] = [
 OBSERVED: Answers = {"license": "MIT", "observability": True}
 DEVELOPED: Answers = {"license": "MIT", "devcontainer": True, "container": False}
 KUBERNETES: Answers = {"license": "MIT", "deployment": "kubernetes"}
+REPORTED: Answers = {"license": "MIT", "sentry": True}
 JOBS: Answers = {"license": "MIT", "database": "postgresql", "jobs": "postgresql"}
 COMBINATIONS: list[Answers] = [
     *(
@@ -58,6 +59,11 @@ COMBINATIONS: list[Answers] = [
     {**KUBERNETES, "database": "mysql"},
     *({**JOBS, "accounts": accounts, **names} for accounts in (True, False) for names in NAMES[:2]),
     {**JOBS, **KUBERNETES, **OBSERVED, "devcontainer": True},
+    *(
+        {**REPORTED, "database": engine, "accounts": accounts}
+        for engine, accounts in itertools.product(ENGINES, (True, False))
+    ),
+    {**JOBS, **KUBERNETES, **OBSERVED, **REPORTED, **NAMES[1]},
 ]
 # What the migration package may do beside the service's own rules
 PACKAGE_IGNORES = (
@@ -236,6 +242,9 @@ def setting_fields(package: Path) -> dict[str, tuple[str, str]]:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Call):
                 keywords = {keyword.arg: keyword.value for keyword in node.value.keywords}
+                secret = keywords.get("default")
+                if isinstance(secret, ast.Call) and ast.unparse(secret.func) == "SecretStr":
+                    (keywords["default"],) = secret.args
                 values = {
                     name: str(value.value)
                     for name, value in keywords.items()

@@ -554,7 +554,7 @@ def test_wrong_answer_is_refused(
 
 
 def test_reserved_names_cover_the_service(template: Path, tmp_path: Path) -> None:
-    folder = render(template, tmp_path / "service", {"observability": True})
+    folder = render(template, tmp_path / "service", {"observability": True, "sentry": True})
 
     modules = {path.stem for path in (folder / "src").glob("[a-z]*")}
     tests = {path.stem.removeprefix("test_") for path in (folder / "tests").glob("test_*")}

@@ -53,7 +53,7 @@ def main(pythons: list[str]) -> None:
     names = {kind: set(found) for kind, found in read().items()}
     with snapshot() as template, tempfile.TemporaryDirectory() as folder:
         for engine in ENGINES:
-            answers: Answers = {"database": engine, "observability": True}
+            answers: Answers = {"database": engine, "observability": True, "sentry": True}
             if engine == "postgresql":
                 answers = {**answers, "jobs": "postgresql"}
             service = render(template, Path(folder) / engine, answers)

@@ -14,7 +14,12 @@ from .render import REPOSITORY, Answers, render, snapshot
 DOCS = REPOSITORY / "docs"
 ROOT_PAGES = ("CHANGELOG.md", "SECURITY.md")  # which pages in docs/ link to
 ENVIRONMENT = REPOSITORY / "build" / "environments" / "site"
-SERVICE: Answers = {"database": "postgresql", "observability": True, "deployment": "kubernetes"}
+SERVICE: Answers = {
+    "database": "postgresql",
+    "observability": True,
+    "sentry": True,
+    "deployment": "kubernetes",
+}
 SERVICE_PAGES = (  # as they are in the service's docs/, and linked from there
     "first-resource.md",
     "developing.md",

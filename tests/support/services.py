@@ -181,7 +181,7 @@ class Service:
         command = command or ("python", "-m", self.package)
         if command[0] == "uvicorn":
             command = (*command, "--port", str(port))
-        process = self.popen(*command, PORT=str(port), **environment)
+        process = self.popen(*command, PORT=str(port), WORKER_PORT=str(port), **environment)
         server = Server(f"http://127.0.0.1:{port}", process)
         try:
             wait_until_answering(server)

@@ -30,7 +30,7 @@ EVERY_FILE: list[Answers] = [
         "devcontainer": True,
         "deployment": "kubernetes",
     },
-    {"database": "mysql", "observability": True, "deployment": "kubernetes"},
+    {"database": "mysql", "observability": True, "sentry": True, "deployment": "kubernetes"},
 ]
 
 

@@ -30,7 +30,8 @@ def _show(name: str, field: FieldInfo, value: Any) -> str:  # noqa: ANN401 - a s
     """Return a value as text. Of a secret URL, only the password is hidden."""
     text = PASSWORD_IN_URL.sub(rf"\1:{HIDDEN}@", str(value))
     is_secret = not field.repr or SECRET_NAME.search(name)
-    if isinstance(value, (SecretBytes, SecretStr)) or (is_secret and text and "://" not in text):
+    is_typed = isinstance(value, (SecretBytes, SecretStr))
+    if text and (is_typed or (is_secret and "://" not in text)):
         return HIDDEN
     return text
 
