@@ -1,6 +1,7 @@
 """Copier's command line."""
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -34,3 +35,9 @@ def add_uv(folder: Path) -> str:
     )
     (folder / "uv").chmod(0o755)
     return f"{folder}{os.pathsep}{os.environ['PATH']}"
+
+
+def too_long(message: str) -> list[str]:
+    """List the lines of a message over 80 columns, except commands to copy."""
+    command = re.compile(" +(git|uv|cp|cd) ")
+    return [line for line in message.splitlines() if len(line) > 80 and not command.match(line)]

@@ -13,7 +13,7 @@ from tools.releases import NEXT
 from tools.render import REPOSITORY, Answers, git
 
 from .combinations import RELEASES
-from .command import copier
+from .command import copier, too_long
 from .conftest import Rendered
 from .edits import append, replace
 from .folders import commit, files, take
@@ -189,7 +189,7 @@ def test_all_recorded_answers_are_accepted_again(rendered: Rendered, tmp_path: P
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda _: None, "the path to the template is relative. Replace"),
+        (lambda _: None, "the path to the template is relative."),
         (lambda clone: shutil.rmtree(clone / ".git"), "the template has no commits"),
     ],
 )
@@ -204,6 +204,7 @@ def test_copy_warns_of_a_template_that_cannot_update(
 
     assert process.returncode == 0
     assert says in process.stderr
+    assert too_long(process.stderr.partition(" is ready. ")[2]) == []
     kept = copier("copy", "--defaults", "--vcs-ref", NEXT, str(repository), "kept", cwd=tmp_path)
     assert "cannot be updated" not in kept.stderr
 

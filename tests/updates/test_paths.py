@@ -15,7 +15,7 @@ from tools.releases import NEXT
 from tools.render import REPOSITORY, Answers, git
 
 from .combinations import EVERY_FILE, RELEASES, STARTS, WORKING_TREE, options
-from .command import copier
+from .command import copier, too_long
 from .conftest import Rendered
 from .folders import files, take
 
@@ -115,7 +115,9 @@ def test_message_says_what_lies_between(rendered: Rendered, tmp_path: Path) -> N
     process = copier("update", "--defaults", "--vcs-ref", NEXT, cwd=service)
 
     assert process.returncode == 0, process.stderr
+    before = process.stderr.partition("Start from a clean")[2].partition("\n\n")[0]
     message = process.stderr.partition("changes are in.")[2]
+    assert too_long(before) == too_long(message) == []
     for text in (
         "Removed files, and where",
         "app/start.py: app/health.py, app/middleware.py",
