@@ -172,6 +172,7 @@ async def test_limits_are_documented(client: AsyncClient) -> None:
     schemas = (await client.get("/openapi.json")).json()["components"]["schemas"]
     limits = schemas["NewOrder"]["properties"]["customer_id"]
     assert (limits["minimum"], str(limits["exclusiveMaximum"])) == (1, "9223372036854775808")
+    assert {name for name in schemas if "Json" in name} == {"Json", "JsonValue"}
 
 
 async def test_offset_of_a_time_is_kept(client: AsyncClient) -> None:

@@ -72,6 +72,8 @@ class Json(
 ):
     """A part of a StorableJson, in the OpenAPI document."""
 
+    model_config = ConfigDict(json_schema_mode_override="validation")  # not Json-Input, Json-Output
+
 
 # For a JSONField, which takes no text and no number alone
 StorableJson = Annotated[
