@@ -7,15 +7,7 @@ from functools import cache
 from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Query, Response
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    WithJsonSchema,
-    create_model,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, create_model
 from tortoise.expressions import Q
 from tortoise.models import Model
 from tortoise.queryset import QuerySet
@@ -49,8 +41,7 @@ def _read_cursor(cursor: str) -> int:
 Limit = Annotated[int, Query(ge=1, le=settings.page_size_max, description="Items on a page")]
 Cursor = Annotated[
     int,
-    BeforeValidator(_read_cursor),
-    WithJsonSchema({"type": "string", "pattern": CURSOR}),
+    BeforeValidator(_read_cursor, json_schema_input_type=Annotated[str, Field(pattern=CURSOR)]),
     Query(description="`next` of the previous page"),
 ]
 
@@ -60,14 +51,7 @@ SortCursor = Annotated[str, Query(max_length=4000, description="`next` of the pr
 def page_query(
     query: QuerySet[Row], limit: int, cursor: int, *, newest_first: bool = False
 ) -> QuerySet[Row]:
-    """Restrict a query to the rows of a page and the one after them.
-
-    Args:
-        query: the query, without an order.
-        limit: the number of rows on the page.
-        cursor: the id of the last row of the previous page; 0 for the first page.
-        newest_first: whether the highest ids come first.
-    """
+    """Restrict a query to the rows of a page and the one after them, like `paginate`."""
     if cursor:
         query = query.filter(**{"id__lt" if newest_first else "id__gt": cursor})
     return query.order_by("-id" if newest_first else "id").limit(limit + 1)
@@ -161,11 +145,7 @@ async def paginate_sorted(
 async def answer_sorted_list(
     schema: type[BaseModel], query: QuerySet[Any], limit: int, cursor: str, sort: str
 ) -> Response:
-    """Run a query for one page, like `paginate_sorted`, and answer with it, like `answer_list`.
-
-    Raises:
-        NotFoundError: the cursor is not one of this order.
-    """
+    """Run a query for one page, like `paginate_sorted`, and answer with it, like `answer_list`."""
     page = _sorted_query(schema, query, limit, cursor, sort)
     rows = await page.values(*schema.model_fields)
     return _answer(rows[:limit], _next_sort_cursor(schema, rows, limit, sort))
@@ -212,7 +192,5 @@ def _read_position(schema: type[BaseModel], field: str, cursor: str) -> tuple[An
         if isinstance(position[field], str):
             refuse_text(position[field])
     except ValueError:
-        raise NotFoundError(
-            "This is not a cursor of this order: use `next` of the previous page."
-        ) from None
+        raise NotFoundError("There is no such page: use `next` of the previous page.") from None
     return position[field], position["id"]

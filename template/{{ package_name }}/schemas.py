@@ -62,26 +62,19 @@ def _refuse_unstorable(value: JsonValue) -> JsonValue:
 
 _Text = Annotated[str, Field(pattern=TEXT)]
 _Number = Annotated[float, Field(gt=-MAX_ID - 1, lt=MAX_ID + 1)]
-_NO_OTHERS = Field(json_schema_extra={"additionalProperties": False})
 
 
-class Json(
-    RootModel[
-        Annotated[dict[_Text, "Json"], _NO_OTHERS] | list["Json"] | _Text | _Number | bool | None
-    ]
-):
+class Json(RootModel["_Object | list[Json] | _Text | _Number | bool | None"]):
     """A part of a StorableJson, in the OpenAPI document."""
 
     model_config = ConfigDict(json_schema_mode_override="validation")  # not Json-Input, Json-Output
 
 
+_Object = Annotated[dict[_Text, Json], Field(json_schema_extra={"additionalProperties": False})]
 # For a JSONField, which takes no text and no number alone
 StorableJson = Annotated[
     dict[str, JsonValue] | list[JsonValue],
-    BeforeValidator(
-        _refuse_unstorable,
-        json_schema_input_type=Annotated[dict[_Text, Json], _NO_OTHERS] | list[Json],
-    ),
+    BeforeValidator(_refuse_unstorable, json_schema_input_type=_Object | list[Json]),
 ]
 
 EARLIEST = datetime(1000, 1, 2, tzinfo=UTC)
@@ -103,35 +96,26 @@ def _refuse_bool(value: object) -> object:
 NOT_BOOL = BeforeValidator(_refuse_bool)  # after limits: the OpenAPI document would lack them
 StorableFloat = Annotated[StrictFloat, Field(allow_inf_nan=False)]
 StorableDate = Annotated[date, BeforeValidator(_refuse_timestamp)]
+_Datetime = Annotated[datetime, Field(json_schema_extra={"pattern": "^[1-9]"})]
 StorableDatetime = Annotated[
     AwareDatetime,
-    BeforeValidator(
-        _refuse_timestamp,
-        json_schema_input_type=Annotated[datetime, Field(json_schema_extra={"pattern": "^[1-9]"})],
-    ),
+    BeforeValidator(_refuse_timestamp, json_schema_input_type=_Datetime),
     Field(ge=EARLIEST, le=LATEST),
     AfterValidator(lambda value: value.astimezone(UTC)),  # some databases store no offset
 ]
 
 
-def decimal_text(total: int, places: int) -> BeforeValidator:
-    """Read a decimal from text: a JSON number may lose digits.
-
-    Args:
-        total: how many digits it may have.
-        places: how many of them may follow the point.
-    """
-    whole = f"[0-9]{{1,{total - places}}}" if total > places else "0"
-    pattern = f"-?{whole}" + (rf"(\.[0-9]{{1,{places}}})?" if places else "")
-    example = f"{1 if total > places else 0}" + ("." + "5".ljust(places, "0") if places else "")
+def decimal_text(digits: int, places: int) -> BeforeValidator:
+    """Read a decimal with at most so many digits from text: a JSON number may lose some."""
+    whole = f"[0-9]{{1,{digits - places}}}" if digits > places else "0"
+    pattern = f"^-?{whole}" + (rf"(\.[0-9]{{1,{places}}})?$" if places else "$")
 
     def read(value: object) -> object:
         if isinstance(value, Decimal) or (isinstance(value, str) and re.fullmatch(pattern, value)):
             return round(Decimal(value), places) + 0  # as it is stored: 1.5 is 1.50, -0 is 0
-        raise ValueError(f'Use text such as "{example}", with at most {total} digits')
+        raise ValueError(f'Use text such as "{0:.{places}f}", with at most {digits} digits')
 
-    text = Field(pattern=f"^{pattern}$", examples=[example])
-    return BeforeValidator(read, json_schema_input_type=Annotated[str, text])
+    return BeforeValidator(read, json_schema_input_type=Annotated[str, Field(pattern=pattern)])
 
 
 def _describe_text(schema: dict[str, Any]) -> None:
