@@ -132,6 +132,9 @@ def test_looks_handwritten(answers: Answers, rendered: Rendered) -> None:
         if not path.endswith(".py"):
             text = re.sub(r"^```python$.*?^```$", "code", text, flags=re.MULTILINE | re.DOTALL)
             assert "\n\n\n" not in text or path == "LICENSE", f"{path}: two blank lines"
+        if path.endswith(".md"):
+            prose = re.sub(r"^```.*?^```$|`[^`]*`", "", text, flags=re.MULTILINE | re.DOTALL)
+            assert not re.search(r"\w[.:][A-Z]\w* ", prose), f"{path}: sentences without a space"
         assert path.isascii()
         for part in path.split("/"):
             assert not re.search(r'[<>:"\\|?*]|[ .]$', part), f"{path}: not legal on Windows"
