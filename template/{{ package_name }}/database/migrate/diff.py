@@ -290,15 +290,18 @@ class _Writer:
                 self._diff.missing[place] = f"changes from {before.meaning} to {column.meaning}"
                 self._convert(old, column, f"<{place}>")
             elif before.null and not column.null:
-                if before.type != column.type and self._sql.strict:
-                    self._change_type(name, column)
-                value = self._instead_of_null(name, column)
-                if value:
-                    self._diff.instead_of_null[name, column.name] = value
-                if value or not self._reverts:
-                    self._update(old, column.name, value, f"{self._sql.quote(column.name)} IS NULL")
-                else:
-                    self._guard_null(old, column.name)
+                self._replace_null(old, before, column)
+
+    def _replace_null(self, table: Table, before: Column, column: Column) -> None:
+        if before.type != column.type and self._sql.strict:
+            self._change_type(table.name, column)
+        value = self._instead_of_null(table.name, column)
+        if value:
+            self._diff.instead_of_null[table.name, column.name] = value
+        if value or not self._reverts:
+            self._update(table, column.name, value, f"{self._sql.quote(column.name)} IS NULL")
+        else:
+            self._guard_null(table, column.name)
 
     def _prepare_followers(self, name: str) -> None:
         """Prepare the columns whose values change with columns that they refer to."""

@@ -117,7 +117,17 @@ def _model_problems(model: type[Model]) -> Iterator[str]:
     for field in dict.fromkeys([*together, *indexed]):
         if field not in meta.fields_map:
             yield f"{name}: Meta.unique_together or Meta.indexes lists {field!r}, which is not a field"
-    for field, declared in meta.fields_map.items():
+    yield from _default_problems(model)
+    for field in (*meta.fk_fields, *meta.o2o_fields, *meta.m2m_fields):
+        target: Any = meta.fields_map[field]
+        app = target.related_model._meta.app
+        if app != APP:
+            yield f"{name}.{field} refers to the app {app!r}: use only models of the app {APP!r}"
+
+
+def _default_problems(model: type[Model]) -> Iterator[str]:
+    name = model.__name__
+    for field, declared in model._meta.fields_map.items():
         if callable(declared.default) and not hasattr(declared.default, "__name__"):
             yield f"{name}.{field}: make its default a function with a name, which migrations need"
         if isinstance(declared, DecimalField) and (value := _rounded(declared)) is not None:
@@ -127,11 +137,6 @@ def _model_problems(model: type[Model]) -> Iterator[str]:
             )
         if declared.has_db_default() and (why := _refused(declared, model)):
             yield f"{name}.{field}: change its db_default, which the field refuses: {why}"
-    for field in (*meta.fk_fields, *meta.o2o_fields, *meta.m2m_fields):
-        target: Any = meta.fields_map[field]
-        app = target.related_model._meta.app
-        if app != APP:
-            yield f"{name}.{field} refers to the app {app!r}: use only models of the app {APP!r}"
 
 
 def _rounded(field: DecimalField[Any]) -> object:
