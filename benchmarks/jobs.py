@@ -53,7 +53,7 @@ PLAIN = """
 import asyncio, sys, time
 from datetime import timedelta
 import asyncpg
-from pgqueuer import AsyncpgDriver, PgQueuer
+from pgqueuer import AsyncpgDriver, PgQueuer, Queries
 from src.jobs.queue import QUEUE, queries_on
 from src.settings import settings
 
@@ -62,7 +62,8 @@ left = COUNT
 
 async def main():
     connection = await asyncpg.connect(settings.database_url)
-    queries = queries_on(AsyncpgDriver(connection))
+    ours = queries_on(AsyncpgDriver(connection))
+    queries = Queries(ours.driver, ours.qbe, ours.qbq, ours.qbs)
     start = time.perf_counter()
     for number in range(COUNT):
         async with connection.transaction():

@@ -1,5 +1,7 @@
 """Attempts to run a job: the pauses between them, and those that ended because the worker was killed."""
 
+import math
+import time
 from datetime import timedelta
 
 import structlog
@@ -29,6 +31,8 @@ class CountingQueries(Queries):
     PgQueuer itself starts such a job again at once, without a limit.
     """
 
+    _next_check = -math.inf
+
     async def dequeue(
         self,
         batch_size: int,
@@ -37,7 +41,9 @@ class CountingQueries(Queries):
         global_concurrency_limit: int | None,
         heartbeat_timeout: timedelta,
     ) -> list[Job]:
-        await self._end_killed(queue_manager_id, heartbeat_timeout)
+        if (now := time.monotonic()) >= self._next_check:
+            self._next_check = now + heartbeat_timeout.total_seconds() / 3
+            await self._end_killed(queue_manager_id, heartbeat_timeout)
         return await super().dequeue(
             batch_size, entrypoints, queue_manager_id, global_concurrency_limit, NEVER
         )
