@@ -17,7 +17,7 @@ from .folders import files, take
 OLDEST = yaml.safe_load((REPOSITORY / "copier.yml").read_text("utf-8").replace("!include", ""))[
     "_min_copier_version"
 ]
-ALL = {"database": "postgresql", "observability": True, "sentry": True, "devcontainer": True}
+ALL = {"database": "postgresql", "observability": True, "devcontainer": True}
 
 
 def copier(*arguments: str, cwd: Path) -> str:

@@ -29,11 +29,9 @@ def list_settings() -> list[tuple[str, str, str]]:
 def _show(name: str, field: FieldInfo, value: Any) -> str:  # noqa: ANN401 - a setting of any type
     """Return a value as text. Of a secret URL, only the password is hidden."""
     text = PASSWORD_IN_URL.sub(rf"\1:{HIDDEN}@", str(value))
-    is_secret = not field.repr or SECRET_NAME.search(name)
     is_typed = isinstance(value, (SecretBytes, SecretStr))
-    if text and (is_typed or (is_secret and "://" not in text)):
-        return HIDDEN
-    return text
+    is_secret = is_typed or not field.repr or SECRET_NAME.search(name)
+    return HIDDEN if is_secret and text and "://" not in text else text
 
 
 def main() -> None:
