@@ -3,6 +3,7 @@
 import os
 import re
 import sqlite3
+import subprocess
 import sys
 from pathlib import Path
 
@@ -45,6 +46,22 @@ def test_server_is_supported(engine: str) -> None:
 def test_python_and_sqlite_are_supported() -> None:
     check("sqlite", sqlite3.sqlite_version)
     check("python", sys.version)
+
+
+def test_command_that_gets_no_installed_server_fails(tmp_path: Path) -> None:
+    """Otherwise `.ci/run` would pass without its tests."""
+    command = [sys.executable, "-m", "tools.servers", "--installed", "postgresql"]
+    process = subprocess.run(
+        [*command, "--", "true"],
+        cwd=REPOSITORY,
+        env={"PATH": str(tmp_path), "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert process.returncode == 1
+    assert process.stderr.startswith("No servers: install unshare")
 
 
 @pytest.mark.parametrize("engine", ["postgresql", "mysql"])

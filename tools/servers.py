@@ -1,10 +1,10 @@
-"""Start the newest database servers on Debian, and run a command with them.
+"""Start the newest or the installed database servers on Debian, and run a command with them.
 
     python -m tools.servers mysql postgresql -- uv run pytest -m server
 
 The servers come from Debian's `sid`. They are installed into root file systems in the cache folder,
-so the system of this machine does not change. With `--installed` they are those of this machine.
-Each server gets a free port, and its data stays in memory, which makes tests faster.
+so the system of this machine does not change. `--installed` starts the servers that this machine
+has instead. Each server gets a free port, and its data stays in memory, which makes tests faster.
 `TEST_MYSQL_URL`, `TEST_POSTGRES_URL` and `TEST_REDIS_URL` pass the URLs to the command.
 """
 
@@ -143,7 +143,7 @@ exec ./postgres -D /tmp/data -p {port} -c listen_addresses=127.0.0.1 \
 
 
 class UnavailableError(Exception):
-    """The servers cannot be installed on this machine."""
+    """The servers cannot be installed or started on this machine."""
 
 
 def _as_root(*command: str, **variables: str) -> list[str]:
@@ -161,7 +161,7 @@ def _check_tools(*names: str) -> None:
     needed = ["unshare", *names, *([] if os.geteuid() == 0 else ["sudo"])]
     missing = [name for name in needed if not shutil.which(name, path=PATH)]
     if missing:
-        raise UnavailableError(f"install {' and '.join(missing)}: the servers come from Debian")
+        raise UnavailableError(f"install {' and '.join(missing)}")
 
 
 def _mirror() -> str:
@@ -247,7 +247,7 @@ def serve(name: str, *, installed: bool = False) -> Iterator[tuple[str, str]]:
 
     Args:
         name: the kind of server.
-        installed: whether it is the one that this machine has, not the newest.
+        installed: whether to start the one that this machine has, not the newest.
 
     Yields:
         The environment variable for its URL, and the URL.
@@ -344,8 +344,9 @@ def main() -> None:
             if arguments.inside:
                 command = inside(command, environment)
         except UnavailableError as error:
-            print(f"No newest servers: {error}", file=sys.stderr)
-            raise SystemExit(1 if os.environ.get("CI") else 0) from None
+            print(f"No servers: {error}", file=sys.stderr)
+            must_run = arguments.installed or os.environ.get("CI")
+            raise SystemExit(1 if must_run else 0) from None
         if command:
             raise SystemExit(subprocess.run(command, env=environment, check=False).returncode)
         for name, url in variables.items():
