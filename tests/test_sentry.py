@@ -9,11 +9,15 @@ import pytest
 from tools.render import Answers, render
 
 from .conftest import MakeService
+from .support.accounts import CHEAP, accounts, sign_up
 from .support.network import wait_for
 from .support.reports import Reports, reports
 from .support.services import DEADLINE, Server, Service, free_port, install
+from .support.smtp import mailbox
 
 ROUTES = """
+    import logging
+
     from fastapi import HTTPException
     from starlette.requests import Request
     from tortoise.connection import get_connection
@@ -28,6 +32,10 @@ ROUTES = """
     @app.get("/select/{name}")
     async def select(name: str) -> None:
         await get_connection("default").execute_query(f"SELECT * FROM {name}")
+
+    @app.get("/heal")
+    async def heal() -> None:
+        logging.getLogger("src.healthcare").error("Failed", exc_info=RuntimeError("Broken"))
 
     @app.get("/unavailable")
     async def unavailable() -> None:
@@ -56,6 +64,7 @@ QUEUE = """
 
     return app
 """
+DEAD = "SELECT id FROM jobs.pgqueuer WHERE status = 'failed'"
 PRIVATE = re.compile(b"hunter2|127\\.0\\.0\\.1", re.IGNORECASE)
 
 
@@ -116,6 +125,15 @@ def test_a_message_of_the_database_is_not_sent(service: Service) -> None:
     assert "OperationalError" in {value["type"] for value in event["exception"]["values"]}
     assert "hunter2" in server.output
     check_private(received)
+
+
+def test_a_logged_exception_is_reported(service: Service) -> None:
+    """Its logger's name begins like that of the probes, which are not reported."""
+    with reports() as received, service.serve(SENTRY_DSN=received.dsn) as server:
+        assert server.get("/heal").status_code == 200
+
+    (event,) = received.events
+    assert [value["value"] for value in event["exception"]["values"]] == ["Broken"]
 
 
 def test_answered_errors_are_not_reported(service: Service) -> None:
@@ -186,15 +204,14 @@ def test_a_dead_job_is_reported_once(make_service: MakeService) -> None:
     with service.serve() as server:
         headers = {"X-Request-ID": "request-1"}
         httpx2.get(f"{server.url}/later/hunter2", headers=headers, timeout=DEADLINE)
-    dead = "SELECT id FROM jobs.pgqueuer WHERE status = 'failed'"
     with reports() as received:
         environment = {"SENTRY_DSN": received.dsn, "JOBS_ATTEMPTS": "2"}
         with service.serve("python", "-m", "src", "worker", **environment) as worker:
-            wait_for(lambda: bool(service.database.query(dead)))
+            wait_for(lambda: bool(service.database.query(DEAD)))
         assert worker.output.count("Broken by 7 letters") > 1  # the first attempt is logged, too
 
     (event,) = received.events
-    ((number,),) = service.database.query(dead)
+    ((number,),) = service.database.query(DEAD)
     assert event["tags"] == {
         "request_id": "request-1",
         "job": "break_later",
@@ -204,12 +221,30 @@ def test_a_dead_job_is_reported_once(make_service: MakeService) -> None:
     check_private(received)
 
 
-@pytest.mark.parametrize("accounts", [True, False])
+def test_an_address_in_an_answer_of_the_mail_server_is_not_sent(make_service: MakeService) -> None:
+    service = make_service("postgresql", answers={"sentry": True, "jobs": "postgresql"})
+    service.commands = install(service.folder, "postgresql-jobs-sentry")
+    with accounts(service, **CHEAP) as server:
+        assert sign_up(server, "hunter2").status_code == 201
+    with reports() as received, mailbox() as box:
+        box.verdict = "450 <hunter2@example.com>: try again later"
+        environment = {"SENTRY_DSN": received.dsn, "SMTP_URL": box.url, "JOBS_ATTEMPTS": "1"}
+        with service.serve("python", "-m", "src", "worker", **environment) as worker:
+            wait_for(lambda: bool(service.database.query(DEAD)))
+        assert "hunter2@example.com" in worker.output
+
+    (event,) = received.events
+    types = [value["type"] for value in event["exception"]["values"]]
+    assert types == ["SMTPDataError", "UndeliveredError"]
+    check_private(received)
+
+
+@pytest.mark.parametrize("accounts_too", [True, False])
 def test_suite_of_a_service_with_reports(
-    accounts: bool, make_service: MakeService, tmp_path: Path
+    accounts_too: bool, make_service: MakeService, tmp_path: Path
 ) -> None:
-    service = make_service("sqlite", answers={"sentry": True, "accounts": accounts})
-    service.commands = install(service.folder, f"sqlite-sentry{'' if accounts else '-plain'}")
+    service = make_service("sqlite", answers={"sentry": True, "accounts": accounts_too})
+    service.commands = install(service.folder, f"sqlite-sentry{'' if accounts_too else '-plain'}")
     service.run("mypy", MYPY_CACHE_DIR=str(tmp_path / "mypy"))
     # what developers have in .env is not used
     tests = service.run("pytest", "-q", "-p", "no:cacheprovider", SENTRY_DSN="https://key@host/7")
