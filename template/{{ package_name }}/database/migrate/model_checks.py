@@ -136,7 +136,7 @@ def _default_problems(model: type[Model]) -> Iterator[str]:
                 "places, as the server would"
             )
         if declared.has_db_default() and (why := _refused(declared, model)):
-            yield f"{name}.{field}: change its db_default, which the field refuses: {why}"
+            yield f"{name}.{field}: change its db_default: {why}"
 
 
 def _rounded(field: DecimalField[Any]) -> object:
@@ -151,17 +151,17 @@ def _rounded(field: DecimalField[Any]) -> object:
 
 
 def _refused(field: Field[Any], model: type[Model]) -> str:
-    """Return why a field does not store its db_default, if it does not."""
+    """Return why a db_default cannot be used, or nothing."""
     if hasattr(field.db_default, "get_sql"):
         return ""
     if isinstance(field.db_default, str) and is_call(field.db_default):
-        return "migrations cannot tell this text from the function"
+        return "migrations cannot tell this text from a function"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about times without a time zone
             field.to_db_value(field.db_default, model)
     except (BaseORMException, TypeError, ValueError) as error:
-        return str(error)
+        return f"the field refuses it: {error}"
     return ""
 
 
