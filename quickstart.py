@@ -46,12 +46,12 @@ def run(*command: "str | Path", folder: Path) -> None:
 def only_one() -> Iterator[None]:
     """Wait until no other run in this clone installs or renders."""
     TOOLS.mkdir(exist_ok=True)
-    # A lock in SQLite works on every system, and ends with its process
+    # SQLite's lock works on every system, and is released when the process ends
     lock = sqlite3.connect(TOOLS / "quickstart.lock", timeout=0, isolation_level=None)
     try:
         lock.execute("BEGIN EXCLUSIVE")
     except sqlite3.OperationalError:
-        say("Wait for the other quickstart.py in this clone")
+        say("Waiting for the other quickstart.py in this clone")
         lock.execute(f"PRAGMA busy_timeout = {LONGEST_WAIT * 1000}")
         lock.execute("BEGIN EXCLUSIVE")
     try:

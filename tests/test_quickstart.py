@@ -131,7 +131,7 @@ def test_two_runs_in_one_clone_wait_for_each_other(
         outputs = [run.communicate(timeout=60)[0] for run in runs]
 
     assert [run.returncode for run in runs] == [0, 0]
-    assert sorted("Wait for the other" in output for output in outputs) == [False, True]
+    assert sorted("Waiting for the other" in output for output in outputs) == [False, True]
 
 
 @pytest.mark.python
