@@ -25,12 +25,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--all-engines",
         action="store_true",
-        help="run tests marked `in_turn` on every engine, not each case on one of them",
+        help="run tests marked `in_turn` on every engine, not each case on only one",
     )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep one engine for each case of the tests marked `in_turn`."""
+    """Run each case of the tests marked `in_turn` on one engine only, in turn."""
     if config.getoption("all_engines"):
         return
     cases: dict[str, list[object]] = {}

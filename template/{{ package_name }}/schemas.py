@@ -106,7 +106,12 @@ StorableDatetime = Annotated[
 
 
 def decimal_text(digits: int, places: int) -> BeforeValidator:
-    """Read a decimal with at most so many digits from text: a JSON number may lose some."""
+    """Return a validator that reads a decimal from text, because a JSON number may lose digits.
+
+    Args:
+        digits: the most digits, at most 28.
+        places: how many of them are after the point.
+    """
     whole = f"[0-9]{{1,{digits - places}}}" if digits > places else "0"
     pattern = f"^-?{whole}" + (rf"(\.[0-9]{{1,{places}}})?$" if places else "$")
 

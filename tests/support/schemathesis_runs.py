@@ -11,7 +11,7 @@ from .services import Process, Server, Service
 
 
 def run_schemathesis(service: Service, server: Server, report: Path, *options: str) -> Process:
-    """Try what the document of a service with accounts allows, with all checks."""
+    """Send what the OpenAPI document of a service with accounts allows, with all checks."""
     return subprocess.run(
         [
             *(Path(sys.executable).parent / "schemathesis", "run"),

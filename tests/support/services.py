@@ -69,7 +69,7 @@ def install(folder: Path, name: str) -> Path:
 
 
 def compile_modules(folder: Path) -> None:
-    """Compile a service's modules, which copies of it and quick edits leave valid."""
+    """Compile a service's modules. Python checks them by hash, so copies need no compilation."""
     mode = py_compile.PycInvalidationMode.CHECKED_HASH
     compileall.compile_dir(folder, quiet=1, invalidation_mode=mode)
 

@@ -1,4 +1,4 @@
-"""A pipeline repeats the update of a pull request, prints what is left to do, and refuses what is back."""
+"""A pipeline repeats the update of a pull request, and refuses removed files that are back."""
 
 import os
 import re

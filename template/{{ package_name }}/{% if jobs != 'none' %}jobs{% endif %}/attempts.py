@@ -1,4 +1,4 @@
-"""Attempts to run a job: the pauses between them, and those that ended because the worker was killed."""
+"""Attempts to run a job: the pauses between them, and those whose worker was killed."""
 
 import math
 import time
@@ -19,7 +19,7 @@ logger = structlog.stdlib.get_logger(__name__)
 
 
 def retry_delay(attempts: int) -> timedelta | None:
-    """Return the pause before the next attempt; None if there were enough."""
+    """Return the pause after so many failed attempts; None if that was the last one."""
     if attempts >= settings.jobs_attempts:
         return None
     return timedelta(seconds=min(2.0 ** (attempts - 1), LONGEST_DELAY))
@@ -51,7 +51,8 @@ class CountingQueries(Queries):
     async def _end_killed(self, own: QueueManagerId, longest: timedelta) -> None:
         """Queue or hold the jobs of other workers that send no heartbeats.
 
-        Part of each pause is random, so that jobs that were killed together do not stay together.
+        Part of each pause is random: one of these jobs may have killed the worker, and would
+        otherwise run beside the same jobs again.
         """
         tables = self.qbq.qualified
         statement = f"""

@@ -83,7 +83,7 @@ def losses(
 
 
 def replaced_nulls(diff: Diff, dialect: Dialect, original: Original = unchanged) -> list[Loss]:
-    """List the columns where NULL gets a value, which a revert does not undo.
+    """List the columns where a value replaces NULL, which a revert does not undo.
 
     Args:
         diff: the SQL of the migration.

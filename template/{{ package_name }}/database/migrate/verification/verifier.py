@@ -126,7 +126,7 @@ class _Verifier:
             before, state = state, self._state(migration.models_state)
             step = _step(migration, before, state)
             actual = await self._verify(step, actual)
-        self._report(*await self._unmanaged())  # SQLite allows such references
+        self._report(*await self._unmanaged())  # SQLite creates references to missing tables
         self.problems[:0] = not_accepted(await self._compare_with_models(actual), accepted_lines())
         self._refuse_stale_samples({migration.path.stem for migration in known})
         return Verification(self.problems, self.notes, self._summary())
