@@ -538,7 +538,7 @@ def test_corrected_line_of_many_fields_is_short() -> None:
         ({"resource": "log"}, "Try logs_list"),
         ({"resource": "l"}, "Try l_item"),
         ({"resource": "doc"}, "Try docs_list: the path /docs"),
-        ({"resource": "sqlite_thing"}, "Try things: SQLite keeps names"),
+        ({"resource": "sqlite_thing"}, "Try things: SQLite reserves names"),
         ({"resource": "sheep", "plural": "sheep"}, "Try sheep_list"),
         ({"resource": "a", "plural": "../a"}, "Try a"),
         ({"access": "owner"}, "Use access=signed-in"),
