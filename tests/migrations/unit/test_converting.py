@@ -459,6 +459,36 @@ MEMBERS = {
         expected={"SELECT color FROM item ORDER BY id": [("reddish",), (None,)]},
         reverted={"SELECT n FROM item ORDER BY id": [("r",), (None,)]},
     ),
+    "swapped": Change(
+        COLOR,
+        COLOR.replace('"r"', '"x"').replace('"b"', '"r"').replace('"x"', '"b"'),
+        ["INSERT INTO item (name, n) VALUES ('a', 'r'), ('b', 'b')"],
+        expected={"SELECT n FROM item ORDER BY id": [("b",), ("r",)]},
+        reverted={"SELECT n FROM item ORDER BY id": [("r",), ("b",)]},
+    ),
+    "swapped, with a default instead of NULL": Change(
+        COLOR.replace("Field(Color)", "Field(Color, null=True)"),
+        COLOR.replace('"r"', '"blue"')
+        .replace('"b"', '"r"')
+        .replace("Field(Color)", "Field(Color, default=Color.blue)"),
+        ["INSERT INTO item (name, n) VALUES ('a', 'r'), ('b', 'b'), ('c', NULL)"],
+        expected={"SELECT n FROM item ORDER BY id": [("blue",), ("r",), ("r",)]},
+        reverted={"SELECT n FROM item ORDER BY id": [("r",), ("b",), ("b",)]},
+    ),
+    "letters that MySQL compares as equal": Change(
+        COLOR.replace('"b"', '"R"'),
+        COLOR.replace('"b"', '"R"').replace('"r"', '"x"'),
+        ["INSERT INTO item (name, n) VALUES ('a', 'r'), ('b', 'R')"],
+        expected={"SELECT n FROM item ORDER BY id": [("x",), ("R",)]},
+        reverted={"SELECT n FROM item ORDER BY id": [("r",), ("R",)]},
+    ),
+    "member inserted between numbers": Change(
+        SIZE,
+        SIZE.replace("large = 2", "medium = 2\n    large = 3"),
+        ["INSERT INTO item (name, n) VALUES ('a', 1), ('b', 2)"],
+        expected={"SELECT n FROM item ORDER BY id": [(1,), (3,)]},
+        reverted={"SELECT n FROM item ORDER BY id": [(1,), (2,)]},
+    ),
     "numbers": Change(
         SIZE,
         SIZE.replace("large = 2", "large = 30"),
@@ -472,6 +502,11 @@ MEMBERS = {
 @on_engines(MEMBERS)
 def test_enum_members_with_new_values(changes: Bench, engine: str, change: Change) -> None:
     changes.apply(engine, change)
+
+
+def test_new_values_of_members_are_announced(changes: Bench) -> None:
+    plan = changes.plan("sqlite", MEMBERS["member inserted between numbers"])
+    assert [loss.describe(1) for loss in plan.replaced] == ["item.n gets 3 instead of 2 (1 row)"]
 
 
 def test_large_enums_are_compared(changes: Bench) -> None:
@@ -512,6 +547,16 @@ FEWER = {
         COLORS + item("n = fields.UUIDField()"),
         COLOR,
         [f"INSERT INTO item (name, n) VALUES ('a', '{UUID}')"],
+    ),
+    "text that a member has in another case": Change(
+        COLORS + item("n = fields.CharField(max_length=1)"),
+        COLOR,
+        ["INSERT INTO item (name, n) VALUES ('a', 'R')"],
+    ),
+    "number that another member takes": Change(
+        SIZE.replace("large = 2", "medium = 2\n    large = 3"),
+        SIZE,
+        ["INSERT INTO item (name, n) VALUES ('a', 2)"],
     ),
     "number that no member has": Change(
         COLORS + item("n = fields.SmallIntField()"),

@@ -184,8 +184,8 @@ def new(
     if no_rename:
         losses = [replace(loss, renames=()) for loss in losses]
     _confirm_losses(losses, drop or [])
-    nulls = planned.replaced_nulls
-    for loss, rows in zip(nulls, _count_affected(nulls), strict=True):
+    replaced = planned.replaced
+    for loss, rows in zip(replaced, _count_affected(replaced), strict=True):
         _print(loss.describe(rows))
     path = write_plan(newest.number + 1, name, planned)
     _print(f"Wrote {path}: review it")

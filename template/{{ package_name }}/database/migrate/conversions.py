@@ -69,11 +69,13 @@ def misfits(old: Column, new: Column, name: str, dialect: Dialect) -> str:
         return ", ".join(str(dialect.described_literal(value, new.type)) for value in values)
 
     if condition and renamed:
-        condition = f"({condition}) AND {name} NOT IN ({listed(renamed)})"
+        kept = f"{exact(old, name, dialect)} NOT IN ({listed(renamed)})"
+        condition = f"({condition}) AND {kept}"
     if not (removed_members(old, new) or becomes_enum(old, new)):
         return condition
     value = _as_member(old, new, name, dialect)
-    members = f"{value} NOT IN ({listed([*new.members, *renamed])})"
+    removed = removed_members(old, new)
+    members = f"{value} NOT IN ({listed(v for v in [*new.members, *renamed] if v not in removed)})"
     return " OR ".join(filter(None, [condition, members]))
 
 
@@ -81,10 +83,16 @@ def _as_member(old: Column, new: Column, name: str, dialect: Dialect) -> str:
     """Write a column's value as the engine converts it to the type of an enum."""
     before, after = _family(_parsed(old.meaning)), _family(_parsed(new.meaning))
     if before == after:
-        return name
+        return exact(old, name, dialect)
     if before == "boolean":
         return f"CASE WHEN {name} THEN 1 WHEN NOT {name} THEN 0 END"
     return dialect.text.format(column=name)
+
+
+def exact(column: Column, name: str, dialect: Dialect) -> str:
+    """Write a column's value so that texts are equal only if all their characters are."""
+    is_text = _family(_parsed(column.meaning)) == "text"
+    return dialect.exact.format(column=name) if is_text else name
 
 
 def is_converted(old: Column, new: Column) -> bool:
@@ -100,8 +108,14 @@ def is_converted(old: Column, new: Column) -> bool:
 
 
 def removed_members(old: Column, new: Column) -> list[str]:
-    """List the members that an enum loses, if its new members are known."""
-    known = {*new.members, *renamed_members(old, new)}
+    """List the members that an enum loses, if its new members are known.
+
+    A value also loses its member if another member, which had another value, takes it.
+    """
+    before = dict(zip(old.labels, old.members, strict=False))
+    now = zip(new.labels, new.members, strict=False)
+    kept = {value for label, value in now if before.get(label, value) == value}
+    known = kept | renamed_members(old, new).keys()
     return [value for value in old.members if new.members and value not in known]
 
 
@@ -114,7 +128,7 @@ def renamed_members(old: Column, new: Column) -> dict[str, str]:
     """Find the members of an enum that keep their names and get new values.
 
     Returns:
-        The new values by the old ones, which no other member has before or after.
+        The new values by the old ones. Both may contain the same value, such as after a swap.
     """
     if new.primary or _family(_parsed(old.meaning)) != _family(_parsed(new.meaning)):
         return {}  # rows may refer to it; or the user converts all of its values
@@ -122,7 +136,7 @@ def renamed_members(old: Column, new: Column) -> dict[str, str]:
     return {
         value: now[label]
         for label, value in zip(old.labels, old.members, strict=False)
-        if label in now and value not in new.members and now[label] not in old.members
+        if now.get(label, value) != value
     }
 
 

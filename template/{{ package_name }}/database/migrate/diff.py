@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from .conversions import becomes_enum, misfit, misfits, removed_members, renamed_members
+from .conversions import becomes_enum, exact, misfit, misfits, removed_members, renamed_members
 from .dialects import Dialect
 from .references import Follows, follows, has_no_rows, is_replaced
 from .tables import Column, ForeignKey, Index, Table, Tables, in_order_of_reference
@@ -34,13 +34,13 @@ class Diff:
         statements: the statements.
         missing: why the user has to supply a value, by `table.column`. The SQL contains
             `<table.column>` as a placeholder.
-        instead_of_null: the values that replace NULL, by table and column.
+        replaced: values that get another value: the table, the column, and both values as SQL.
     """
 
     guards: list[str] = field(default_factory=list)
     statements: list[str] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)
-    instead_of_null: dict[tuple[str, str], str] = field(default_factory=dict)
+    replaced: list[tuple[str, str, str, str]] = field(default_factory=list)
 
 
 def between(
@@ -297,7 +297,7 @@ class _Writer:
             self._change_type(table.name, column)
         value = self._instead_of_null(table.name, column)
         if value:
-            self._diff.instead_of_null[table.name, column.name] = value
+            self._diff.replaced.append((table.name, column.name, "NULL", value))
         if value or not self._reverts:
             self._update(table, column.name, value, f"{self._sql.quote(column.name)} IS NULL")
         else:
@@ -358,12 +358,21 @@ class _Writer:
             if before is None or self._is_replaced(table, column.name):
                 continue
             renamed = renamed_members(before, column)
-            if (misfit(before.type, column.type) not in {"", None}) != before_alter:
+            is_wider = before.type != column.type and not misfit(before.type, column.type)
+            gets_default = before.null and not column.null  # which may be the old value of a member
+            if not renamed or before_alter == (is_wider and not gets_default):
                 continue
-            name = self._sql.quote(column.name)
-            for old, new in renamed.items():
-                values = [self._sql.described_literal(v, column.type) for v in (old, new)]
-                self._update(self._old[table], column.name, str(values[1]), f"{name} = {values[0]}")
+            if before_alter and is_wider and self._sql.strict:
+                self._change_type(table, column)
+            name = exact(column, self._sql.quote(column.name), self._sql)
+            values = [
+                [str(self._sql.described_literal(value, column.type)) for value in pair]
+                for pair in renamed.items()
+            ]
+            self._diff.replaced += [(table, column.name, old, new) for old, new in values]
+            whens = " ".join(f"WHEN {old} THEN {new}" for old, new in values)
+            where = f"{name} IN ({', '.join(old for old, _ in values)})"
+            self._update(self._old[table], column.name, f"CASE {name} {whens} END", where)
 
     def _extend(self, table: str, column: Column, indexes: frozenset[Index] = frozenset()) -> None:
         before = self._prepared[table]

@@ -82,8 +82,8 @@ def losses(
     return found
 
 
-def replaced_nulls(diff: Diff, dialect: Dialect, original: Original = unchanged) -> list[Loss]:
-    """List the columns where a value replaces NULL, which a revert does not undo.
+def replaced_values(diff: Diff, dialect: Dialect, original: Original = unchanged) -> list[Loss]:
+    """List the values that get another value: NULL gets a default, and members of enums change.
 
     Args:
         diff: the SQL of the migration.
@@ -91,10 +91,12 @@ def replaced_nulls(diff: Diff, dialect: Dialect, original: Original = unchanged)
         original: finds the names before renames, which the queries need.
     """
     found = []
-    for (table, column), value in diff.instead_of_null.items():
+    for table, column, old, new in diff.replaced:
         now, before = map(dialect.quote, original(table, column))
-        count = f"SELECT COUNT(*) AS count FROM {now} WHERE {before} IS NULL"
-        found.append(Loss(f"{table}.{column}", f"gets {value} instead of NULL", count))
+        is_old = f"= {old}" if old != "NULL" else "IS NULL"
+        value = dialect.exact.format(column=before)
+        count = f"SELECT COUNT(*) AS count FROM {now} WHERE {value} {is_old}"
+        found.append(Loss(f"{table}.{column}", f"gets {new} instead of {old}", count))
     return found
 
 

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, replace
 
 from . import diff, renames
-from .conversions import becomes_enum
+from .conversions import becomes_enum, removed_members, renamed_members
 from .dialects import Dialect
 from .diff import Diff
-from .losses import Loss, losses, replaced_nulls
+from .losses import Loss, losses, replaced_values
 from .renames import Ask, Rename
 from .state import Models, State, StateReader, is_managed, with_targets
 from .tables import Table, Tables
@@ -22,7 +22,7 @@ class Plan:
         upgrade: the SQL of its upgrade, including guards and renames.
         downgrade: the SQL of its downgrade, including guards and renames.
         losses: the losses of its upgrade.
-        replaced_nulls: the columns where its upgrade replaces NULL with their default.
+        replaced: the values that its upgrade replaces, such as NULL with a default.
     """
 
     state: State
@@ -30,7 +30,7 @@ class Plan:
     upgrade: Diff
     downgrade: Diff
     losses: list[Loss]
-    replaced_nulls: list[Loss]
+    replaced: list[Loss]
 
 
 class Planner:
@@ -112,9 +112,8 @@ class Planner:
         downgrade.statements[:0] = downgrade.guards
         downgrade.statements += back
         lost = losses(old, new, self._dialect, original)
-        return Plan(
-            state, found, upgrade, downgrade, lost, replaced_nulls(upgrade, self._dialect, original)
-        )
+        replaced = replaced_values(upgrade, self._dialect, original)
+        return Plan(state, found, upgrade, downgrade, lost, replaced)
 
 
 def _with_new_members(old: Table, new: Table) -> Table:
@@ -122,7 +121,8 @@ def _with_new_members(old: Table, new: Table) -> Table:
     columns = dict(old.columns)
     for name in old.columns.keys() & new.columns.keys():
         after = new.columns[name]
-        is_subset = set(columns[name].members) <= set(after.members)
-        if not after.members or (is_subset and not becomes_enum(columns[name], after)):
-            columns[name] = replace(columns[name], members=after.members, labels=after.labels)
+        before = columns[name]
+        is_same = not removed_members(before, after) and not renamed_members(before, after)
+        if not after.members or (is_same and not becomes_enum(before, after)):
+            columns[name] = replace(before, members=after.members, labels=after.labels)
     return replace(old, columns=columns)

@@ -36,7 +36,7 @@ class Column:
     declared: str = ""
     members: tuple[str, ...] = ()
     computed: str = ""
-    labels: tuple[str, ...] = field(default=(), compare=False)
+    labels: tuple[str, ...] = ()
     enum: bool = field(default=False, compare=False)
     backfill: str | None = field(default=None, compare=False)
 

@@ -26,6 +26,7 @@ class Dialect(Protocol):
         length: SQL for the length of a column's value as text, with `{column}`.
         number: SQL for a column's value as a number, with `{column}`.
         text: SQL for a column's value as text, with `{column}`.
+        exact: SQL for a column's text that compares case and trailing spaces, with `{column}`.
         strict: whether a column only holds values of its type.
         comments: whether the server stores comments of tables and columns.
         facts: queries for the schema, with the columns `table`, `name` and `value`.
@@ -37,6 +38,7 @@ class Dialect(Protocol):
     length: str
     number: str
     text: str
+    exact: str
     strict: bool
     comments: bool
     facts: Sequence[str]

@@ -103,6 +103,7 @@ class MySQL(StandardSQL):
     length = "CHAR_LENGTH(CONCAT({column}, ''))"
     number = "{column}"
     text = "CAST({column} AS CHAR)"
+    exact = "CAST({column} AS BINARY)"
     strict = True
     comments = True
     facts = _FACTS

@@ -88,6 +88,7 @@ class PostgreSQL(StandardSQL):
     length = "CHAR_LENGTH(CONCAT({column}, ''))"
     number = "{column}"
     text = "{column}::TEXT"
+    exact = "{column}"
     strict = True
     comments = True
     facts = _FACTS

@@ -61,6 +61,7 @@ class SQLite(StandardSQL):
     length = "LENGTH({column})"
     number = "({column} + 0)"
     text = "CAST({column} AS TEXT)"
+    exact = "{column}"
     strict = False
     comments = False  # they are part of the CREATE TABLE text, which only a rebuild changes
     facts = _FACTS
