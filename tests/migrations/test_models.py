@@ -84,6 +84,14 @@ REFUSED = {
         f"{ITEM}    size = fields.DecimalField(5, 0, db_default='0.5')\n",
         "Item.size: round its default 0.5 to 0 decimal places",
     ),
+    "default that is too large": (
+        f"{ITEM}    size = fields.SmallIntField(default=32768)\n",
+        "Item.size: change its default 32768, which is too large",
+    ),
+    "default with too many digits": (
+        f"{ITEM}    size = fields.DecimalField(5, 2, default=1000)\n",
+        "Item.size: change its default 1000, which is too large",
+    ),
     "text that looks like a function": (
         f"{ITEM}    size = fields.CharField(max_length=9, db_default='Now()')\n",
         "Item.size: change its db_default",

@@ -72,6 +72,22 @@ GUARDED = {
         ),
         "item holds rows with the same name, n",
     ),
+    "unique together, with a default instead of NULL": (
+        Change(
+            item(NUMBER.format("null=True"), "unique_together = (('name', 'n'),)"),
+            item(NUMBER.format("default=0"), "unique_together = (('name', 'n'),)"),
+            ["INSERT INTO item (name, n) VALUES ('a', NULL), ('a', NULL)"],
+        ),
+        "item holds rows with the same name, n",
+    ),
+    "newly unique together, with a default instead of NULL": (
+        Change(
+            item(NUMBER.format("null=True")),
+            item(NUMBER.format("default=0"), "unique_together = (('name', 'n'),)"),
+            ["INSERT INTO item (name, n) VALUES ('a', NULL), ('a', 0)"],
+        ),
+        "item holds rows with the same name, n",
+    ),
     "one to one": (
         refused(
             RELATION.format("ForeignKey", ""),

@@ -8,7 +8,7 @@ from .dialects import Dialect
 from .tables import Column
 
 _TYPE = re.compile(r"([A-Z ]+?)(?:\(([0-9]+)(?:, *([0-9]+))?\))?( COLLATE \S+)?", re.IGNORECASE)
-_INTEGERS = {"SMALLINT": 2**15, "INT": 2**31, "BIGINT": 2**63}
+INTEGERS = {"SMALLINT": 2**15, "INT": 2**31, "BIGINT": 2**63}
 _TEXTS = {"VARCHAR", "TEXT", "LONGTEXT"}
 _DECIMALS = {"DECIMAL", "NUMERIC"}
 _FLOATS = {"DOUBLE", "DOUBLE PRECISION", "REAL"}
@@ -16,7 +16,7 @@ _UUIDS = {"UUID", "CHAR"}  # Tortoise uses CHAR(36) if an engine has no UUID
 _FAMILIES = {
     "boolean": {"BOOL"},
     "text": _TEXTS,
-    "integer": _INTEGERS.keys(),
+    "integer": INTEGERS.keys(),
     "decimal": _DECIMALS,
     "float": _FLOATS,
     "uuid": _UUIDS,
@@ -173,8 +173,8 @@ def _too_long(old: _Type, new: _Type) -> str:
 
 
 def _too_large(old: _Type, new: _Type) -> str:
-    highest = _INTEGERS[new.name]
-    if _INTEGERS[old.name] <= highest:
+    highest = INTEGERS[new.name]
+    if INTEGERS[old.name] <= highest:
         return ""
     return f"{{column}} NOT BETWEEN {-highest} AND {highest - 1}"
 
@@ -191,7 +191,7 @@ def _too_precise(old: _Type, new: _Type) -> str:
 
 
 def _inexact(old: _Type, _new: _Type) -> str:
-    if _INTEGERS[old.name] <= _EXACT_IN_A_FLOAT:
+    if INTEGERS[old.name] <= _EXACT_IN_A_FLOAT:
         return ""
     return f"{{column}} NOT BETWEEN -{_EXACT_IN_A_FLOAT} AND {_EXACT_IN_A_FLOAT}"
 

@@ -207,8 +207,12 @@ class _Writer:
             if before is None or self._is_replaced(old.name, column.name):
                 continue
             self._guard_type(old, before, column)
-        unique = {frozenset(index.columns) for index in old.indexes if index.unique}
-        for index in sorted(new.indexes - old.indexes, key=str):
+        unique = {
+            frozenset(index.columns)
+            for index in old.indexes
+            if index.unique and not any(self._shared_default(old, new, c) for c in index.columns)
+        }
+        for index in sorted(new.indexes, key=str):
             is_checked = index.unique and frozenset(index.columns) not in unique
             if is_checked and not self._is_new(old, index.columns):
                 self._guard_unique(old, index)
@@ -232,7 +236,11 @@ class _Writer:
     def _guard_unique(self, table: Table, index: Index) -> None:
         places = [self._original(table.name, column) for column in index.columns]
         name = places[0][0]
-        columns = [self._sql.quote(column) for _, column in places]
+        columns = []
+        for (_, column), now in zip(places, index.columns, strict=True):
+            default = self._shared_default(table, self._new[table.name], now)
+            quoted = self._sql.quote(column)
+            columns.append(f"COALESCE({quoted}, {default})" if default else quoted)
         present = " AND ".join(f"{column} IS NOT NULL" for column in columns)
         select = (
             f"SELECT 1 FROM {self._sql.quote(name)} WHERE {present}"
@@ -241,6 +249,16 @@ class _Writer:
         same = ", ".join(column for _, column in places)
         message = f"{name} holds rows with the same {same}: change them first"
         self._diff.guards.append(self._sql.guard(select, message))
+
+    def _shared_default(self, old: Table, new: Table, name: str) -> str:
+        """Return the value that replaces NULL in all rows of a column, if there is one."""
+        before, column = old.columns.get(name), new.columns.get(name)
+        if before is None or column is None or column.null or not before.null:
+            return ""
+        if before.type != column.type or renamed_members(before, column):
+            return ""  # the old values and the default have no common form
+        value = self._instead_of_null(new.name, column)
+        return value if _SHARED_DEFAULT.match(value) else ""
 
     def _guard_reference(self, old: Table, key: ForeignKey) -> None:
         target = self._old.get(key.table)

@@ -23,6 +23,7 @@ from .context import (
     connected,
     dialect,
 )
+from .conversions import INTEGERS
 from .errors import MigrationError
 from .modules import models_in
 from .server_defaults import is_call
@@ -135,6 +136,8 @@ def _default_problems(model: type[Model]) -> Iterator[str]:
                 f"{name}.{field}: round its default {value} to {declared.decimal_places} decimal "
                 "places, as the server would"
             )
+        if (value := _too_large(declared)) is not None:
+            yield f"{name}.{field}: change its default {value}, which is too large for its column"
         if declared.has_db_default() and (why := _refused(declared, model)):
             yield f"{name}.{field}: change its db_default: {why}"
 
@@ -146,6 +149,22 @@ def _rounded(field: DecimalField[Any]) -> object:
             with suppress(InvalidOperation):
                 exact = Decimal(str(value))
                 if exact.is_finite() and exact != round(exact, field.decimal_places):
+                    return value
+    return None
+
+
+def _too_large(field: Field[Any]) -> object:
+    """Return a numeric default that the column cannot hold, or None."""
+    if isinstance(field, DecimalField):
+        limit = Decimal(10) ** (field.max_digits - field.decimal_places)
+    else:
+        limit = Decimal(INTEGERS.get(str(field.SQL_TYPE), "Infinity"))
+    lowest = -limit + (0 if isinstance(field, DecimalField) else -1)
+    for value in (field.default, field.db_default):
+        if isinstance(value, int | float | str | Decimal):
+            with suppress(InvalidOperation):
+                number = Decimal(str(value))
+                if number.is_finite() and not lowest < number < limit:
                     return value
     return None
 
