@@ -251,6 +251,13 @@ BY_HAND = {
         back={"item.n": TO_WORD},
         expected={"SELECT n FROM item ORDER BY id": [(1,), (2,)]},
     ),
+    "beside a column with the name of the copy": Change(
+        item(f"n = {char(40)}", f"New_n = {INT}"),
+        item(f"n = {INT}", f"New_n = {INT}"),
+        ["INSERT INTO item (name, n, \"New_n\") VALUES ('a', '5', 6)"],
+        values={"item.n": TO_INT},
+        expected={'SELECT n, "New_n" FROM item': [(5, 6)]},
+    ),
     "text to decimal": converted(
         char(40),
         "fields.DecimalField(max_digits=6, decimal_places=2)",

@@ -355,11 +355,17 @@ class _Writer:
     def _convert(self, table: Table, column: Column, value: str) -> None:
         """Write a column's new values into another column that replaces it later."""
         source = f"new_{column.name}"
+        while any(source.lower() == name.lower() for name in self._taken(table.name)):
+            source = f"new_{source}"
         nullable = Column(source, column.type, null=True)
         self._diff.statements += self._sql.add_column(table.name, nullable)
         self._extend(table.name, nullable)
         self._sources[table.name][column.name] = source
         self._update(table, source, value)
+
+    def _taken(self, table: str) -> set[str]:
+        """List the columns that a table has before, during and after the change."""
+        return self._prepared[table].columns.keys() | self._new[table].columns.keys()
 
     def _change_type(self, table: str, column: Column) -> None:
         """Change the type of a column first, so that it can hold its new values."""
