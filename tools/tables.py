@@ -83,6 +83,7 @@ def questions_table() -> str:
         asks = question["help"]
         if "choices" in question:
             asks += " " + ", ".join(f"`{value}`" for value in question["choices"].values())
+        usual = question["default"]
         default = {
             "project_slug": "from `project_name`",
             "author_name": "`user_name` in Copier's settings, else from `project_name`",
@@ -90,7 +91,7 @@ def questions_table() -> str:
             "accounts": "`true`; `false` for services created before this question",
             "container": "`true`; `false` for services created before this question",
             "ci": "`github`; `none` for services created before this question",
-        }.get(name, f"`{question['default']}`")
+        }.get(name, f"`{str(usual).lower() if isinstance(usual, bool) else usual}`")
         rows.append(f"| `{name}` | {asks} | {default} |")
     return "\n".join(rows)
 
