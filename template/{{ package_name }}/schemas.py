@@ -71,8 +71,7 @@ class Json(RootModel["_Object | list[Json] | _Text | _Number | bool | None"]):
 
 
 _Object = Annotated[dict[_Text, Json], Field(json_schema_extra={"additionalProperties": False})]
-# For a JSONField, which takes no text and no number alone
-StorableJson = Annotated[
+StorableJson = Annotated[  # for a JSONField, which takes no text and no number alone
     dict[str, JsonValue] | list[JsonValue],
     BeforeValidator(_refuse_unstorable, json_schema_input_type=_Object | list[Json]),
 ]
