@@ -14,6 +14,7 @@ from .support.services import bare_environment
 BY_HAND = "\n## Write it by hand\n"
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("accounts", [True, False], ids=["accounts", "plain"])
 def test_first_resource_works(
     engine: str, accounts: bool, make_service: MakeService, tmp_path: Path

@@ -175,6 +175,7 @@ def gitlab_steps(folder: Path) -> list[str]:
     return [line for job in jobs for line in job["script"]]
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("ci", ["github", "gitlab"])
 def test_each_step_passes(ci: str, engine: str, template: Path, tmp_path: Path) -> None:
     """In order, the audit against a database of the test's own: the real one needs the network."""
