@@ -30,7 +30,9 @@ README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 def test_ci_runs_the_test_command() -> None:
     lines = (REPOSITORY / ".ci" / "run").read_text(encoding="utf-8").splitlines()
 
-    assert commands(README)[-1] in lines
+    install, _, test = commands(README)[-1].rpartition(" && ")
+    assert install in [re.sub(r"\buv==[0-9.]+$", "uv", line) for line in lines]
+    assert f'"${{servers[@]}}" --installed mariadb postgresql -- {test} || status=$?' in lines
 
 
 def test_tables_are_current() -> None:

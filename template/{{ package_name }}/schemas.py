@@ -111,8 +111,8 @@ def decimal_text(digits: int, places: int) -> BeforeValidator:
         digits: the most digits, at most 28.
         places: how many of them are after the point.
     """
-    whole = f"[0-9]{{1,{digits - places}}}" if digits > places else "0"
-    pattern = f"^-?{whole}" + (rf"(\.[0-9]{{1,{places}}})?$" if places else "$")
+    whole = "[0-9]{1," + f"{digits - places}}}" if digits > places else "0"
+    pattern = f"^-?{whole}" + (r"(\.[0-9]{1," + f"{places}}})?$" if places else "$")
 
     def read(value: object) -> object:
         if isinstance(value, Decimal) or (isinstance(value, str) and re.fullmatch(pattern, value)):
