@@ -160,7 +160,7 @@ def test_limits_that_only_the_server_knows(service: Service) -> None:
     assert "Shorten max_length of the index's columns, to 768 characters in total" in said
     for file in (service.folder / "migrations" / "models").glob("1_*.py"):
         file.unlink()
-    write_models(service, item(*lines).format(70))  # of another size: Python compiles it anew
+    write_models(service, item(*lines).format(70))  # of another size: Python compiles it again
     assert "Verified" in service.run(*MIGRATE, "new", "item").stdout
 
 

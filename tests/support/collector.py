@@ -1,12 +1,12 @@
 """A receiver of OpenTelemetry's protocol, OTLP over HTTP."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from .receiver import receiver
 
 
 @dataclass
@@ -59,23 +59,10 @@ class Collector:
 def collector() -> Iterator[Collector]:
     """Receive traces on a free port."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            received.paths.add(self.path)
-            received.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
-            self.send_response(200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+    def receive(path: str, body: bytes) -> None:
+        received.paths.add(path)
+        received.bodies.append(body)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        received = Collector(f"http://127.0.0.1:{server.server_port}")
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield received
-        finally:
-            server.shutdown()
-            thread.join()
+    with receiver(receive) as port:
+        received = Collector(f"http://127.0.0.1:{port}")
+        yield received

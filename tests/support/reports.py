@@ -2,11 +2,11 @@
 
 import gzip
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from .receiver import receiver
 
 
 class Reports:
@@ -38,25 +38,10 @@ class Reports:
 def reports() -> Iterator[Reports]:
     """Receive reports on a free port."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            received.paths.append(self.path)
-            received.bodies.append(gzip.decompress(body))
-            self.send_response(200)
-            self.send_header("Content-Length", "2")
-            self.end_headers()
-            self.wfile.write(b"{}")
+    def receive(path: str, body: bytes) -> None:
+        received.paths.append(path)
+        received.bodies.append(gzip.decompress(body))
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        received = Reports(server.server_port)
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield received
-        finally:
-            server.shutdown()
-            thread.join()
+    with receiver(receive, b"{}") as port:
+        received = Reports(port)
+        yield received

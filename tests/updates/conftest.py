@@ -29,7 +29,7 @@ Rendered = Callable[[Answers, str], Path]
 
 @pytest.fixture(scope="session", autouse=True)
 def _compile_once() -> Iterator[None]:
-    """Compile each text of the template once, where Copier compiles it anew for each render."""
+    """Compile each text of the template once, where Copier compiles it again for each render."""
     compile_text = Environment.compile
     known: dict[object, CodeType] = {}
 
