@@ -71,7 +71,7 @@ async def crowd(engine: str, server: Server, client: httpx2.AsyncClient) -> None
 
 
 async def shares(engine: str, server: Server) -> None:
-    """Log in from one address while another has 200 log-ins in flight, and three more 140 each."""
+    """Log in from one address while another has 200 logins in flight, and three more 140 each."""
 
     def at(address: str) -> httpx2.AsyncClient:
         return httpx2.AsyncClient(
@@ -103,7 +103,7 @@ async def shares(engine: str, server: Server) -> None:
             for request in flood:
                 request.cancel()
             await asyncio.gather(*flood, return_exceptions=True)
-        name = f"log-in while {what} sent {sum(attackers.values())} {statuses}, median, s"
+        name = f"login while {what} sent {sum(attackers.values())} {statuses}, median, s"
         show(engine, name, statistics.median(times), "< 2")
 
 

@@ -136,14 +136,17 @@ def test_settings_shows_origins_and_hides_secrets(make_service: MakeService) -> 
     def serves_docs""",
     )
     service.edit("src/settings.py", "ValidationError,", "SecretStr, ValidationError,")
-    (service.folder / ".env").write_text("PORT=9000\nLOG_LEVEL=WARNING\nSTRIPE_KEY=secret\n")
+    (service.folder / ".env").write_text(
+        "PORT=9000\nLOG_LEVEL=WARNING\nSTRIPE_KEY=secret\nLOG_LEVLE=INFO\n"
+    )
 
-    output = service.run(
+    process = service.run(
         *("python", "-m", "src", "settings"),
         LOG_LEVEL="ERROR",
         HOOK="secret",
         SMTP_URL="smtp://user:secret@mail.example.com:587",
-    ).stdout
+    )
+    output = process.stdout
 
     rows = {line.split()[0]: line.split()[1:] for line in output.splitlines()}
     assert rows["HOST"] == ["default", "127.0.0.1"]
@@ -157,6 +160,7 @@ def test_settings_shows_origins_and_hides_secrets(make_service: MakeService) -> 
     assert rows["REDIS_URL"] == ["default"]
     assert "secret" not in output
     assert "hidden" not in output
+    assert process.stderr == ".env has LOG_LEVLE, which the service does not read\n"
 
 
 def test_settings_reports_wrong_values(service: Service) -> None:

@@ -37,6 +37,12 @@ def test_pending_migrations_stop_it(service: Service, command: tuple[str, ...]) 
     assert applied(service) == []
 
 
+def test_messages_name_the_command_with_uv_run(make_service: MakeService) -> None:
+    line = refuse(make_service("sqlite"), *COMMANDS[0], UV="/usr/bin/uv")
+
+    assert "Run `uv run python -m src migrate upgrade`." in line
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_newer_migrations_stop_it(service: Service, command: tuple[str, ...]) -> None:
     name = write_migration(service, "1_2026_newer", "CREATE TABLE newer (id INT)")

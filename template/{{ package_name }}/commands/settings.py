@@ -36,8 +36,8 @@ def _show(name: str, field: FieldInfo, value: Any) -> str:  # noqa: ANN401 - a s
 
 def main() -> None:
     """Print the table of settings."""
-    argparse.ArgumentParser(
-        description="List the settings with their values, and where each comes from."
-    ).parse_args()
+    argparse.ArgumentParser(description="List the settings, and where they come from.").parse_args()
     for name, origin, value in list_settings():
         sys.stdout.write(f"{name:<25} {origin:<12} {value}".rstrip() + "\n")
+    for name in sorted(DotEnvSettingsSource(Settings).env_vars.keys() - Settings.model_fields):
+        sys.stderr.write(f".env has {name.upper()}, which the service does not read\n")

@@ -2,15 +2,13 @@
 
 from pgqueuer import Queries
 
+from ..database.migrate.context import RUN
 from ..database.migrate.files import migrations
 from ..database.migrate.writer import Content, write_file
 from .queue import QUEUE, queue
 
 NAME = "jobs"
-OUTDATED = (
-    "The queue's tables are missing or outdated. Run "
-    f"`python -m {__package__.partition('.')[0]} jobs migration`, then upgrade."
-)
+OUTDATED = f"The queue's tables are missing or outdated. Run `{RUN} jobs migration`, then upgrade."
 
 
 async def missing_statements(queries: Queries) -> list[str]:

@@ -84,6 +84,13 @@ NAMES = {
         back={"Item.name": "'x'", "item.name": "'x'"},
         losses=(),
     ),
+    "beside tables that are named new_": Change(
+        model("Item", LETTERS.format("")) + model("Other", meta="table = 'new_item'"),
+        model("Item", LETTERS.format(", db_default='x'"))
+        + model("Other", meta="table = 'new_item'"),
+        ["INSERT INTO item (name) VALUES ('a')", "INSERT INTO new_item (id) VALUES (1)"],
+        expected={"SELECT name FROM item": [("a",)], "SELECT id FROM new_item": [(1,)]},
+    ),
     "dashes and spaces": Change(
         model(
             "Item",

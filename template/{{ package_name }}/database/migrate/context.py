@@ -1,5 +1,6 @@
 """The service's configuration, engine and folders, for the migration package."""
 
+import os
 import ssl
 import traceback
 from collections.abc import AsyncIterator
@@ -32,6 +33,7 @@ __all__ = [
     "FOLDER",
     "OTHER_ENGINES",
     "PACKAGE",
+    "RUN",
     "configuration",
     "connected",
     "dialect",
@@ -46,7 +48,9 @@ __all__ = [
 APP = "models"  # of `TORTOISE_ORM`
 CONFIG = Path(__file__).parent.parent / "config.py"
 PACKAGE = CONFIG.parent.parent  # the service's
-COMMAND = f"python -m {PACKAGE.name} migrate"
+# as it can be pasted: `uv run` sets UV
+RUN = f"{'uv run ' if 'UV' in os.environ else ''}python -m {PACKAGE.name}"
+COMMAND = f"{RUN} migrate"
 dialect = load(ENGINE)
 FOLDER = PACKAGE.parent / "migrations" / APP
 

@@ -116,7 +116,7 @@ class SQLite(StandardSQL):
     def rename_table(self, old: str, new: str) -> list[str]:
         if old.lower() != new.lower():
             return super().rename_table(old, new)
-        between = f"{old}_renamed"  # SQLite treats them as the same name
+        between = f"{old}__renamed"  # SQLite treats them as the same name
         return [*super().rename_table(old, between), *super().rename_table(between, new)]
 
     def add_numbers(self, table: Table, column: Column) -> list[str]:
@@ -178,7 +178,7 @@ class SQLite(StandardSQL):
         )
 
     def _rebuild(self, old: Table, new: Table, sources: Mapping[str, str]) -> list[str]:
-        table, copy = self.quote(new.name), f"new_{new.name}"
+        table, copy = self.quote(new.name), f"new__{new.name}"
         values = {}
         for column in new.columns.values():
             if (source := sources.get(column.name, column.name)) in old.columns:
