@@ -218,6 +218,21 @@ def test_rename_is_not_guessed(changing: Changing) -> None:
     assert models(changing) == before
 
 
+@pytest.mark.in_turn
+def test_rename_and_narrower_type_in_one_migration(changing: Changing) -> None:
+    changing.change(
+        (NICK, "name = fields.CharField(max_length=5)"),
+        ("class Locker(", "class Box("),
+        (NUMBER, "open = fields.BooleanField()"),
+        ('"team", "nick"', '"team", "name"'),
+    )
+    renames = ("player.nick=name", "locker=box", "box.number=open")
+    answers = [part for rename in renames for part in ("--rename", rename)]
+
+    drops = ("--drop", "player.name", "--drop", "box.open")
+    assert changing.new(*answers, *drops).stdout.splitlines()[-1].startswith("Verified")
+
+
 def test_rename_of_what_has_nothing_in_common(make_changing: Callable[[str], Changing]) -> None:
     changing = make_changing("sqlite")
     changing.change((MOTTO, "data = fields.JSONField(null=True)"))

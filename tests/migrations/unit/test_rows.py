@@ -1,5 +1,6 @@
 """Sample rows, without a database."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from ...support.package import make_importable
 make_importable()
 
 from migration_package.tables import Column, ForeignKey, Index, Table
+from migration_package.verification.contents import Places, State
 from migration_package.verification.kinds import Kind, choose, fits, kind_of_field, kind_of_type
 from migration_package.verification.rows import Reference, Row, Sampler
 
@@ -226,3 +228,74 @@ def test_says_why_there_can_be_no_rows() -> None:
 def test_rows_of_a_table_with_nothing_but_a_number() -> None:
     rows = Sampler(table(ID), None, {}, {}).rows()
     assert len({row["id"] for row in rows}) == len(rows) > 1
+
+
+def state(*tables: Table) -> State:
+    kinds = {t.name: {c.name: kind_of_type(c.type) for c in t.columns.values()} for t in tables}
+    return State({t.name: t for t in tables}, kinds, {})
+
+
+def named(name: str, *columns: Column, **more: Any) -> Table:
+    return replace(table(*columns, **more), name=name)
+
+
+def with_old_names(before: State, after: State, *renames: str) -> State:
+    return Places.after(renames, "", before.tables, after.tables).with_old_names(after)
+
+
+def test_rows_fit_a_column_that_is_renamed_and_narrowed() -> None:
+    before = state(table(ID, Column("a", "VARCHAR(10)", null=False)))
+    after = state(
+        named("thing", ID, Column("b", "VARCHAR(5)", null=False), unique=(("b",),)),
+    )
+
+    later = with_old_names(before, after, "item=thing", "thing.a=b")
+
+    assert later.kinds["item"]["a"] == Kind("text", size=5)
+    (index,) = later.tables["item"].indexes
+    assert index.columns == ("a",)
+    assert later.tables["item"].columns["a"].type == "VARCHAR(5)"
+
+
+def test_rows_fit_a_reference_to_a_renamed_table() -> None:
+    before = state(named("owner", ID), table(ID, Column("o_id", "INT", null=False)))
+    key = ForeignKey(("f",), "p_id", "person", "key", "CASCADE")
+    column = Column("p_id", "INT", null=False)
+    renamed = named("person", replace(ID, name="key"))
+    after = state(renamed, table(ID, column, foreign_keys=frozenset([key])))
+
+    later = with_old_names(before, after, "owner=person", "person.id=key", "item.o_id=p_id")
+
+    (found,) = later.tables["item"].foreign_keys
+    assert found == ForeignKey(("f",), "o_id", "owner", "id", "CASCADE")
+
+
+def test_new_tables_and_columns_do_not_replace_renamed_ones() -> None:
+    before = state(table(ID, Column("a", "INT", null=False)))
+    moved = named(
+        "article", ID, Column("b", "SMALLINT", null=False), Column("a", "TEXT", null=True)
+    )
+    after = state(moved, table(ID, Column("a", "BOOL", null=True)))
+
+    later = with_old_names(before, after, "item=article", "article.a=b")
+
+    assert later.kinds["item"] == {
+        "id": kind_of_type("INT"),
+        "a": kind_of_type("SMALLINT"),
+        "new a": Kind("text"),
+    }
+    assert later.tables.keys() == {"item", "new item"}
+
+
+def test_a_rename_wins_over_what_had_the_new_name_and_is_dropped() -> None:
+    before = state(table(ID, Column("a", "INT", null=False), Column("b", "TEXT", null=False)))
+    after = state(table(ID, Column("b", "SMALLINT", null=False)))
+
+    assert with_old_names(before, after, "item.a=b").kinds["item"]["a"] == kind_of_type("SMALLINT")
+
+
+def test_tables_that_do_not_change_keep_their_names() -> None:
+    key = ForeignKey(("f",), "o_id", "unmanaged", "id", "CASCADE")
+    same = state(table(ID, Column("o_id", "INT", null=False), foreign_keys=frozenset([key])))
+
+    assert with_old_names(same, same) == same

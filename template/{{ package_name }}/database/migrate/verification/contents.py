@@ -2,15 +2,15 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
 from ..references import reference
 from ..renames import Rename
-from ..tables import Tables
+from ..tables import Table, Tables
 from .kinds import NUMBERS, Kind, Kinds
 
 Rows = list[dict[str, Any]]
@@ -68,6 +68,68 @@ class Places:
         # a table that gets its old name back, such as in a rebuild on SQLite, is not renamed
         tables = {old: new if new in after else old for old, new in tables.items()}
         return cls({old: new for old, new in tables.items() if new in after}, columns)
+
+    def with_old_names(self, after: State) -> State:
+        """Give the models after a migration the names before it.
+
+        New tables and columns get unused names, since a renamed one may have had theirs.
+        """
+        # what is renamed comes last: something with its new name may have been dropped
+        tables = {new: old for old, new in sorted(self.tables.items(), key=lambda i: i[0] != i[1])}
+        columns = {
+            (self.tables[table], new): old
+            for (table, old), new in sorted(self.columns.items(), key=lambda i: i[0][1] != i[1])
+            if table in self.tables
+        }
+
+        def table_name(name: str) -> str:
+            return tables.get(name, f"new {name}" if name in after.tables else name)
+
+        def column_name(table: str, name: str) -> str:
+            return columns.get((table, name), f"new {name}" if table in after.tables else name)
+
+        return State(
+            {
+                table_name(name): _renamed(table, table_name, column_name)
+                for name, table in after.tables.items()
+            },
+            {
+                table_name(name): {
+                    column_name(name, column): kind for column, kind in kinds.items()
+                }
+                for name, kinds in after.kinds.items()
+            },
+            {
+                (table_name(table), column_name(table, column)): described
+                for (table, column), described in after.fields.items()
+            },
+        )
+
+
+def _renamed(
+    table: Table, table_name: Callable[[str], str], column_name: Callable[[str, str], str]
+) -> Table:
+    columns = {name: column_name(table.name, name) for name in table.columns}
+    return replace(
+        table,
+        name=table_name(table.name),
+        columns={
+            columns[name]: replace(c, name=columns[name]) for name, c in table.columns.items()
+        },
+        indexes=frozenset(
+            replace(index, columns=tuple(columns.get(name, name) for name in index.columns))
+            for index in table.indexes
+        ),
+        foreign_keys=frozenset(
+            replace(
+                key,
+                column=column_name(table.name, key.column),
+                table=table_name(key.table),
+                to=column_name(key.table, key.to),
+            )
+            for key in table.foreign_keys
+        ),
+    )
 
 
 def _listed(renames: Sequence[str]) -> Iterator[tuple[str, ...]]:

@@ -57,7 +57,7 @@ class Filler:
 
         Args:
             now: the models.
-            later: the models after the next migration.
+            later: the models after the next migration, with the names before it.
             migration: the next migration.
             simple: whether to omit unusual values.
 

@@ -204,7 +204,8 @@ class _Verifier:
         """Apply a migration to rows, revert it, apply it again, and compare the results."""
         migration, before, after = step.migration, step.before, step.after
         simple = bool(CHECK.search(step.up.text + step.down.text))
-        written = await self.filler.fill(before, after, migration, simple=simple)
+        later = step.places.with_old_names(after)
+        written = await self.filler.fill(before, later, migration, simple=simple)
         self._note_unfilled()
         known = {name: rows for name, rows in self.content.items() if name not in written}
         content = await self._content(before.tables, known)
