@@ -233,6 +233,17 @@ def test_rename_and_narrower_type_in_one_migration(changing: Changing) -> None:
     assert changing.new(*answers, *drops).stdout.splitlines()[-1].startswith("Verified")
 
 
+@pytest.mark.in_turn
+def test_number_that_becomes_a_reference(changing: Changing) -> None:
+    code = "code = fields.CharField(max_length=8, primary_key=True)"
+    number = "team_id = fields.IntField(default=1)"
+    changing.change(after(code, number))
+    changing.new()
+    changing.change((number, TEAM.replace("players", "owned")))
+
+    assert changing.new().stdout.splitlines()[-1].startswith("Verified")
+
+
 def test_rename_of_what_has_nothing_in_common(make_changing: Callable[[str], Changing]) -> None:
     changing = make_changing("sqlite")
     changing.change((MOTTO, "data = fields.JSONField(null=True)"))

@@ -12,7 +12,7 @@ make_importable()
 from migration_package.tables import Column, ForeignKey, Index, Table
 from migration_package.verification.contents import Places, State
 from migration_package.verification.kinds import Kind, choose, fits, kind_of_field, kind_of_type
-from migration_package.verification.rows import Reference, Row, Sampler
+from migration_package.verification.rows import Reference, Row, Sampler, in_order_to_fill
 
 
 def table(*columns: Column, unique: tuple[tuple[str, ...], ...] = (), **more: Any) -> Table:
@@ -299,3 +299,29 @@ def test_tables_that_do_not_change_keep_their_names() -> None:
     same = state(table(ID, Column("o_id", "INT", null=False), foreign_keys=frozenset([key])))
 
     assert with_old_names(same, same) == same
+
+
+def referring(name: str, *others: str, column: str = "{}_id") -> Table:
+    columns = [Column(column.format(other), "INT", null=False) for other in others]
+    keys = [ForeignKey(("f",), column.format(o), o, "id", "CASCADE") for o in others]
+    return named(name, ID, *columns, foreign_keys=frozenset(keys))
+
+
+def order(now: list[Table], later: list[Table]) -> list[str]:
+    tables = ({table.name: table for table in some} for some in (now, later))
+    return [table.name for table in in_order_to_fill(*tables)]
+
+
+def test_tables_that_a_column_will_refer_to_are_filled_first() -> None:
+    later = [referring("item", "other"), referring("other", "root"), referring("root")]
+    number = replace(later[0], foreign_keys=frozenset())
+
+    assert order([number, *later[1:]], later) == ["root", "other", "item"]
+
+
+def test_references_of_today_decide_the_order_if_tables_will_refer_to_each_other() -> None:
+    later = [referring("a", "b"), referring("b", "a")]
+    number = replace(later[1], foreign_keys=frozenset())
+
+    assert order([later[0], number], later) == ["b", "a"]
+    assert order([referring("a", "b"), referring("b")], later) == ["b", "a"]

@@ -16,7 +16,7 @@ from ..sessions import load
 from ..tables import Table, in_order_of_reference
 from .contents import NAME, Content, Places, State
 from .kinds import Kind
-from .rows import Row, Sampler, Value
+from .rows import Row, Sampler, Value, in_order_to_fill
 
 INSERT = re.compile(rf"\bINSERT\s+(?:OR\s+\w+\s+|IGNORE\s+)?INTO\s+{NAME}", re.IGNORECASE)
 
@@ -70,7 +70,7 @@ class Filler:
         path = migration.samples
         sql = read_text(path) if path.exists() else ""
         by_team = {match[1] for match in INSERT.finditer(sql)} & now.tables.keys()
-        tables = in_order_of_reference(now.tables.values())
+        tables = in_order_to_fill(now.tables, later.tables)
         stale = {t.name for t in tables if not self._is_current(t, now, later, simple=simple)}
         stale = _with_referring(stale | by_team, now, later) - _with_referred(self.kept, now)
         await self._empty(stale)

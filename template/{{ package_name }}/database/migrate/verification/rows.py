@@ -1,9 +1,9 @@
 """Generate different sample rows of a table, with references to other tables."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from ..tables import ForeignKey, Index, Table
+from ..tables import ForeignKey, Index, Table, Tables, in_order_of_reference
 from .kinds import FEWEST, MOST, Kind, Sample, choose
 
 SEVERAL = 4  # rows that others refer to, more than once
@@ -21,6 +21,33 @@ class Reference:
 
 Value = Sample | Reference | None
 Row = dict[str, Value]
+
+
+def in_order_to_fill(now: Tables, later: Tables) -> list[Table]:
+    """Sort tables so that each comes after those that its columns refer to, now or later.
+
+    Args:
+        now: the tables.
+        later: the tables after the next migration.
+    """
+    tables = dict(now)
+    for name in sorted(now.keys() & later.keys()):
+        for key in sorted(later[name].foreign_keys - now[name].foreign_keys, key=str):
+            is_possible = name not in _referred(tables, key.table)  # today's references come first
+            if key.column in now[name].columns and is_possible:
+                keys = tables[name].foreign_keys | {key}
+                tables[name] = replace(tables[name], foreign_keys=keys)
+    return [now[table.name] for table in in_order_of_reference(tables.values())]
+
+
+def _referred(tables: Tables, name: str) -> set[str]:
+    """List a table and those that it refers to, directly or not."""
+    found, waiting = set[str](), {name}
+    while waiting:
+        found |= waiting
+        keys = (key for table in waiting & tables.keys() for key in tables[table].foreign_keys)
+        waiting = {key.table for key in keys} - found
+    return found
 
 
 @dataclass
