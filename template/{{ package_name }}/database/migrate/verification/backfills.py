@@ -4,6 +4,7 @@ import json
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from tortoise.fields import Field
@@ -55,7 +56,7 @@ def _unreadable(live: Field[Any], value: object) -> str:
 
 
 def _differs(live: Field[Any], value: object, *, nullable: bool) -> str:
-    expected = _default(live)
+    expected = _default(live, is_interval=isinstance(value, timedelta))
     if expected is None:
         return ""
     found = _stored(live, live.to_python_value(value))
@@ -74,13 +75,20 @@ def _differs_from_description(default: object, value: object, kind: Kind) -> str
     return f" instead of the default {default!r}"
 
 
-def _default(live: Field[Any]) -> tuple[object] | None:
-    """Return the stored value of a constant default."""
+def _default(live: Field[Any], *, is_interval: bool) -> tuple[object] | None:
+    """Return the stored value of a constant default.
+
+    Args:
+        live: the field.
+        is_interval: whether the driver reads a time of day as an interval, like MySQL's.
+    """
     default = live.default
     if callable(default):
         default, other = default(), default()
         if default != other:
             return None
+    if is_interval and isinstance(default, time):
+        default = datetime.combine(date.min, default, tzinfo=None) - datetime.min
     try:
         return None if default is None else _stored(live, default)
     except Exception:  # noqa: BLE001 - whatever a field raises that refuses its own default
@@ -96,4 +104,6 @@ def _stored(live: Field[Any], value: object) -> tuple[object] | None:
     if isinstance(stored, str) and "JSON" in type(live).__name__:
         with suppress(ValueError):
             return (json.dumps(json.loads(stored), sort_keys=True),)
+    if isinstance(stored, datetime) and stored.tzinfo:
+        stored = stored.astimezone(UTC)
     return (meaning(stored, convert=not isinstance(stored, str)),)

@@ -1,0 +1,63 @@
+"""Values of existing rows in new columns, compared with the defaults of their fields."""
+
+from datetime import UTC, datetime, time, timedelta, timezone
+from typing import Any
+
+import pytest
+from tortoise import fields
+from tortoise.models import Model
+
+from ...support.package import make_importable
+
+make_importable()
+
+from migration_package.verification.backfills import wrong_value
+from migration_package.verification.kinds import Kind
+
+EAST = timezone(timedelta(hours=2))
+NOON = datetime(2020, 1, 1, 12, tzinfo=EAST)
+
+
+class Timetable(Model):
+    opens = fields.TimeField(default=time(8, 30))
+    closes = fields.TimeField(default=lambda: time(18, 0, 0, 5))
+    starts = fields.DatetimeField(default=NOON)
+
+
+def wrong(name: str, value: object) -> str | None:
+    field = Timetable._meta.fields_map[name]
+    described: dict[str, Any] = {"nullable": False, "default": None}
+    found: str | None = wrong_value([value], described, Kind(""), field)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("opens", timedelta(hours=8, minutes=30)),  # as MySQL's driver reads it
+        ("opens", "08:30:00"),
+        ("opens", time(8, 30, tzinfo=UTC)),
+        ("closes", timedelta(hours=18, microseconds=5)),
+        ("starts", NOON),
+        ("starts", NOON.astimezone(UTC)),
+        ("starts", datetime(2020, 1, 1, 10)),
+        ("starts", "2020-01-01 12:00:00+02:00"),
+    ],
+)
+def test_same_time_in_another_form_is_the_default(name: str, value: object) -> None:
+    assert wrong(name, value) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("opens", timedelta(hours=8)),
+        ("opens", -timedelta(hours=8, minutes=30)),
+        ("opens", time(8, 30, tzinfo=EAST)),
+        ("closes", timedelta(hours=18)),
+        ("starts", datetime(2020, 1, 1, 12, tzinfo=UTC)),
+        ("starts", "2020-01-01 12:00:00"),
+    ],
+)
+def test_another_time_is_not_the_default(name: str, value: object) -> None:
+    assert "instead of the default" in (wrong(name, value) or "")
