@@ -433,6 +433,20 @@ class Size(enum.IntEnum):
 """
 COLOR = COLORS + item("n = fields.CharEnumField(Color)")
 SIZE = COLORS + item("n = fields.IntEnumField(Size)")
+UNIQUE_SIZE = SIZE.replace("(Size)", "(Size, unique=True)")
+UNIQUE_COLOR = COLOR.replace("(Color)", "(Color, unique=True)")
+OWNERS = ["INSERT INTO owner (id) VALUES (1), (2)"]
+PAIRED = (
+    COLORS
+    + model("Owner")
+    + model(
+        "Item",
+        "tag = fields.CharEnumField(Color)",
+        "owner = fields.ForeignKeyField('models.Owner')",
+        meta="unique_together = (('owner', 'tag'),)",
+    )
+)
+SWAPPED = PAIRED.replace('"r"', '"x"').replace('"b"', '"r"').replace('"x"', '"b"')
 MEMBERS = {
     "longer": Change(
         COLOR,
@@ -481,6 +495,35 @@ MEMBERS = {
         ["INSERT INTO item (name, n) VALUES ('a', 'r'), ('b', 'b'), ('c', NULL)"],
         expected={"SELECT n FROM item ORDER BY id": [("blue",), ("r",), ("r",)]},
         reverted={"SELECT n FROM item ORDER BY id": [("r",), ("b",), ("b",)]},
+    ),
+    "exchanged in a unique column": Change(
+        UNIQUE_SIZE,
+        UNIQUE_SIZE.replace("small = 1", "large = 1", 1).replace("large = 2", "small = 2"),
+        ["INSERT INTO item (name, n) VALUES ('a', 1), ('b', 2)"],
+        expected={"SELECT n FROM item ORDER BY id": [(2,), (1,)]},
+        reverted={"SELECT n FROM item ORDER BY id": [(1,), (2,)]},
+    ),
+    "shifted in a unique column, and longer": Change(
+        UNIQUE_COLOR,
+        UNIQUE_COLOR.replace('"b"', '"blue"').replace('"r"', '"b"'),
+        ["INSERT INTO item (name, n) VALUES ('a', 'r'), ('b', 'b')"],
+        expected={"SELECT n FROM item ORDER BY id": [("b",), ("blue",)]},
+        reverted={"SELECT n FROM item ORDER BY id": [("r",), ("b",)]},
+    ),
+    "exchanged in two columns that are unique together": Change(
+        PAIRED,
+        SWAPPED.replace(" tag", " label").replace("'tag'", "'label'"),
+        [*OWNERS, "INSERT INTO item (tag, owner_id) VALUES ('r', 1), ('b', 1), ('r', 2)"],
+        ["item.tag=label"],
+        expected={"SELECT label, owner_id FROM item ORDER BY id": [("b", 1), ("r", 1), ("b", 2)]},
+        reverted={"SELECT tag, owner_id FROM item ORDER BY id": [("r", 1), ("b", 1), ("r", 2)]},
+    ),
+    "exchanged in a unique column, with a default instead of NULL": Change(
+        PAIRED.replace("Field(Color)", "Field(Color, null=True)"),
+        SWAPPED.replace('"b"', '"blue"').replace("Field(Color)", "Field(Color, default='r')"),
+        [*OWNERS, "INSERT INTO item (tag, owner_id) VALUES ('r', 1), ('b', 1), (NULL, 2)"],
+        expected={"SELECT tag, owner_id FROM item ORDER BY id": [("blue", 1), ("r", 1), ("r", 2)]},
+        reverted={"SELECT tag, owner_id FROM item ORDER BY id": [("r", 1), ("b", 1), ("b", 2)]},
     ),
     "letters that MySQL compares as equal": Change(
         COLOR.replace('"b"', '"R"'),

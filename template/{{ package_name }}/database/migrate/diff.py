@@ -307,17 +307,21 @@ class _Writer:
             elif self._is_replaced(name, column.name):
                 self._diff.missing[place] = f"changes from {before.meaning} to {column.meaning}"
                 self._convert(old, column, f"<{place}>")
-            elif before.null and not column.null:
-                self._replace_null(old, before, column)
+            else:
+                if self._exchanges_members(name, before, column):
+                    self._exchange_members(old, before, column)
+                if before.null and not column.null:
+                    self._replace_null(old, before, column)
 
     def _replace_null(self, table: Table, before: Column, column: Column) -> None:
-        if before.type != column.type and self._sql.strict:
+        source = self._sources[table.name].get(column.name, column.name)
+        if before.type != column.type and self._sql.strict and source == column.name:
             self._change_type(table.name, column)
         value = self._instead_of_null(table.name, column)
         if value:
             self._diff.replaced.append((table.name, column.name, "NULL", value))
         if value or not self._reverts:
-            self._update(table, column.name, value, f"{self._sql.quote(column.name)} IS NULL")
+            self._update(table, column.name, value, f"{self._sql.quote(source)} IS NULL")
         else:
             self._guard_null(table, column.name)
 
@@ -361,7 +365,7 @@ class _Writer:
         self._diff.statements += self._sql.add_column(table.name, nullable)
         self._extend(table.name, nullable)
         self._sources[table.name][column.name] = source
-        self._update(table, source, value)
+        self._update(table, column.name, value)
 
     def _taken(self, table: str) -> set[str]:
         """List the columns that a table has before, during and after the change."""
@@ -382,21 +386,44 @@ class _Writer:
             if before is None or self._is_replaced(table, column.name):
                 continue
             renamed = renamed_members(before, column)
+            if self._exchanges_members(table, before, column):
+                continue
             is_wider = before.type != column.type and not misfit(before.type, column.type)
             gets_default = before.null and not column.null  # which may be the old value of a member
             if not renamed or before_alter == (is_wider and not gets_default):
                 continue
             if before_alter and is_wider and self._sql.strict:
                 self._change_type(table, column)
-            name = exact(column, self._sql.quote(column.name), self._sql)
-            values = [
-                [str(self._sql.described_literal(value, column.type)) for value in pair]
-                for pair in renamed.items()
-            ]
-            self._diff.replaced += [(table, column.name, old, new) for old, new in values]
-            whens = " ".join(f"WHEN {old} THEN {new}" for old, new in values)
-            where = f"{name} IN ({', '.join(old for old, _ in values)})"
-            self._update(self._old[table], column.name, f"CASE {name} {whens} END", where)
+            name, values = self._new_members(table, column, renamed)
+            where = f"{name} IN ({', '.join(values)})"
+            self._update(self._old[table], column.name, f"{_case(name, values)} END", where)
+
+    def _exchanges_members(self, table: str, before: Column, column: Column) -> bool:
+        """Tell whether rows, while they get new values, would have the same in a unique column."""
+        taken = set(renamed_members(before, column).values()) & set(before.members)
+        both = (self._old[table], self._new[table])
+        indexes = [index for state in both for index in state.indexes]
+        return bool(taken) and any(i.unique and column.name in i.columns for i in indexes)
+
+    def _exchange_members(self, table: Table, before: Column, column: Column) -> None:
+        """Write the new values of an enum's members into another column."""
+        renamed = renamed_members(before, column)
+        name, values = self._new_members(table.name, column, renamed)
+        self._convert(
+            table, column, f"{_case(name, values)} ELSE {self._sql.quote(column.name)} END"
+        )
+
+    def _new_members(
+        self, table: str, column: Column, renamed: dict[str, str]
+    ) -> tuple[str, dict[str, str]]:
+        """Write an enum's column and its new values by the old ones as SQL, and note them."""
+        old, new = (
+            [str(self._sql.described_literal(value, column.type)) for value in values]
+            for values in (renamed.keys(), renamed.values())
+        )
+        values = dict(zip(old, new, strict=True))
+        self._diff.replaced += [(table, column.name, *pair) for pair in values.items()]
+        return exact(column, self._sql.quote(column.name), self._sql), values
 
     def _extend(self, table: str, column: Column, indexes: frozenset[Index] = frozenset()) -> None:
         before = self._prepared[table]
@@ -411,7 +438,8 @@ class _Writer:
             place = f"{table.name}.{column}"
             self._diff.missing.setdefault(place, NO_VALUE)
             value = f"<{place}>"
-        statement = f"UPDATE {self._sql.quote(table.name)} SET {self._sql.quote(column)} = {value}"
+        target = self._sql.quote(self._sources[table.name].get(column, column))
+        statement = f"UPDATE {self._sql.quote(table.name)} SET {target} = {value}"
         self._diff.statements.append(f"{statement} WHERE {where}" if where else statement)
 
     @staticmethod
@@ -448,6 +476,10 @@ class _Writer:
             f"(SELECT p.{quote(source)} FROM {parent} p"
             f" WHERE p.{quote(before.to)} = {quote(table)}.{quote(column)})"
         )
+
+
+def _case(name: str, values: dict[str, str]) -> str:
+    return f"CASE {name} " + " ".join(f"WHEN {old} THEN {new}" for old, new in values.items())
 
 
 def _shape(column: Column | None) -> object:
