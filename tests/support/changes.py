@@ -117,6 +117,7 @@ class Change:
         after: the source of the models after.
         rows: statements that write rows before it; names are in double quotes.
         answers: renames, as `--rename` has them.
+        no_rename: whether nothing else was renamed, as `--no-rename` says.
         values: what is filled in for `<table.column>` in the upgrade, for all engines or by engine.
         back: the same for the downgrade.
         expected: rows of queries after the upgrade, for all engines or by engine.
@@ -132,6 +133,7 @@ class Change:
     after: str
     rows: Sequence[str] = ()
     answers: Sequence[str] = ()
+    no_rename: bool = False
     values: Values = field(default_factory=dict)
     back: Values = field(default_factory=dict)
     expected: Mapping[str, Any] = field(default_factory=dict)
@@ -247,7 +249,8 @@ async def plan_change(engine: str, change: Change) -> tuple[Plan | None, Describ
     after = await read_models(change.after, engine)
     planner = Planner(dialects.load(engine), after.reader)
     answers = list(change.answers)
-    return planner.plan(before.state, after.state, after.models, answers, None), before, after
+    ask = (lambda _: False) if change.no_rename else None
+    return planner.plan(before.state, after.state, after.models, answers, ask), before, after
 
 
 async def facts(run: Run, dialect: Dialect) -> Facts:

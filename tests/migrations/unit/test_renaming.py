@@ -445,3 +445,39 @@ def test_losses_say_what_could_be_a_rename(changes: Bench) -> None:
         "item": ("item=thing",),
         "tag.name": ("tag.name=data",),
     }
+
+
+ORDERS = model("Order", "x = fields.IntField()", meta="table = 'orders'") + model(
+    "Line", "o = fields.ForeignKeyField('models.Order')"
+)
+SUCCEEDED = ORDERS.replace("Order", "LegacyOrder") + model(
+    "Order", "x = fields.IntField()", "z = fields.IntField(null=True)", meta="table = 'orders_v2'"
+)
+ORDER_ROWS = ["INSERT INTO orders (x) VALUES (5)", "INSERT INTO line (o_id) VALUES (1)"]
+SUCCESSORS = {
+    "table that stays": Change(
+        ORDERS,
+        SUCCEEDED,
+        rows=ORDER_ROWS,
+        no_rename=True,
+        expected={"SELECT x FROM orders": [(5,)], "SELECT x FROM orders_v2": []},
+    ),
+    "table that moves": Change(
+        ORDERS,
+        SUCCEEDED.replace("LegacyOrder'", "Order'"),
+        rows=ORDER_ROWS,
+        answers=["orders=orders_v2"],
+        expected={"SELECT x FROM orders": [], "SELECT x, z FROM orders_v2": [(5, None)]},
+    ),
+}
+
+
+@on_engines(SUCCESSORS)
+def test_model_with_the_old_name_of_another(changes: Bench, engine: str, change: Change) -> None:
+    changes.apply(engine, change)
+
+
+def test_asks_whether_a_table_moved_that_another_model_has_now(changes: Bench) -> None:
+    """The name of a class alone does not tell what happened to its table."""
+    with pytest.raises(MigrationError, match="If so, add --rename orders=orders_v2"):
+        changes.plan("sqlite", Change(ORDERS, SUCCEEDED))

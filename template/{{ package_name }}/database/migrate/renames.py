@@ -175,8 +175,9 @@ def find(
         MigrationError: an answer does not match the models, or an answer is missing.
     """
     search = _Search(new, set(answers), ask)
-    sure = [Rename("", a, b) for a, b in same_models.items() if a != b and a in old and b in new]
-    done = search.tables(old, sure)
+    moved = [Rename("", a, b) for a, b in same_models.items() if a != b and a in old and b in new]
+    sure = _without_successors(moved, new)
+    done = search.tables(old, sure, [rename for rename in moved if rename not in sure])
     for rename in done:
         old = apply(old, rename)
         search.rename_answers(rename)
@@ -198,7 +199,7 @@ class _Search:
         self.unanswered: list[str] = []
         self.unused = set(self.answers)
 
-    def tables(self, old: Tables, sure: list[Rename]) -> list[Rename]:
+    def tables(self, old: Tables, sure: list[Rename], unsure: list[Rename]) -> list[Rename]:
         gone = old.keys() - self.new.keys()
         created = self.new.keys() - old.keys()
         chosen = sure + self._answered("", old.keys(), self.new.keys(), sure)
@@ -209,6 +210,7 @@ class _Search:
             for a in sorted((gone & renamed.keys()) - linked)
             for b in sorted(created)
         ]
+        candidates += [(r, 1) for r in unsure if r.old in renamed and r.new in created]
         chosen += self._asked(candidates, chosen)
         return in_order(chosen)
 
@@ -290,6 +292,16 @@ class _Search:
             elif self.ask(rename.question()):
                 found.append(rename)
         return found
+
+
+def _without_successors(moved: list[Rename], new: Tables) -> list[Rename]:
+    """Leave out models whose table may stay, since another model has its name now."""
+    while True:
+        targets = {rename.new for rename in moved}
+        sure = [rename for rename in moved if rename.old not in new or rename.old in targets]
+        if sure == moved:
+            return sure
+        moved = sure
 
 
 def _only(rename: Rename, before: set[str], after: set[str]) -> bool:
