@@ -333,3 +333,21 @@ def test_rebuilt_table_never_gives_an_id_twice(make_changing: Callable[[str], Ch
     stages = changing.steps("SELECT 1", last, after="DELETE FROM player WHERE id = 2")
 
     assert [stage[1] for stage in stages[::2]] == [[[2]], [[2]]]
+
+
+def test_downgrade_says_what_replaces_null(make_changing: Callable[[str], Changing]) -> None:
+    changing = make_changing("sqlite")
+    service = changing.service
+    changing.change((SCORE, "points = fields.IntField(null=True)"))
+    changing.new("--rename", "player.score=points")
+    service.run(*MIGRATE, "upgrade")
+    for row in ROWS[:3]:
+        service.database.query(row.replace("score", "points"))
+    service.database.query("UPDATE player SET points = NULL WHERE nick = 'ada'")
+
+    newest = len(changing.files()) - 1
+    refused = service.run(*MIGRATE, "downgrade", str(newest - 1), status=1).stderr
+
+    assert "player.score gets 7 instead of NULL (1 row)\n" in refused
+    service.run(*MIGRATE, "downgrade", str(newest - 1), "--yes")
+    assert service.database.query("SELECT score FROM player ORDER BY id") == [(7,), (4,)]

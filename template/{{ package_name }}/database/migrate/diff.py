@@ -59,7 +59,7 @@ def between(
         dialect: the engine's SQL.
         original: finds the names before renames, for the guards.
         reverts: whether the SQL reverts a migration. Then NULL in a column that becomes NOT NULL
-            stops it; otherwise NULL is replaced.
+            stops it if the column has no default; otherwise NULL is replaced.
     """
     return _Writer(old, new, dialect, original, reverts=reverts).write()
 

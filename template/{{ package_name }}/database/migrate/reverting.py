@@ -1,15 +1,15 @@
-"""Find what reverting migrations destroys."""
+"""Find what reverting migrations destroys or replaces."""
 
-from . import renames
+from . import diff, renames
 from .context import APP, connected, dialect
 from .files import Migration, migrations
-from .losses import Loss, losses
+from .losses import Loss, losses, replaced_values
 from .renames import Rename
 from .state import StateReader, describe, with_targets
 
 
 async def losses_of(reverted: list[Migration]) -> list[Loss]:
-    """List the losses of reverting migrations.
+    """List the losses of reverting migrations, and the values that it replaces.
 
     Args:
         reverted: the migrations, the newest first.
@@ -26,6 +26,10 @@ async def losses_of(reverted: list[Migration]) -> list[Loss]:
             undone = renames.reversed_(Rename.parse(text) for text in migration.renames)
             for rename in undone:
                 after = renames.apply(after, rename)
-            for loss in losses(after, before, dialect, renames.original(undone)):
+            original = renames.original(undone)
+            for loss in losses(after, before, dialect, original):
                 found.setdefault(loss.place, loss)
+            changes = diff.between(after, before, dialect, original, reverts=True)
+            for loss in replaced_values(changes, dialect, original):
+                found.setdefault(f"{loss.place} {loss.what}", loss)
     return list(found.values())
