@@ -265,6 +265,12 @@ def test_simple_rows_meet_a_new_check(service: Service) -> None:
             "trigger older",
             "create the trigger older again at the end of upgrade() and downgrade()",
         ),
+        (
+            "INT",
+            "CREATE TRIGGER tr AFTER UPDATE ON team BEGIN SELECT 1; END;",  # a part of other words
+            "trigger tr",
+            "create the trigger tr again at the end of upgrade() and downgrade()",
+        ),
     ],
 )
 def test_rebuild_loses_nothing_silently(
@@ -275,7 +281,7 @@ def test_rebuild_loses_nothing_silently(
     changing.new()
     file = changing.files()[-1]
     text = file.read_text(encoding="utf-8").replace('"age" INT;', f'"age" {column};{trigger}', 1)
-    drop = "DROP TRIGGER older; ALTER" if trigger else "ALTER"
+    drop = f"DROP {lost}; ALTER" if trigger else "ALTER"
     head, _, tail = text.partition("async def downgrade")
     file.write_text(f"{head}async def downgrade{tail.replace('ALTER', drop, 1)}", encoding="utf-8")
     line = f"team: {lost} is created by the migrations only"

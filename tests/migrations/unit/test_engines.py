@@ -239,6 +239,35 @@ def test_view_of_a_table_that_is_rebuilt(changes: Bench) -> None:
     changes.apply("sqlite", Change(WITH_NUMBER, LONGER, rows, expected=expected, reverted=expected))
 
 
+BY_HAND = {
+    "column": ["ALTER TABLE item ADD COLUMN extra TEXT"],
+    "generated column": ["ALTER TABLE item ADD COLUMN extra TEXT AS (upper(name)) VIRTUAL"],
+    "index": ["CREATE INDEX by_hand ON item (n, name)"],
+    "index on an expression": ["CREATE INDEX by_hand ON item (lower(name))"],
+}
+
+
+@pytest.mark.parametrize("statements", BY_HAND.values(), ids=BY_HAND)
+def test_rebuild_refuses_to_drop_what_only_the_database_has(
+    changes: Bench, statements: list[str]
+) -> None:
+    message = changes.fail("sqlite", Change(WITH_NUMBER, LONGER, statements))
+    assert message.startswith("item has columns or indexes that its model lacks")
+
+
+INDEXED = model(
+    "Item",
+    NAME,
+    "n = fields.IntField(unique=True)",
+    'other = fields.ForeignKeyField("models.Item", db_index=True, null=True)',
+    meta="indexes = [('n', 'name'), Index(fields=('name',), name='Named')]",
+)
+
+
+def test_rebuild_knows_the_indexes_of_the_model(changes: Bench) -> None:
+    changes.apply("sqlite", Change(INDEXED, INDEXED.replace("20", "30")))
+
+
 OTHERS = model("Other", "m = fields.IntField()")
 USERS = {
     "view": VIEW,

@@ -187,7 +187,8 @@ class SQLite(StandardSQL):
                 values[column.name] = column.default or column.backfill or "NULL"
         names = ", ".join(map(self.quote, values))
         select = f"SELECT {', '.join(values.values())} FROM {table}"
-        sql = [self._create(new, copy), f"INSERT INTO {self.quote(copy)} ({names}) {select}"]
+        sql = [self._guard_unknown(old)]
+        sql += [self._create(new, copy), f"INSERT INTO {self.quote(copy)} ({names}) {select}"]
         if any(c.generated and old.columns.get(c.name) == c for c in new.columns.values()):
             # never use a number twice
             sequence = f"SELECT {self._text(copy)}, seq FROM sqlite_sequence"
@@ -206,6 +207,27 @@ class SQLite(StandardSQL):
             f"ALTER TABLE {table} RENAME COLUMN {first} TO {first}",
         ]
         return sql + self._indexes(new, new.indexes)
+
+    def _guard_unknown(self, table: Table) -> str:
+        """Fail if a rebuild would drop columns or indexes that only the database has."""
+        name = self._text(table.name)
+        columns = ", ".join(map(self._text, table.columns))
+        known = {
+            ",".join("" if column.startswith("(") else column for column in index.columns)
+            for index in table.indexes
+        }
+        indexed = ", ".join(map(self._text, sorted(known)))
+        select = (
+            f"SELECT 1 FROM pragma_table_xinfo({name}) WHERE name COLLATE NOCASE NOT IN ({columns})"
+            f" UNION ALL SELECT 1 FROM pragma_index_list({name}) i WHERE origin = 'c'"
+            " AND (SELECT group_concat(coalesce(name, '')) FROM pragma_index_info(i.name))"
+            f" COLLATE NOCASE NOT IN ({indexed})"
+        )
+        message = (
+            f"{table.name} has columns or indexes that its model lacks, and rebuilding the table drops"
+            " them: drop them yourself, or keep them in the SQL and delete this check"
+        )
+        return self.guard(select, message)
 
     def _copied(self, old: Column, new: Column) -> str:
         """Write a column's value with all its digits; a plain cast to text rounds to 15."""

@@ -137,7 +137,11 @@ async def _refuse_lost_triggers(
     db: BaseDBAsyncClient, migration: Migration, before: dict[str, str]
 ) -> None:
     """Raise MigrationError if a rebuild of a table dropped its triggers."""
-    lost = [name for name in before.keys() - await _triggers(db) if name not in migration.text]
+    lost = [
+        name
+        for name in before.keys() - await _triggers(db)
+        if not re.search(rf"(?i:\bTRIGGER\b)[^;]*(?<!\w){re.escape(name)}(?!\w)", migration.text)
+    ]
     query = "SELECT name FROM sqlite_master WHERE type = 'table'"
     tables = {row["name"] for row in await db.execute_query_dict(query)}
     if lost := sorted(name for name in lost if before[name] in tables):
