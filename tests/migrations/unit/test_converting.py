@@ -1,10 +1,12 @@
 """Columns whose types change, with values in them."""
 
+import sqlite3
+from contextlib import closing
 from typing import Any
 
 import pytest
 
-from tests.support.changes import NAME, Bench, Change, item, model, on_engines
+from tests.support.changes import NAME, Bench, Change, item, model, on_engines, script
 from tools.render import ENGINES
 
 UUID = "00000000-0000-4000-8000-000000000007"
@@ -180,7 +182,14 @@ AUTOMATIC = {
         "fields.FloatField()",
         "fields.TextField()",
         "0.1), ('b', 0.30000000000000004",
-        [("0.1",), ("0.30000000000000004",)],
+        {
+            "sqlite": [("0.1",), ("0.300000000000000044",)],
+            "postgresql": [("0.1",), ("0.30000000000000004",)],
+            "mysql": [("0.1",), ("0.30000000000000004",)],
+        },
+    ),
+    "float without a value to text": converted(
+        "fields.FloatField(null=True)", "fields.TextField(null=True)", "NULL", [(None,)]
     ),
     "null to required with a default": converted(
         "fields.IntField(null=True)",
@@ -631,3 +640,20 @@ def test_enum_with_one_member_more(changes: Bench) -> None:
     for engine in ("postgresql", "mysql"):
         (statement,) = changes.apply(engine, change).upgrade
         assert "blue: 2" in statement
+
+
+FLOATS = [0.1, -2.5, 1e15, 1e-5, 5e-324, 1.7976931348623157e308, 726.4272794030001]
+
+
+def test_text_of_a_float_is_the_same_number(changes: Bench) -> None:
+    """SQLite reads some numbers inexactly, so the digits that it reads back may not suffice."""
+    change = Change(item("n = fields.FloatField()"), item("n = fields.TextField()"))
+    plan = changes.plan("sqlite", change)
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("CREATE TABLE item (id INTEGER PRIMARY KEY, name TEXT, n REAL)")
+        rows = [(number,) for number in FLOATS]
+        connection.executemany("INSERT INTO item (name, n) VALUES ('a', ?)", rows)
+        connection.executescript(script(plan.upgrade.statements))
+        found = [text for (text,) in connection.execute("SELECT n FROM item ORDER BY id")]
+    assert [float(text) for text in found] == FLOATS
+    assert found[:3] == ["0.1", "-2.5", "1000000000000000.0"]

@@ -10,7 +10,7 @@ from ...support.package import make_importable
 make_importable()
 
 from migration_package.tables import Column, ForeignKey, Index, Table
-from migration_package.verification.contents import Places, State
+from migration_package.verification.contents import Places, State, Survivor, Survivors, changes
 from migration_package.verification.kinds import Kind, choose, fits, kind_of_field, kind_of_type
 from migration_package.verification.rows import Reference, Row, Sampler, in_order_to_fill
 
@@ -325,3 +325,13 @@ def test_references_of_today_decide_the_order_if_tables_will_refer_to_each_other
 
     assert order([later[0], number], later) == ["b", "a"]
     assert order([referring("a", "b"), referring("b")], later) == ["b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("text", "is_same"), [("0.300000000000000044", True), ("0.3", False), ("0.3x", False)]
+)
+def test_text_of_a_float_may_have_more_digits(text: str, is_same: bool) -> None:
+    columns = [Survivor(name, name, convert=name == "n", fills=False) for name in ("id", "n")]
+    before, after = [{"id": 1, "n": 0.1 + 0.2}], [{"id": 1, "n": text}]
+
+    assert (changes(before, after, Survivors(columns, columns[0])) == {}) == is_same

@@ -230,12 +230,19 @@ class SQLite(StandardSQL):
         return self.guard(select, message)
 
     def _copied(self, old: Column, new: Column) -> str:
-        """Write a column's value with all its digits; a plain cast to text rounds to 15."""
+        """Write a column's value with all its digits; a plain cast to text rounds to 15.
+
+        Those suffice if the number is the quotient of two exact ones: all its digits, and a power
+        of ten. Casting the text back is inexact.
+        """
         name = self.quote(old.name)
         if old.type != "REAL" or not re.match("VARCHAR|TEXT", new.type):
             return name
         text = f"CAST({name} AS TEXT)"
-        return f"iif(CAST({text} AS REAL) = {name}, {text}, printf('%!.17g', {name}))"
+        digits = f"CAST(replace({text}, '.', '') AS REAL)"
+        power = f"CAST('1e' || (length({text}) - instr({text}, '.')) AS REAL)"
+        suffices = f"instr({text}, 'e') = 0 AND {digits} / {power} = {name}"
+        return f"iif(typeof({name}) <> 'real' OR {suffices}, {text}, printf('%!.18g', {name}))"
 
     def _define(self, column: Column, key: ForeignKey | None = None) -> str:
         type_ = column.type

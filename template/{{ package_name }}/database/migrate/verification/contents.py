@@ -300,9 +300,16 @@ def _changes_by_key(
         for s in columns:
             old, new = row[s.old], other[s.new]
             fills = s.fills and old is None
-            if not fills and meaning(old, convert=s.convert) != meaning(new, convert=s.convert):
+            if not fills and not _is_same(old, new, convert=s.convert):
                 changed.setdefault(s.old, f"{old!r} becomes {new!r}")
     return changed
+
+
+def _is_same(old: object, new: object, *, convert: bool) -> bool:
+    """Tell whether a value is kept; the text of a float may have more digits than it needs."""
+    if convert and isinstance(old, float) and isinstance(new, str) and NUMBER.fullmatch(new):
+        return float(new) == old
+    return meaning(old, convert=convert) == meaning(new, convert=convert)
 
 
 def _counted(
