@@ -160,6 +160,16 @@ def test_body_of_many_empty_lines_is_read(server: Server) -> None:
         assert_problem(rest(client), 400)
 
 
+def test_text_of_short_paragraphs_is_read_in_chunks(server: Server) -> None:
+    """Clients send emails and other text with CRLF in chunks when they do not know the length."""
+    body = (b"x" * 98 + b"\r\n\r\n") * 10_000
+    with connect(server) as client:
+        client.sendall(POST + CHUNKED + b"\r\n\r\n%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n")
+        assert read_answer(client).endswith(b"\r\n\r\n%d" % len(body))
+        client.sendall(LIVEZ)  # the connection is still in step
+        assert read_answer(client).endswith(b'{"status":"alive"}')
+
+
 def test_body_that_is_not_read_does_not_count_for_the_next_request(server: Server) -> None:
     """Behind a proxy, the next request of the connection is another client's."""
     body = b"x" * 200_000

@@ -16,13 +16,13 @@ from .settings import settings
 
 MAX_HEAD = 65536  # bytes; the first line and the headers of a request are fewer
 MAX_UNREAD = 4 * settings.max_body_size + MAX_HEAD  # unread bytes of a request
-PIECE_COST = 256  # bytes; added per small piece, because each takes time
+PIECE_COST = 128  # bytes; what a shorter piece counts as, because each takes time
 CLIENT_TIMEOUT = 30.0  # seconds; a client that is idle for two checks in a row is cut off
 STOP_CLIENT_TIMEOUT = 1.0  # the same while the service stops
 SPARE_FILES = 32  # when fewer file descriptors are left, the log says so
 
 # What is parsed at once. A head, and a body in chunks, can only end where a piece ends.
-PIECE = re.compile(rb"\r?\n|[^\n]*+(?:\n(?!\r\n)[^\n]*+)*+(?:\n\r)?")
+PIECE = re.compile(rb"\r?\n|[^\n]*+(?:\n(?!\r\n)[^\n]*+)*+(?:\n\r\n)?")
 UNREADABLE = b"GET / HTTP/2.0\r\n\r\n"  # for what cannot be parsed; `RequestLimits` refuses it
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self.in_head = not (self.scope and "method" in self.scope)
             if self.in_head and not was_in_head:
                 self.size = 0  # the next request begins
-            self.size += len(piece) + (PIECE_COST if self.rest else 0)
+            self.size += max(len(piece), PIECE_COST if self.rest else 0)
             # uvicorn would add trailers to the headers, behind what a proxy has checked.
             self.headers = self.headers if self.in_head else []
             if self.size > (MAX_HEAD if self.in_head else MAX_UNREAD):
