@@ -149,6 +149,15 @@ def test_length_may_have_many_zeros(server: Server) -> None:
                 assert read_answer(client).startswith(b"HTTP/1.1 %d " % status), (zeros, length)
 
 
+def test_length_may_have_spaces_after_it(server: Server) -> None:
+    """The standard allows them (RFC 9110, section 5.5), and a few clients send them."""
+    for spaces in (b" ", b"\t", b" " * 20):
+        for length, status in ((2, 200), (1_048_577, 413)):
+            with connect(server) as client:
+                client.sendall(POST + b"Content-Length: %d%b\r\n\r\n{}" % (length, spaces))
+                assert read_answer(client).startswith(b"HTTP/1.1 %d " % status), (spaces, length)
+
+
 def test_body_of_many_empty_lines_is_read(server: Server) -> None:
     """Texts have them. Only in what has no known length do they cost more than other bytes."""
     body = b"\r\n" * 500_000

@@ -63,7 +63,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
-        self.left = int(dict(self.headers).get(b"content-length", b"0")[-18:])  # more are refused
+        self.left = int(dict(self.headers).get(b"content-length", b"0").rstrip()[-18:])
 
     def on_body(self, body: bytes) -> None:
         # Routes may take larger bodies than others: what the application reads does not count.

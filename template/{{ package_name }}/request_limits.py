@@ -16,7 +16,7 @@ MAX_HEADERS = 250
 
 # RFC 9110, section 7.2: a name or an address, and perhaps a port
 HOST = re.compile(rb"([\w.~!$&'()*+,;=%-]*|\[[\w.:]+\])(:\d*)?", re.ASCII)
-LENGTH = re.compile(rb"0*[0-9]{1,18}")
+LENGTH = re.compile(rb"0*[0-9]{1,18}[ \t]*")  # RFC 9110, section 5.5
 # Count marks outside of strings. A string that continues in the next chunk ends here.
 MARK = re.compile(
     rb"""(?:[^"\[\]{},]++|"(?:[^"\\]++|\\.)*+")*+"""
@@ -64,7 +64,7 @@ class LimitedBody:
         self._scope, self._receive, self._send = scope, receive, send
         self._shape = Shape(headers.get(b"content-type", b"").lower())
         # Python reads no more than 4300 digits; all before these are zeros
-        self.announced = int(headers.get(b"content-length", b"0")[-18:])
+        self.announced = int(headers.get(b"content-length", b"0").rstrip()[-18:])
         self._received = 0
         self._is_refused = False
 
