@@ -23,7 +23,7 @@ client_address: ContextVar[str | None] = ContextVar("client_address", default=No
 def normalise_address(host: str) -> str:
     """Return the address that counts for a client: an IPv6 network of 64 bits is one client's."""
     try:
-        address = ip_address(host)
+        address = ip_address(host.partition("%")[0])  # without an interface, as in fe80::1%eth0
     except ValueError:
         return host
     if not isinstance(address, IPv6Address):
