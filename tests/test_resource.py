@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import runpy
 import sys
 from io import StringIO
 from pathlib import Path
@@ -13,6 +14,7 @@ import yaml
 from jinja2 import FileSystemLoader, StrictUndefined
 from jinja2.exceptions import FilterArgumentError
 from jinja2.sandbox import SandboxedEnvironment
+from tortoise.fields import CharField, DecimalField
 
 from tools.render import ENGINES, REPOSITORY, Answers, git, render, update
 from tools.tables import is_of_service, load_questions
@@ -317,6 +319,18 @@ def test_schemathesis_finds_nothing(
     assert process.returncode == 0, process.stdout
     assert "Tested: 10" in process.stdout
     assert "Traceback" not in server.output
+
+
+def test_rows_to_refer_to_have_short_unique_values(template: Path) -> None:
+    path = template / "template/tests/support/rows.py"
+    value_of = runpy.run_path(str(path))["_value_of"]
+
+    for field, possible in (
+        (CharField(max_length=2), 16**2),
+        (DecimalField(max_digits=2, decimal_places=1), 10**2),
+    ):
+        values = {value_of(field, number) for number in range(32_000, 32_000 + possible)}
+        assert len(values) == possible
 
 
 def test_resource_that_is_not_wired_is_reported(template: Path, make_service: MakeService) -> None:

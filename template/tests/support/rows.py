@@ -2,10 +2,13 @@
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from itertools import count
 from typing import Any
 from uuid import UUID, uuid4
 
 from tortoise.models import Model
+
+_numbers = count(uuid4().int % 2**15)  # one for each row, so that short values are unique too
 
 
 async def row_of(model: type[Model]) -> Model:
@@ -18,20 +21,21 @@ async def row_of(model: type[Model]) -> Model:
         columns.discard(relation.source_field)
         if not relation.null:
             values[name] = await row_of(relation.related_model)
+    number = next(_numbers)
     for name in sorted(columns):
         if fields[name].required:
-            values[name] = _value_of(fields[name])
+            values[name] = _value_of(fields[name], number)
     return await model.create(**values)
 
 
-def _value_of(field: Any) -> object:  # noqa: ANN401 - of any type
-    kind, number = field.field_type, uuid4().int % 2**15
+def _value_of(field: Any, number: int) -> object:  # noqa: ANN401 - of any type
+    kind = field.field_type
     if hasattr(field, "enum_type"):
         return next(iter(field.enum_type))
     if not isinstance(kind, type):
         return {}  # JSON
     if issubclass(kind, str):
-        return uuid4().hex[: getattr(field, "max_length", None)]
+        return f"{uuid4().hex}{number:04x}"[::-1][: getattr(field, "max_length", None)]
     if issubclass(kind, Decimal):
         return Decimal(number % 10**field.max_digits).scaleb(-field.decimal_places)
     values: dict[type, object] = {
