@@ -467,8 +467,11 @@ WRONG = {
     "title:str?=x": "title:str=x",
     "title:str(3)=long": "title:str(4)=long",
     "status:enum": "status:enum(draft,paid)",
-    "status:enum(A,B)": "status:enum(draft,paid)",
-    "status:enum(a,a)": "status:enum(draft,paid)",
+    "status:enum(A,B)": "status:enum(a,b)",
+    "status:enum(a,a)": "status:enum(a)",
+    "status:enum(Open,In-Progress)#=Open": "status:enum(open,in_progress)#=open",
+    "status:enum(a,)": "status:enum(a)",
+    "status:enum(1,2)": "status:enum(draft,paid)",
     "status:enum(a,b)=c": "status:enum(a,b,c)=c",
     "status:choice(a,b)": "status:enum(a,b)",
     "customer:customer": "customer:ref(customer)",
@@ -721,8 +724,12 @@ def test_resource_needs_a_service(template: Path, tmp_path: Path) -> None:
 def test_owner_needs_accounts(template: Path, make_service: MakeService) -> None:
     service = make_service("sqlite", answers={"accounts": False})
 
-    with pytest.raises(ValueError, match=r"Write title:str -- the service has no accounts"):
-        add(template, service.folder, "order", "owner:user title:str")
+    for fields, fix in (
+        ("owner:user title:str", "Write title:str -- the service has no accounts"),
+        ("owner:str title:str", "Write order_owner:str title:str -- "),
+    ):
+        with pytest.raises(ValueError, match=fix):
+            add(template, service.folder, "order", fields)
     for access in ("owner", "administrators"):
         refused = pytest.raises((ValueError, FilterArgumentError), match=r"'access': .*no accounts")
         with refused:
