@@ -84,6 +84,34 @@ def test_field_is_added_to_an_edited_resource(rendered: Path, tmp_path: Path) ->
     assert b"    due = fields.DateField()\n" in after["src/orders/models.py"]
 
 
+def test_recorded_name_that_is_refused_since_then_is_updated(
+    rendered: Path, tmp_path: Path
+) -> None:
+    service = take(rendered, tmp_path / "service")
+    replace(service / ORDERS, r"title:str", "page:int title:str")
+    commit(service)
+    before = files(service)
+
+    update(service, ref=RESOURCE_FIXED, answers_file=ORDERS)
+
+    paths = {"src/orders/router.py", "src/orders/service.py", ORDERS}
+    assert changed(before, files(service)) == paths
+    commit(service)
+    with pytest.raises(ValueError, match="the name 'page' is in use"):
+        update(service, {"fields": "page:int"}, RESOURCE_FIXED, ORDERS)
+
+
+def test_update_does_not_rename_a_resource(rendered: Path, tmp_path: Path) -> None:
+    """The team's edits would stay behind."""
+    service = take(rendered, tmp_path / "service")
+    before = files(service)
+
+    with pytest.raises(ValueError, match="Keep orders: for another name, create another resource"):
+        update(service, {"plural": "purchases"}, NEXT, ORDERS)
+
+    assert files(service) == before
+
+
 def test_update_of_the_service_leaves_resources_alone(rendered: Path, tmp_path: Path) -> None:
     service = take(rendered, tmp_path / "service")
     before = files(service)
