@@ -106,7 +106,7 @@ def test_update_does_not_rename_a_resource(rendered: Path, tmp_path: Path) -> No
     service = take(rendered, tmp_path / "service")
     before = files(service)
 
-    with pytest.raises(ValueError, match="Keep orders: for another name, create another resource"):
+    with pytest.raises(ValueError, match="Keep orders: or add a resource"):
         update(service, {"plural": "purchases"}, NEXT, ORDERS)
 
     assert files(service) == before
