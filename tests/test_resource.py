@@ -593,7 +593,7 @@ def test_wrong_answer_is_refused(
         add(template, service_folder, **{"resource": "order", "fields": "title:str", **answers})
 
     assert files(service_folder) == before
-    if "Invalid choice" not in fix and "fields" not in answers:  # theirs have the corrected line
+    if "Invalid choice" not in fix and "fields" not in answers:  # which are longer
         assert len(str(error.value)) <= 80  # a terminal shows one line
 
 
