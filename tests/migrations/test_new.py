@@ -244,6 +244,24 @@ def test_number_that_becomes_a_reference(changing: Changing) -> None:
     assert changing.new().stdout.splitlines()[-1].startswith("Verified")
 
 
+@pytest.mark.in_turn
+def test_renamed_column_whose_members_exchange_their_values(changing: Changing) -> None:
+    level = "level = fields.CharEnumField(Level, default=Level.low)"
+    changing.change(after(NICK, level), ('"team", "nick"', '"team", "nick", "level"'))
+    changing.new()
+    changing.change(
+        ('low = "low"', 'low = "high"'),
+        ('high = "high"', 'high = "low"'),
+        (level, level.replace("level", "grade")),
+        ('"nick", "level"', '"nick", "grade"'),
+    )
+
+    process = changing.new("--rename", "player.level=grade")
+
+    assert "changes player.level: " in process.stdout + process.stderr
+    assert process.stdout.splitlines()[-1].startswith("Verified")
+
+
 def test_rename_of_what_has_nothing_in_common(make_changing: Callable[[str], Changing]) -> None:
     changing = make_changing("sqlite")
     changing.change((MOTTO, "data = fields.JSONField(null=True)"))

@@ -388,9 +388,10 @@ def _is_intended(step: _Step, table: str, column: str) -> bool:
     if not column:
         return any(match[1] in names for match in COUNTED.finditer(step.up.text))
     old = step.before.tables[table].columns.get(column)
-    new = step.after.tables[step.places.tables[table]].columns.get(column)
+    now = step.places.columns.get((table, column), column)
+    new = step.after.tables[step.places.tables[table]].columns.get(now)
     renames_members = old and new and renamed_members(old, new)
-    return bool(old == new or renames_members) and _is_updated(step, table, column)
+    return bool(old == new or renames_members) and _is_updated(step, table, now)
 
 
 def _is_updated(step: _Step, table: str, column: str) -> bool:
