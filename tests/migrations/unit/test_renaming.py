@@ -41,6 +41,10 @@ INDEXED = "n = fields.IntField(db_index=True)\n    u = fields.IntField(unique=Tr
 OTHERS = ("a = fields.IntField()", "b = fields.IntField()")
 NAMED = "indexes = [Index(fields=('n',), name='my_index')]"
 LONG_NAMES = ["A" * 60, "A" * 59 + "B"]
+OWNED = model("Owner") + model("Post", "owner = fields.ForeignKeyField('models.Owner')")
+POSTS_AGAIN = model(
+    "Post", "owner = fields.ForeignKeyField('models.Owner', related_name='more')"
+) + model("Later", "post = fields.ForeignKeyField('models.Post')")
 RENAMES = {
     "model at the end of a relation": Change(
         BLOG,
@@ -109,6 +113,14 @@ RENAMES = {
         answers=["tag=label"],
         losses=["label.name is dropped with its values"],
         back={"label.name": "id"},
+    ),
+    "model whose old name a new model gets": Change(
+        OWNED,
+        OWNED.replace("Post", "Page") + POSTS_AGAIN,
+        rows=["INSERT INTO owner (id) VALUES (1)", "INSERT INTO post (owner_id) VALUES (1)"],
+        answers=["post=page"],
+        expected={"SELECT owner_id FROM page": [(1,)], "SELECT owner_id FROM post": []},
+        reverted={"SELECT owner_id FROM post": [(1,)]},
     ),
     "table of a model": Change(
         BLOG,

@@ -77,6 +77,7 @@ class _Writer:
         # by table and column: the column that holds its values until the table is altered
         self._sources: dict[str, dict[str, str]] = {}
         self._prepared: Tables = {}
+        self._freed: set[tuple[str, ForeignKey]] = set()
 
     def write(self) -> Diff:
         both = [name for name in self._old if name in self._new]
@@ -86,7 +87,7 @@ class _Writer:
             self._guard(self._old[name], self._new[name])
             for key in _enforced(self._old[name].foreign_keys - kept[name]):
                 sql += self._sql.drop_foreign_key(self._old[name], self._new[name], key)
-        self._free_targets()
+        self._free_targets_and_keys()
         for name in self._old:
             self._prepared[name] = self._old[name]
             self._sources[name] = {}
@@ -113,12 +114,15 @@ class _Writer:
         self._drop()
         return self._diff
 
-    def _free_targets(self) -> None:
-        """Drop references from dropped tables to tables that change."""
+    def _free_targets_and_keys(self) -> None:
+        """Drop references from dropped tables to tables that change, and those with needed names."""
+        needed = {key.names[0] for table in self._new.values() for key in table.foreign_keys}
         for name, table in self._old.items():
             for key in _enforced(table.foreign_keys if name not in self._new else ()):
-                if key.table in self._new and not self._is_target_unchanged(key.table):
+                is_changed = key.table in self._new and not self._is_target_unchanged(key.table)
+                if is_changed or key.names[0] in needed:
                     self._diff.statements += self._sql.drop_foreign_key(table, table, key)
+                    self._freed.add((name, key))
 
     def _free_names(self) -> None:
         """Drop indexes whose names other tables need, such as after a swap of two tables."""
@@ -158,7 +162,8 @@ class _Writer:
             del waiting[table.name]
             for other in waiting.values():
                 for key in _enforced(other.foreign_keys):
-                    if key.table == table.name:  # they refer to each other
+                    is_dropped = (other.name, key) in self._freed
+                    if key.table == table.name and not is_dropped:  # they refer to each other
                         self._diff.statements += self._sql.drop_foreign_key(other, other, key)
             self._diff.statements.append(self._sql.drop_table(table.name))
 
