@@ -122,6 +122,31 @@ RENAMES = {
         expected={"SELECT owner_id FROM page": [(1,)], "SELECT owner_id FROM post": []},
         reverted={"SELECT owner_id FROM post": [(1,)]},
     ),
+    "model with a relation, whose old name a new model gets": Change(
+        BLOG,
+        BLOG.replace("Post", "Page")
+        + POST.replace("Tag'", "Tag', related_name='posts'", 1).replace("kids", "more"),
+        rows=BLOG_ROWS,
+        answers=["post=page"],
+        expected={
+            "SELECT page_id, tag_id FROM page_tag ORDER BY 1, 2": LINKS,
+            "SELECT post_id, tag_id FROM post_tag": [],
+        },
+        reverted={"SELECT post_id, tag_id FROM post_tag ORDER BY 1, 2": LINKS},
+    ),
+    "model at the end of a relation, whose old name a new model gets": Change(
+        BLOG,
+        TAG
+        + BLOG.replace("Tag", "Label").replace("tags =", "labels =")
+        + "    tags = fields.ManyToManyField('models.Tag')\n",
+        rows=BLOG_ROWS,
+        answers=["tag=label"],
+        expected={
+            "SELECT post_id, label_id FROM post_label ORDER BY 1, 2": LINKS,
+            "SELECT post_id, tag_id FROM post_tag": [],
+        },
+        reverted={"SELECT post_id, tag_id FROM post_tag ORDER BY 1, 2": LINKS},
+    ),
     "table of a model": Change(
         BLOG,
         BLOG.replace(

@@ -344,9 +344,11 @@ def _links(old: Tables, new: Tables) -> list[Rename]:
     for name, table in sorted(old.items()):
         if not table.link:
             continue
-        if name in new:
-            same = [new[name]] if new[name].link else []
-        else:
+        if name in new and not new[name].link:
+            continue
+        if name in new and _same_ends(table, new[name]):
+            same = [new[name]]
+        else:  # a new model may have got the old name of the renamed one, and so of its links
             same = [other for other in created.values() if _same_ends(table, other)]
         if len(same) != 1 or not (pairs := _same_ends(table, same[0])):
             continue
