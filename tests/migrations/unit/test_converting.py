@@ -243,6 +243,7 @@ TO_WORD = "CASE n WHEN 1 THEN 'red' ELSE 'blue' END"
 TO_DIGIT = "CASE n WHEN 'red' THEN 1 ELSE 2 END"
 ENUM_OF_DIGITS = DIGITS + item("n = fields.IntEnumField(Digit)")
 ENUM_OF_WORDS = WORDS + item("n = fields.CharEnumField(Word)")
+LONG_NAMES = ["é" + "n" * 60 + end for end in "ab"]
 BY_HAND = {
     "enum of numbers to one of words": Change(
         ENUM_OF_DIGITS,
@@ -266,6 +267,16 @@ BY_HAND = {
         ["INSERT INTO item (name, n, \"New_n\") VALUES ('a', '5', 6)"],
         values={"item.n": TO_INT},
         expected={'SELECT n, "New_n" FROM item': [(5, 6)]},
+    ),
+    "columns with long names that begin alike": Change(
+        item(*(f"{name} = {char(40)}" for name in LONG_NAMES)),
+        item(*(f"{name} = {INT}" for name in LONG_NAMES)),
+        [f"INSERT INTO item (name, {', '.join(LONG_NAMES)}) VALUES ('a', '5', '6')"],
+        values={
+            f"item.{name}": {engine: sql.replace("n", name, 1) for engine, sql in TO_INT.items()}
+            for name in LONG_NAMES
+        },
+        expected={f"SELECT {', '.join(LONG_NAMES)} FROM item": [(5, 6)]},
     ),
     "text to decimal": converted(
         char(40),

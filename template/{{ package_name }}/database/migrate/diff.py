@@ -3,11 +3,15 @@
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from itertools import count
 
 from .conversions import becomes_enum, exact, misfit, misfits, removed_members, renamed_members
 from .dialects import Dialect
 from .references import Follows, follows, has_no_rows, is_replaced
 from .tables import Column, ForeignKey, Index, Table, Tables, in_order_of_reference
+
+# A column's name in that of a temporary column, in bytes: servers cut or reject long names
+_LONGEST_TEMPORARY = 48
 
 # Maps the names of a table and a column to those before all renames
 Original = Callable[[str, str], tuple[str, str]]
@@ -363,9 +367,10 @@ class _Writer:
 
     def _convert(self, table: Table, column: Column, value: str) -> None:
         """Write a column's new values into another column that replaces it later."""
-        source = f"new_{column.name}"
-        while any(source.lower() == name.lower() for name in self._taken(table.name)):
-            source = f"new_{source}"
+        short = column.name.encode()[:_LONGEST_TEMPORARY].decode(errors="ignore")
+        names = (f"new{number or ''}_{short}" for number in count())
+        taken = {name.lower() for name in self._taken(table.name)}
+        source = next(name for name in names if name.lower() not in taken)
         nullable = Column(source, column.type, null=True)
         self._diff.statements += self._sql.add_column(table.name, nullable)
         self._extend(table.name, nullable)
