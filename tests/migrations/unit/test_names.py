@@ -104,6 +104,17 @@ NAMES = {
         ),
         ['INSERT INTO "my items" ("a - b") VALUES (\'a\')'],
     ),
+    "dollars": Change(
+        model("Item", "n = fields.IntField()", meta="table = 'a$$b'"),
+        model(
+            "Item",
+            "n = fields.IntField(unique=True)",
+            key="id = fields.IntField(primary_key=True, generated=False)",
+            meta="table = 'x$$y'",
+        ),
+        ['INSERT INTO "a$$b" (n) VALUES (7)'],
+        expected={'SELECT n FROM "x$$y"': [(7,)]},
+    ),
     "quotes": Change(
         model("Item", "n = fields.CharField(max_length=20)", meta="table = 'it\\'s'"),
         model(

@@ -335,3 +335,12 @@ def test_text_of_a_float_may_have_more_digits(text: str, is_same: bool) -> None:
     before, after = [{"id": 1, "n": 0.1 + 0.2}], [{"id": 1, "n": text}]
 
     assert (changes(before, after, Survivors(columns, columns[0])) == {}) == is_same
+
+
+def test_renames_of_names_with_dots() -> None:
+    before = state(named("my.item", ID, Column("a.b", "INT", null=False)), named("my", ID))
+    after = state(named("my.thing", ID, Column("c", "TEXT", null=False)), named("my", ID))
+
+    later = with_old_names(before, after, "my.item=my.thing", "my.thing.a.b=c")
+
+    assert later.kinds["my.item"]["a.b"] == Kind("text")

@@ -1,7 +1,7 @@
 """Find renames between two states, order them, and apply them to tables."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from . import conversions
@@ -34,10 +34,19 @@ class Rename:
         return f"{self.table}.{self.old}={self.new}" if self.table else f"{self.old}={self.new}"
 
     @classmethod
-    def parse(cls, text: str) -> "Rename":
-        """Parse the output of `str`."""
+    def parse(cls, text: str, tables: Container[str] = ()) -> "Rename":
+        """Parse the output of `str`.
+
+        Args:
+            text: the output.
+            tables: the names of tables, which may contain dots.
+        """
         old, _, new = text.partition("=")
-        table, _, column = old.rpartition(".")
+        if old in tables:
+            return cls("", old, new)
+        splits = [(old[: dot.start()], old[dot.end() :]) for dot in re.finditer(r"\.", old)]
+        known = (split for split in reversed(splits) if split[0] in tables)
+        table, column = next(known, splits[-1] if splits else ("", old))
         return cls(table, column, new)
 
     def question(self) -> str:
@@ -130,7 +139,7 @@ def in_order(renames: Iterable[Rename]) -> list[Rename]:
         if not free:
             first = waiting.pop(0)
             # short, since servers cut or reject long names
-            between = f"{first.old[:12]}_renamed_{len(done)}"
+            between = f"{first.old[:12].replace('.', '_')}_renamed_{len(done)}"
             done.append(replace(first, new=between))
             waiting.append(replace(first, old=between))
             continue
@@ -232,7 +241,7 @@ class _Search:
         if table.old in self.new:
             return
         for answer in sorted(self.unused):
-            rename = Rename.parse(answer)
+            rename = Rename.parse(answer, {table.old})
             if rename.table == table.old:
                 self.answers.add(str(replace(rename, table=table.new)))
                 self.unused -= {answer}

@@ -23,7 +23,8 @@ async def losses_of(reverted: list[Migration]) -> list[Loss]:
             after = reader.tables(with_targets(migration.models_state, current))
             before_state = files[place - 1].models_state if place else {}
             before = reader.tables(with_targets(before_state, current))
-            undone = renames.reversed_(Rename.parse(text) for text in migration.renames)
+            names = before.keys() | after.keys()
+            undone = renames.reversed_(Rename.parse(text, names) for text in migration.renames)
             for rename in undone:
                 after = renames.apply(after, rename)
             original = renames.original(undone)

@@ -258,10 +258,10 @@ class PostgreSQL(StandardSQL):
     def _drop_primary_key(self, table: str) -> str:
         """Drop a primary key, which is named after the table's first name."""
         name = self._text(self.quote(table))
-        return (
-            "DO $$ BEGIN EXECUTE (SELECT format('ALTER TABLE %s DROP CONSTRAINT %I',"
+        return _do(
+            "EXECUTE (SELECT format('ALTER TABLE %s DROP CONSTRAINT %I',"
             " conrelid::regclass, conname) FROM pg_constraint"
-            f" WHERE conrelid = {name}::regclass AND contype = 'p'); END $$"
+            f" WHERE conrelid = {name}::regclass AND contype = 'p')"
         )
 
     def _add(self, table: Table, column: Column) -> list[str]:
@@ -305,7 +305,7 @@ class PostgreSQL(StandardSQL):
             f"pg_get_serial_sequence({self._text(self.quote(table.name))},"
             f" {self._text(column.name)})"
         )
-        return f"DO $$ BEGIN EXECUTE format({self._text(statement)}, {sequence}); END $$"
+        return _do(f"EXECUTE format({self._text(statement)}, {sequence})")
 
     def _start_numbering(self, table: Table, column: Column) -> list[str]:
         quoted, name = self.quote(table.name), self.quote(column.name)
@@ -346,10 +346,17 @@ class PostgreSQL(StandardSQL):
 
     def guard(self, select: str, message: str) -> str:
         raise_ = f"RAISE EXCEPTION USING MESSAGE = {self._text(message)}"
-        return f"DO $$ BEGIN IF EXISTS ({select}) THEN {raise_}; END IF; END $$ {guard_comment()}"
+        return f"{_do(f'IF EXISTS ({select}) THEN {raise_}; END IF')} {guard_comment()}"
 
     def split(self, sql: str) -> list[str]:
         return _SPLITTER.split(sql)
+
+
+def _do(statement: str) -> str:
+    """Run a statement of PL/pgSQL, between dollar quotes that are not in it."""
+    tags = ("$$", *(f"$migration{number}$" for number in range(statement.count("$"))))
+    quote = next(tag for tag in tags if tag not in statement)
+    return f"DO {quote} BEGIN {statement}; END {quote}"
 
 
 def _cut(name: str, length: int) -> str:

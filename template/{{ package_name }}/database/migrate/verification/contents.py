@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
@@ -55,7 +55,8 @@ class Places:
         """Follow the renames that a migration lists, or those in its SQL if it lists none."""
         tables = {name: name for name in before}
         columns = {(name, column): column for name in before for column in before[name].columns}
-        for table, new_table, old, new in _listed(renames) if renames else _written(sql):
+        names = before.keys() | after.keys()
+        for table, new_table, old, new in _listed(renames, names) if renames else _written(sql):
             origin = next((name for name, now in tables.items() if now == table), None)
             if origin is None:
                 continue
@@ -132,8 +133,8 @@ def _renamed(
     )
 
 
-def _listed(renames: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    for rename in map(Rename.parse, renames):
+def _listed(renames: Sequence[str], tables: Container[str]) -> Iterator[tuple[str, ...]]:
+    for rename in (Rename.parse(text, tables) for text in renames):
         if rename.table:
             yield rename.table, "", rename.old, rename.new
         else:
