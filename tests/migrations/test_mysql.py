@@ -11,7 +11,7 @@ import pytest
 
 from ..conftest import MakeService
 from ..support.databases import Database, is_mariadb, new_user, offers_tls, session
-from ..support.migrating import FIRST, MIGRATE, applied
+from ..support.migrating import FIRST, MIGRATE, applied, write_migration
 from ..support.services import Service
 
 pytestmark = pytest.mark.server
@@ -174,3 +174,19 @@ def write_models(service: Service, text: str) -> None:
     path = service.folder / "src" / "database" / "models.py"
     kept = path.read_text(encoding="utf-8").partition("\n\nclass Item(")[0]
     path.write_text(kept.rstrip() + "\n" + text, encoding="utf-8")
+
+
+def test_foreign_key_to_a_table_with_another_collation(service: Service) -> None:
+    service.upgrade()
+    key = "id CHAR(36) PRIMARY KEY"
+    service.database.query(f"CREATE TABLE parent ({key}) COLLATE utf8mb4_unicode_ci")
+    reference = "FOREIGN KEY (id) REFERENCES parent (id)"
+    write_migration(
+        service, "1_2026_kid", f"CREATE TABLE kid ({key}, {reference}) CHARACTER SET utf8mb4"
+    )
+
+    said = service.run(*MIGRATE, "upgrade", status=1).stderr
+    assert "give them the same collation" in said
+
+    service.database.query("ALTER TABLE parent CONVERT TO CHARACTER SET utf8mb4")
+    assert "Applied 1 migration" in service.run(*MIGRATE, "upgrade").stdout

@@ -24,12 +24,18 @@ _BYTES = 4  # of a character in utf8mb4
 _CHARACTERS = re.compile(r"(?:VAR)?CHAR\((\d+)\)", re.IGNORECASE)
 # MySQL's documentation, "Server Error Message Reference". Only the server knows these limits, which
 # are different in MySQL and MariaDB
+_COLLATIONS = (
+    "If both columns have the same type, give them the same collation. SHOW FULL COLUMNS FROM each"
+    " table lists it. ALTER TABLE ... CONVERT TO CHARACTER SET utf8mb4 gives an older table that of"
+    " new ones. Drop its foreign keys first, and add them again after it"
+)
 _ADVICE = {
     "1069": "Remove some of the table's indexes, unique=True or relations",
     "1071": "Shorten max_length of the index's columns, to 768 characters in total",
     "1074": "Use a TextField",
     "1118": "Use a TextField or a smaller max_length for some of the table's columns",
     "1170": "Use a CharField for the column of the index",
+    "3780": _COLLATIONS,
 }
 # MySQL's documentation, "Language Structure"
 _SPLITTER = Splitter(
@@ -179,6 +185,8 @@ class MySQL(StandardSQL):
         return [problem]
 
     def advice(self, error: str) -> str:
+        if "errno: 150" in error:  # MariaDB's, for any problem with a foreign key
+            return _COLLATIONS
         code = re.match(r"\((\d+),", error)
         return _ADVICE.get(code[1], "") if code else ""
 
