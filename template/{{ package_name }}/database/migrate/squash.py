@@ -5,12 +5,12 @@ from typing import NamedTuple
 
 from .baseline import creation, move_aside, move_back
 from .checks import content_problems, folder_problems, unfinished_problems
-from .context import COMMAND, ENGINE
+from .context import COMMAND, ENGINE, dialect
 from .detection import changed_tables
 from .errors import MigrationError, StatementError
 from .files import Migration, migrations
 from .sessions import load
-from .verification.schemas import compare, read
+from .verification.schemas import Schema, changed_objects, compare, read, read_objects
 from .writer import Content, set_unverified, write_file
 
 sessions = load(ENGINE)
@@ -28,6 +28,14 @@ class Squashed(NamedTuple):
     path: Path
     replaced: Path
     differences: list[str]
+
+
+class _Result(NamedTuple):
+    """What migrations leave in an empty database: the schema, other objects, and rows by table."""
+
+    schema: Schema
+    objects: Schema
+    rows: dict[str, int]
 
 
 async def squash() -> Squashed | None:
@@ -53,24 +61,24 @@ async def squash() -> Squashed | None:
             f"({', '.join(changed)})"
         )
     statements, state = await creation()
-    before = await _schema(files)
+    before = await _result(files)
     replaced = move_aside("squashed")
     content = Content(statements, [], state, replaces=[migration.name for migration in files])
     path = write_file(newest.number, "squashed", content)
     try:
-        after = await _schema(migrations())
+        after = await _result(migrations())
     except BaseException:
         path.unlink()
         move_back(replaced, files)
         raise
-    differences = compare(after, before, "the squashed migration", "the replaced ones")
+    differences = _compare(after, before)
     if differences:
         different = "; ".join(differences)
         set_unverified(path, f"the replaced migrations create something else: {different}")
     return Squashed(path, replaced, differences)
 
 
-async def _schema(files: list[Migration]) -> dict[tuple[str, str], list[str]]:
+async def _result(files: list[Migration]) -> _Result:
     async with sessions.scratch_database() as client:
         for migration in files:
             try:
@@ -79,4 +87,25 @@ async def _schema(files: list[Migration]) -> dict[tuple[str, str], list[str]]:
                 raise MigrationError(
                     error.in_scratch_database(migration.name, "upgrade")
                 ) from error
-        return await read(client)
+        schema, objects, rows = await read(client), await read_objects(client), {}
+        for table in {table for table, _ in schema}:
+            query = f"SELECT COUNT(*) AS count FROM {dialect.quote(table)}"
+            rows[table] = (await client.execute_query_dict(query))[0]["count"]
+        triggers = {place for place in schema if place[1].startswith("trigger ")}
+        for place in triggers:  # they are among the objects as well
+            del schema[place]
+        return _Result(schema, objects, rows)
+
+
+def _compare(after: _Result, before: _Result) -> list[str]:
+    """List what only the squashed migration or only the replaced ones create."""
+    only = "created by the replaced ones only"
+    return [
+        *compare(after.schema, before.schema, "the squashed migration", "the replaced ones"),
+        *(f"{name} is {only}" for name in changed_objects(after.objects, before.objects)),
+        *(
+            f"{table}: {count} row{' is' if count == 1 else 's are'} {only}"
+            for table, count in sorted(before.rows.items())
+            if count > after.rows.get(table, 0)
+        ),
+    ]
