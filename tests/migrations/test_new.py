@@ -1,11 +1,14 @@
 """`new` writes every change of the models so that rows are kept and the schema is the models'."""
 
+import asyncio
 import re
 from collections.abc import Callable
 
 import pexpect
 import pytest
 
+from ..support.databases import session
+from ..support.migrating import wait_until
 from ..support.model_changes import (
     CHANGES,
     CITY,
@@ -14,6 +17,7 @@ from ..support.model_changes import (
     NAME,
     NICK,
     NUMBER,
+    RATING,
     ROWS,
     SCORE,
     TEAM,
@@ -369,3 +373,52 @@ def test_downgrade_says_what_replaces_null(make_changing: Callable[[str], Changi
     assert "player.score gets 7 instead of NULL (1 row)\n" in refused
     service.run(*MIGRATE, "downgrade", str(newest - 1), "--yes")
     assert service.database.query("SELECT score FROM player ORDER BY id") == [(7,), (4,)]
+
+
+WITHOUT_DIGITS = RATING.replace("decimal_places=1", "decimal_places=0").replace("1.5", "2")
+
+
+def test_nobody_writes_to_a_table_between_the_check_and_the_change(
+    make_changing: Callable[[str], Changing],
+) -> None:
+    """PostgreSQL would round what a transaction writes that ends after the check."""
+    changing = make_changing("postgresql")
+    service = changing.service
+    service.run(*MIGRATE, "upgrade")
+    for row in ROWS:
+        service.database.query(row)
+    changing.change((RATING, WITHOUT_DIGITS))
+    service.database.query("UPDATE player SET rating = 2")
+    output = changing.new("--drop", "player.rating").stdout
+    waiting = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'player'::regclass"
+
+    async def upgrade_while_another_writes() -> str:
+        async with session(service.database.url) as run:
+            await run("BEGIN")
+            await run("UPDATE player SET rating = 2.5 WHERE nick = 'ada'")
+            process = service.popen(*MIGRATE, "upgrade")
+            await asyncio.to_thread(
+                wait_until, lambda: service.database.query(waiting), "the upgrade waits"
+            )
+            await run("COMMIT")
+            said, _ = await asyncio.to_thread(process.communicate)
+        assert process.returncode == 1
+        return str(said)
+
+    said = asyncio.run(upgrade_while_another_writes())
+
+    assert "player.rating holds values that DECIMAL(4,0) cannot hold: change them first" in said
+    query = "SELECT rating FROM player ORDER BY id"
+    assert [float(rating) for (rating,) in service.database.query(query)] == [2.5, 2.0]
+    assert "Stop the service" not in output  # since the table is locked
+
+
+def test_says_when_to_stop_the_service(make_changing: Callable[[str], Changing]) -> None:
+    changing = make_changing("mysql")
+    changing.change((RATING, WITHOUT_DIGITS))
+    note = "Stop the service while this runs: what it writes to player may be lost or rounded"
+
+    assert f"{note}\n" in changing.new("--drop", "player.rating").stdout
+
+    assert f"\n# {note}\n" in changing.files()[-1].read_text(encoding="utf-8")
+    assert "Nothing to do" not in changing.service.run(*MIGRATE, "upgrade").stdout

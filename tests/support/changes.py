@@ -347,13 +347,11 @@ class Bench:
             for row in change.rows:
                 await run(_quoted(row, engine))
             rows = await _rows(run, engine, before)
-            for statement in dialect.split(up_sql):
-                await _run(run, statement)
+            await _run_all(run, engine, up_sql)
             assert differences(await facts(run, dialect), wanted) == [], up_sql
             await _check(run, engine, change.expected, up_sql)
             if change.reversible and plan.downgrade.missing.keys() <= change.back.keys():
-                for statement in dialect.split(down_sql):
-                    await _run(run, statement)
+                await _run_all(run, engine, down_sql)
                 assert differences(await facts(run, dialect), start) == [], down_sql
                 tables = before.reader.tables(before.state)
                 _same_rows(rows, await _rows(run, engine, before), tables, plan, change)
@@ -417,6 +415,21 @@ def bench() -> Iterator[Bench]:
 def script(statements: Sequence[str]) -> str:
     """Join statements as a migration file has them."""
     return "".join(f"{statement};\n        " for statement in statements)
+
+
+async def _run_all(run: Run, engine: str, sql: str) -> None:
+    """Run statements one by one, in a transaction as PostgreSQL's migrations are."""
+    if engine == "postgresql":
+        await run("BEGIN")
+    try:
+        for statement in dialects.load(engine).split(sql):
+            await _run(run, statement)
+    except BaseException:
+        if engine == "postgresql":
+            await run("ROLLBACK")
+        raise
+    if engine == "postgresql":
+        await run("COMMIT")
 
 
 async def _run(run: Run, statement: str) -> None:

@@ -129,6 +129,55 @@ def test_says_which_rows(changes: Bench, engine: str, change: Change, message: s
     assert f"{message}: change them first" in changes.fail(engine, change)
 
 
+BIG = item("n = fields.BigIntField(null=True)")
+MOVED = item("m = fields.SmallIntField(null=True)").replace("Item", "Thing")
+EXCLUSIVE = {
+    "narrowed and renamed": (
+        Change(BIG, MOVED, answers=["item=thing", "thing.n=m"]),
+        {"item"},
+        set(),
+    ),
+    "loses a member": (
+        Change(
+            COLORS + item("n = fields.CharEnumField(Color, max_length=4)"),
+            COLORS.replace("    blue = 'b'\n", "")
+            + item("n = fields.CharEnumField(Color, max_length=4)"),
+        ),
+        {"item"},
+        set(),
+    ),
+    "converted by hand": (Change(BIG, item("n = fields.DateField(null=True)")), {"item"}, {"item"}),
+    "converted with its children": (
+        Change(
+            model("Team", NAME, key="id = fields.IntField(primary_key=True)")
+            + model("Item", RELATION.format("ForeignKey", "")),
+            model("Team", NAME, key="id = fields.UUIDField(primary_key=True)")
+            + model("Item", RELATION.format("ForeignKey", "")),
+        ),
+        {"team", "item"},
+        {"team", "item"},
+    ),
+    "widened": (Change(item("n = fields.SmallIntField(null=True)"), BIG), set(), {"item"}),
+    "with a new column": (Change(model("Item", NAME), BIG), set(), set()),
+}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(("change", "up", "down"), EXCLUSIVE.values(), ids=EXCLUSIVE)
+def test_nobody_writes_what_would_be_lost(
+    changes: Bench, engine: str, change: Change, up: set[str], down: set[str]
+) -> None:
+    plan = changes.plan(engine, change)
+
+    assert (plan.upgrade.exclusive, plan.downgrade.exclusive) == (up, down)
+    for diff in (plan.upgrade, plan.downgrade):
+        names = ", ".join(f'"{name}"' for name in sorted(diff.exclusive))
+        lock = [f"LOCK TABLE {names} IN SHARE ROW EXCLUSIVE MODE"]
+        is_locked = engine == "postgresql" and diff.exclusive
+        assert [s for s in diff.statements if s.startswith("LOCK")] == (lock if is_locked else [])
+        assert not is_locked or diff.statements[0] == lock[0]
+
+
 ENUM = COLORS + item("n = fields.CharEnumField(Color, max_length=4)", "")
 LOSES = {
     "member": Change(

@@ -172,7 +172,7 @@ def new(
         return
 
     from .detection import plan
-    from .writer import write_plan
+    from .writer import stop_note, write_plan
 
     ask = typer.confirm if sys.stdin.isatty() else None
     newest = _checked_newest(name)
@@ -189,6 +189,8 @@ def new(
         _print(loss.describe(rows))
     path = write_plan(newest.number + 1, name, planned)
     _print(f"Wrote {path}: review it")
+    if note := stop_note(planned):
+        _print(note)
     for place, why in planned.downgrade.missing.items():
         _print(f"It cannot be reverted until you fill in downgrade(): {place} {why}")
     if planned.upgrade.missing:

@@ -39,12 +39,15 @@ class Diff:
         missing: why the user has to supply a value, by `table.column`. The SQL contains
             `<table.column>` as a placeholder.
         replaced: values that get another value: the table, the column, and both values as SQL.
+        exclusive: tables whose rows are lost or changed if others write to them meanwhile, by their
+            names before.
     """
 
     guards: list[str] = field(default_factory=list)
     statements: list[str] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)
     replaced: list[tuple[str, str, str, str]] = field(default_factory=list)
+    exclusive: set[str] = field(default_factory=set)
 
 
 def between(
@@ -116,6 +119,7 @@ class _Writer:
         for table, key in later:
             sql += self._sql.add_foreign_key(table, key)
         self._drop()
+        self._diff.guards[:0] = self._sql.lock(sorted(self._diff.exclusive))
         return self._diff
 
     def _free_targets_and_keys(self) -> None:
@@ -236,6 +240,7 @@ class _Writer:
         condition = misfits(before, column, self._sql.quote(original), self._sql)
         if not condition:
             return
+        self._diff.exclusive.add(name)
         select = f"SELECT 1 FROM {self._sql.quote(name)} WHERE {condition}"
         is_member = removed_members(before, column) or becomes_enum(before, column)
         type_ = "its enum" if is_member else column.meaning
@@ -372,6 +377,7 @@ class _Writer:
         taken = {name.lower() for name in self._taken(table.name)}
         source = next(name for name in names if name.lower() not in taken)
         nullable = Column(source, column.type, null=True)
+        self._diff.exclusive.add(self._original(table.name, "")[0])
         self._diff.statements += self._sql.add_column(table.name, nullable)
         self._extend(table.name, nullable)
         self._sources[table.name][column.name] = source
@@ -477,6 +483,7 @@ class _Writer:
     def _followed(self, table: str, column: str, keys: Follows) -> str:
         """Write the new value of the row that a column refers to."""
         before, after = keys
+        self._diff.exclusive.add(self._original(after.table, "")[0])
         source = self._sources.get(after.table, {}).get(after.to, after.to)
         quote = self._sql.quote
         parent = quote(after.table)

@@ -28,6 +28,7 @@ class Content:
         renamed: its renames, in the form of `new --rename`.
         replaces: the names of the migrations that it replaces.
         missing: what has to be filled in by hand, by function and place.
+        note: a comment for those who run it.
     """
 
     upgrade: Sequence[str]
@@ -37,6 +38,15 @@ class Content:
     renamed: Sequence[str] = ()
     replaces: Sequence[str] = ()
     missing: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    note: str = ""
+
+
+def stop_note(planned: Plan) -> str:
+    """Ask to stop the service while a planned migration runs, if what it writes could get lost."""
+    if dialect.isolated or not planned.upgrade.exclusive:
+        return ""
+    tables = ", ".join(sorted(planned.upgrade.exclusive))
+    return f"Stop the service while this runs: what it writes to {tables} may be lost or rounded"
 
 
 def write_plan(number: int, name: str, planned: Plan) -> Path:
@@ -57,6 +67,7 @@ def write_plan(number: int, name: str, planned: Plan) -> Path:
         and downgrade == planned.downgrade.statements,
         renamed=[str(rename) for rename in planned.renames],
         missing={"upgrade": planned.upgrade.missing, "downgrade": planned.downgrade.missing},
+        note=stop_note(planned),
     )
     return write_file(number, name, content)
 
@@ -77,6 +88,8 @@ def write_file(number: int, name: str, content: Content) -> Path:
     constants = []
     if not content.run_in_transaction:
         text = text.replace("RUN_IN_TRANSACTION = True", "RUN_IN_TRANSACTION = False", 1)
+    if content.note:
+        constants.append(f"# {' '.join(content.note.split())}\n")
     if content.renamed:
         constants.append(f"RENAMES = {tuple(content.renamed)!r}\n")
     if content.replaces:

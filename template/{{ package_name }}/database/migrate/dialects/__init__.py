@@ -29,6 +29,7 @@ class Dialect(Protocol):
         exact: SQL for a column's text that compares case and trailing spaces, with `{column}`.
         strict: whether a column only holds values of its type.
         comments: whether the server stores comments of tables and columns.
+        isolated: whether others can be kept from writing while a migration runs.
         facts: queries for the schema, with the columns `table`, `name` and `value`.
         objects: the same for views, triggers and others that models cannot express.
     """
@@ -41,6 +42,7 @@ class Dialect(Protocol):
     exact: str
     strict: bool
     comments: bool
+    isolated: bool
     facts: Sequence[str]
     objects: Sequence[str]
 
@@ -175,6 +177,10 @@ class Dialect(Protocol):
             select: the query.
             message: what is wrong with the rows that it finds.
         """
+        ...
+
+    def lock(self, tables: Sequence[str]) -> list[str]:
+        """Keep others from writing to tables until the migration ends, if that needs a statement."""
         ...
 
     def in_transaction(self, statements: list[str]) -> list[str]:

@@ -1,7 +1,7 @@
 """The SQL that all engines share."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
@@ -102,6 +102,9 @@ class StandardSQL(ABC):
 
     def add_foreign_key(self, table: Table, key: ForeignKey) -> list[str]:
         return [f"ALTER TABLE {self.quote(table.name)} ADD {self._reference(key)}"]
+
+    def lock(self, tables: Sequence[str]) -> list[str]:
+        return []
 
     def in_transaction(self, statements: list[str]) -> list[str]:
         return statements

@@ -112,6 +112,7 @@ class MySQL(StandardSQL):
     exact = "CAST({column} AS BINARY)"
     strict = True
     comments = True
+    isolated = False  # each statement that changes a table is committed
     facts = _FACTS
     objects = _OBJECTS
     without_checks = ("SET FOREIGN_KEY_CHECKS = 0", "SET FOREIGN_KEY_CHECKS = 1")

@@ -91,6 +91,7 @@ class PostgreSQL(StandardSQL):
     exact = "{column}"
     strict = True
     comments = True
+    isolated = True
     facts = _FACTS
     objects = _OBJECTS
 
@@ -343,6 +344,10 @@ class PostgreSQL(StandardSQL):
     def drop_foreign_key(self, old: Table, new: Table, key: ForeignKey) -> list[str]:
         drops = ", ".join(f"DROP CONSTRAINT IF EXISTS {self.quote(name)}" for name in key.names)
         return [f"ALTER TABLE {self.quote(new.name)} {drops}"]
+
+    def lock(self, tables: Sequence[str]) -> list[str]:
+        names = ", ".join(map(self.quote, tables))
+        return [f"LOCK TABLE {names} IN SHARE ROW EXCLUSIVE MODE"] if names else []
 
     def guard(self, select: str, message: str) -> str:
         raise_ = f"RAISE EXCEPTION USING MESSAGE = {self._text(message)}"

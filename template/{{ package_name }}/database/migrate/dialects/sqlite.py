@@ -64,6 +64,7 @@ class SQLite(StandardSQL):
     exact = "{column}"
     strict = False
     comments = False  # they are part of the CREATE TABLE text, which only a rebuild changes
+    isolated = True  # one process writes at a time
     facts = _FACTS
     objects = (_OBJECTS,)
     without_checks = ("PRAGMA foreign_keys = OFF", "PRAGMA foreign_keys = ON")
