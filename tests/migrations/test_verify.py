@@ -294,6 +294,39 @@ def test_rebuild_loses_nothing_silently(
     assert advice in changing.new(status=1).stderr
 
 
+TRIGGERS = {
+    "postgresql": (
+        "CREATE FUNCTION touched() RETURNS trigger LANGUAGE plpgsql"
+        + " AS $$ BEGIN NEW.motto = NEW.city; RETURN NEW; END $$",
+        "CREATE TRIGGER touch BEFORE UPDATE ON team FOR EACH ROW EXECUTE FUNCTION touched()",
+    ),
+    "mysql": (
+        "CREATE TRIGGER touch BEFORE UPDATE ON team FOR EACH ROW SET NEW.motto = NEW.city",
+        "CREATE VIEW cities AS SELECT city FROM team",
+    ),
+}
+
+
+@pytest.mark.parametrize("engine", TRIGGERS)
+def test_triggers_and_views_that_use_an_old_name(changing: Changing) -> None:
+    """Servers accept the change, and fail when the table or view is used."""
+    engine = changing.service.database.engine
+    file = changing.files()[-1]
+    text = file.read_text(encoding="utf-8")
+    end = text.index('"""', text.index('return """') + 12)
+    created = ";\n        ".join(TRIGGERS[engine])
+    file.write_text(f"{text[:end]}{created};{text[end:]}", encoding="utf-8")
+    changing.change(after(NICK, "size = fields.IntField(null=True)"))
+    assert "Verified" in changing.new().stdout
+    changing.change((CITY, CITY.replace("city", "town")))
+
+    output = changing.new("--rename", "team.city=town", status=1).stderr
+
+    assert "UPDATE team, which has triggers, fails after upgrade(): " in output
+    assert ("view cities fails after upgrade(): " in output) == (engine == "mysql")
+    assert "fails after downgrade()" not in output
+
+
 KINDS = """\
 class Color(Enum):
     red = "red"

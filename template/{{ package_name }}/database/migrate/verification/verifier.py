@@ -1,7 +1,7 @@
 """Verify migrations in a scratch database: their tables, and the rows in them, up and down."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +26,7 @@ from .backfills import wrong_value
 from .contents import NAME, Content, Places, Rows, State, changes, survivors
 from .filler import Filler
 from .kinds import kinds_of_state
+from .probes import Failures, failures
 from .schemas import (
     Schema,
     accepted_lines,
@@ -210,12 +211,15 @@ class _Verifier:
         known = {name: rows for name, rows in self.content.items() if name not in written}
         content = await self._content(before.tables, known)
         objects = await read_objects(self.client)
+        failed = await failures(self.client, before.tables)
         if step.up.runs_python:
             self._note(f"{migration.name} runs Python: check which values it changes")
         await self._migrate(migration, "upgrade")
         changed = await self._content(after.tables)
         self._compare_rows(step, "upgrade", content, changed)
         self._check_new_columns(step, changed)
+        renamed = {(step.places.tables.get(name, name), action) for name, action in failed}
+        self._report_failures(step, "upgrade", await failures(self.client, after.tables), renamed)
         self.filler.follow(step.places, changed)
         self.content = {}
         schema_after = await read(self.client)
@@ -235,6 +239,8 @@ class _Verifier:
             "the migrations before it",
         )
         self._compare_objects(step, objects, await read_objects(self.client))
+        found = await failures(self.client, before.tables)
+        self._report_failures(step, "downgrade", found, failed.keys())
         self._compare_rows(step, "downgrade", content, await self._content(before.tables))
         await self._migrate(migration, "upgrade")
         again = compare(
@@ -342,6 +348,17 @@ class _Verifier:
             found = f"reverting {step.migration.name} does not restore {', '.join(changed)}"
             self._note(f"{found}: add them to downgrade(), if older releases need them")
             self.objects_not_restored.append(found)
+
+    def _report_failures(
+        self, step: _Step, direction: Direction, found: Failures, before: Iterable[tuple[str, str]]
+    ) -> None:
+        """Report views and triggers that fail, unless they failed before the migration."""
+        for name, action in sorted(found.keys() - set(before)):
+            what = f"view {name}" if action == "SELECT" else f"{action} {name}, which has triggers,"
+            self._report(
+                f"{step.migration.name}: {what} fails after {direction}(): {found[name, action]}."
+                " Drop what uses the old names first, and create it again at the end"
+            )
 
     def _check_new_columns(self, step: _Step, found: Content) -> None:
         """Check that existing rows have the default in new columns."""
