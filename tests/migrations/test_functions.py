@@ -2,7 +2,6 @@
 
 import re
 import signal
-from pathlib import Path
 
 import pytest
 
@@ -243,7 +242,7 @@ def test_irreversible_migration_stops_those_after_it(
 
 def test_empty_migration_is_filled_in(service: Service) -> None:
     process = service.run(*MIGRATE, "new", "--empty", "fill_in")
-    path = Path(re.findall(r"Wrote (\S+\.py): fill in", process.stdout)[0])
+    path = service.folder / re.findall(r"Wrote (migrations\S+\.py): fill in", process.stdout)[0]
     assert re.fullmatch(r"1_\d{14}_fill_in\.py", path.name)
     assert "fill in upgrade()" in service.run(*MIGRATE, "upgrade", status=1).stderr
 

@@ -20,7 +20,7 @@ def squash(changing: Changing) -> tuple[list[str], str]:
     (squashed,) = changing.files()
     assert squashed.name.startswith(f"{len(names) - 1}_")
     (folder,) = (changing.service.folder / "migrations").glob("squashed_*")
-    assert str(folder) in output
+    assert f"to {folder.relative_to(changing.service.folder)}: delete" in output
     assert sorted(path.name for path in folder.iterdir()) == sorted(names)
     return names, squashed.name
 

@@ -188,7 +188,7 @@ def new(
     for loss, rows in zip(replaced, _count_affected(replaced), strict=True):
         _print(loss.describe(rows))
     path = write_plan(newest.number + 1, name, planned)
-    _print(f"Wrote {path}: review it")
+    _print(f"Wrote {_short(path)}: review it")
     if note := stop_note(planned):
         _print(note)
     for place, why in planned.downgrade.missing.items():
@@ -209,7 +209,7 @@ def _write_empty(name: str) -> None:
     except MigrationError as error:
         _finish([str(error)])
     else:
-        _print(f"Wrote {path}: fill in upgrade() and downgrade()")
+        _print(f"Wrote {_short(path)}: fill in upgrade() and downgrade()")
 
 
 def _checked_newest(name: str) -> Migration:
@@ -289,7 +289,7 @@ def renumber(
         _print("Nothing to do: no migration has to move")
         return
     for path in moved:
-        _print(f"Moved to {path}")
+        _print(f"Moved to {_short(path)}")
     _verify(int(moved[0].name.partition("_")[0]) - 1)
 
 
@@ -308,8 +308,9 @@ def squash(*, yes: Yes = False) -> None:
         _print("Nothing to do: there is only one migration")
         return
     path, replaced, differences = squashed
-    _print(f"Wrote {path}: review it")
-    _print(f"Moved the replaced migrations to {replaced}: delete them when you no longer need them")
+    _print(f"Wrote {_short(path)}: review it")
+    folder = _short(replaced)
+    _print(f"Moved the replaced migrations to {folder}: delete them when you no longer need them")
     _finish([f"Add by hand: {line}" for line in differences])
 
 
@@ -319,9 +320,10 @@ def baseline(*, yes: Yes = False) -> None:
     from .baseline import baseline as begin
 
     path, replaced = _run(begin(force=yes))
-    _print(f"Wrote {path}: review it")
+    _print(f"Wrote {_short(path)}: review it")
     if replaced:
-        _print(f"Moved the old migrations to {replaced}: delete them when you no longer need them")
+        folder = _short(replaced)
+        _print(f"Moved the old migrations to {folder}: delete them when you no longer need them")
     _verify(0)
 
 
@@ -416,6 +418,12 @@ def _finish(problems: Iterable[str], success: str = "", *, err: bool = True) -> 
         raise typer.Exit(1)
     if success:
         _print(success)
+
+
+def _short(path: Path) -> Path:
+    """Return a path relative to the working directory, if it is in it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def _print(text: str, *, err: bool = False) -> None:
