@@ -838,7 +838,7 @@ def in_terminal(service: Service, command: list[str]) -> "pexpect.spawn[str]":
     )
 
 
-@pytest.mark.parametrize("prompt", ["Password: ", "Again: "])
+@pytest.mark.parametrize("prompt", ["Password: ", "Password again: "])
 @pytest.mark.parametrize("key", ["c", "d"])
 def test_prompt_ends_with_control(key: str, prompt: str, service: Service) -> None:
     service.upgrade()
@@ -860,10 +860,13 @@ def test_password_is_asked_for_twice_and_not_shown(make_service: MakeService) ->
     service = make_service("sqlite")
     service.upgrade()
     command = ["-m", "src.users.create_admin", "boss", "boss@example.com"]
-    for again, message in (("another one", "two different passwords"), (PASSWORD, "now.")):
+    for again, message in (
+        ("another one", "The passwords differ: run the command again."),
+        (PASSWORD, "now."),
+    ):
         terminal = in_terminal(service, command)
         output = ""
-        for prompt, password in (("Password: ", PASSWORD), ("Again: ", again)):
+        for prompt, password in (("Password: ", PASSWORD), ("Password again: ", again)):
             terminal.expect_exact(prompt)
             output += str(terminal.before)
             terminal.sendline(password)

@@ -27,8 +27,8 @@ def _read_password() -> str:
         return line.removesuffix("\n")
     signal.signal(signal.SIGINT, signal.default_int_handler)  # asyncio's waits for the prompt
     password = getpass("Password: ")
-    if getpass("Again: ") != password:
-        sys.exit("These are two different passwords.")
+    if getpass("Password again: ") != password:
+        sys.exit("The passwords differ: run the command again.")
     return password
 
 
@@ -54,7 +54,7 @@ async def create_administrator(username: str, email: str, *, promote: bool = Fal
     names = SignUp.model_validate({"username": username, "email": email, "password": placeholder})
     user = await User.get_or_none(username=names.username)
     if user and user.email != names.email:
-        raise ConflictError(f"{names.username} has another email address.")
+        raise ConflictError(f"{names.username} exists with another email address: choose another name.")
     if user and not promote:
         if user.is_admin and user.is_active:
             return f"{user.username} is an administrator already."
@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument(
         "--promote",
         action="store_true",
-        help="make an existing account the administrator's, with a new password",
+        help="make an existing account an administrator, with a new password",
     )
     arguments = parser.parse_args()
     configure_logging()  # security events go where the service's do
