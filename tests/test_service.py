@@ -46,8 +46,29 @@ def test_others_on_the_machine_cannot_read_sqlites_files(make_service: MakeServi
         assert {oct(path.stat().st_mode & 0o077) for path in files} == {"0o0"}, files
 
 
-def test_own_suite_leaves_the_development_database_alone(service: Service) -> None:
+# what a developer may set in .env
+DEVELOPMENT = """\
+DOCS=off
+LOG_SQL=true
+START_UNREADY=true
+REQUIRE_TLS=false
+FRONTEND_URL=http://127.0.0.1:3000
+LOGIN_NEEDS_VERIFICATION=true
+SMTP_URL=smtp://127.0.0.1:1025
+REDIS_URL=redis://127.0.0.1:6379/0
+THROTTLE_LOGIN=2/minute
+THROTTLE_SIGN_UP=2/hour
+THROTTLE_RESET=2/hour
+API_PREFIX=/api
+PAGE_SIZE=50
+"""
+
+
+def test_own_suite_and_the_settings_of_development_leave_each_other_alone(
+    service: Service,
+) -> None:
     service.upgrade()
+    (service.folder / ".env").write_text(DEVELOPMENT)
     service.database.query(
         "INSERT INTO users (username, email, hashed_password) VALUES ('ada', 'a@example.com', '-')"
     )
