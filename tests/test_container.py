@@ -73,6 +73,11 @@ def test_compose_file_is_valid_and_holds_no_password(project: Path) -> None:
     if "database" in services:
         assert services["migrate"]["depends_on"]["database"] == {"condition": "service_healthy"}
         assert services["database"]["healthcheck"]["test"]
+        image = services["database"]["image"].removeprefix("docker.io/library/")
+        started = (
+            rf"docker run --detach --publish 127\.0\.0\.1:\d+:\d+ .*PASSWORD=password {image}\n"
+        )
+        assert re.search(started, (project / "README.md").read_text(encoding="utf-8"))
         volume, script = services["database"]["volumes"]
         assert volume.startswith("data:")
         assert (project / script.partition(":")[0]).is_file()
