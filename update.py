@@ -19,7 +19,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -55,6 +55,7 @@ class Update:
         work: where its clone and its report are.
         commit: the commit of the service that is updated.
         target: the release that was asked for.
+        switched: the answers that an update in the service's folder changed.
         subfolder: where the service is in its repository.
         old: the release that it came from.
         new: the release that it is updated to.
@@ -70,6 +71,7 @@ class Update:
     work: Path
     commit: str = ""
     target: str | None = None
+    switched: dict[str, Any] = field(default_factory=dict)
     subfolder: str = "."
     old: str = ""
     new: str = ""
@@ -102,16 +104,20 @@ class Update:
     @classmethod
     def load(cls, source: str, work: Path) -> Self:
         """Read how far an earlier run came with a service, if there was one."""
-        file = work / STATE
-        state = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-        return cls(**{**state, "source": source, "work": work})
+        return cls(**{**read_state(work), "source": source, "work": work})
+
+
+def read_state(work: Path) -> dict[str, Any]:
+    file = work / STATE
+    state: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return state
 
 
 def run(*command: str, folder: Path) -> str:
     """Run a command and return what it prints.
 
     Raises:
-        UpdateError: the command failed. The last line of its errors is the reason.
+        UpdateError: the command failed. The last line of its errors is the reason, or what git rejected.
     """
     process = subprocess.run(
         command,
@@ -124,7 +130,7 @@ def run(*command: str, folder: Path) -> str:
     )
     if process.returncode:
         lines = process.stderr.strip().splitlines() or [f"{command[0]} failed"]
-        raise UpdateError(lines[-1])
+        raise UpdateError(next((line for line in lines if line.startswith(" ! ")), lines[-1]))
     return process.stdout
 
 
@@ -178,13 +184,17 @@ def locate(update: Update, at: str) -> tuple[str, str]:
     return str(folder), commit
 
 
-def find_target(update: Update, root: str, commit: str) -> str | None:
-    """Find the release of an update that is in the folder already, but is not committed."""
+def find_target(update: Update, root: str, commit: str) -> tuple[str | None, dict[str, Any]]:
+    """Find the release and the changed answers of an update in the folder that is not committed."""
     folder = Path(root) / update.subfolder
     if update.target or not (folder / ANSWERS).is_file():
-        return update.target
+        return update.target, {}
     now, before = read_answers(folder), read_answers(folder, commit)
-    return None if now["_commit"] == before["_commit"] else str(now["_commit"])
+    names = {name for name in now if name[0] != "_" and now[name] != before.get(name)}
+    switched = {name: now[name] for name in sorted(names)}
+    if not switched and now["_commit"] == before["_commit"]:
+        return None, {}
+    return str(now["_commit"]), switched
 
 
 def find_edits(update: Update) -> set[str]:
@@ -243,7 +253,9 @@ def classify(update: Update, edits: set[str]) -> dict[str, str]:
 def start(update: Update, at: str) -> None:
     """Clone a service and update the clone."""
     root, commit = locate(update, at)
-    target = find_target(update, root, commit) if Path(root).is_dir() else update.target
+    target = update.target
+    if Path(root).is_dir():
+        target, update.switched = find_target(update, root, commit)
     shutil.rmtree(update.work, ignore_errors=True)
     update.work.mkdir(parents=True)
     update.save()  # the folder is known as this command's from now on
@@ -252,8 +264,12 @@ def start(update: Update, at: str) -> None:
     update.commit = git(update.clone, "rev-parse", "HEAD").strip()
     update.old = str(read_answers(update.folder)["_commit"])
     edits = find_edits(update)
-    reference = ["--vcs-ref", target] if target else []
-    copier(update.folder, "update", *reference)
+    options = ["--vcs-ref", target] if target else []
+    if update.switched:
+        data = update.work.resolve() / "switched.yml"
+        data.write_text(yaml.safe_dump(update.switched, allow_unicode=True), encoding="utf-8")
+        options += ["--data-file", str(data)]
+    copier(update.folder, "update", *options)
     update.new = str(read_answers(update.folder)["_commit"])
     update.files = classify(update, edits)
     drop_before(update, update.list_files("lost"))
@@ -269,15 +285,21 @@ def is_resolved(update: Update) -> bool:
 
 
 def commit(update: Update) -> None:
-    """Commit the update on its branch, with the report as the message."""
+    """Commit the update on its branch, with the report as the message.
+
+    A lock file is brought up to date, because pipelines refuse an old one. Checks are repeated.
+    """
     git(update.clone, "add", "--all")  # a conflict that was resolved counts as one until then
     git(update.clone, "checkout", "--quiet", "-B", update.branch)
     if git(update.clone, "status", "--porcelain"):
+        if "pyproject.toml" in update.files and (update.folder / "uv.lock").is_file():
+            run("uv", "lock", "--quiet", folder=update.folder)
+            git(update.clone, "add", "--all")
         subject = f"Update from the template: {update.old} to {update.new}\n\n"
         message = subject + (update.work / "report.md").read_text(encoding="utf-8")
         options = ("--quiet", "--no-verify", "--cleanup=verbatim")
         git(update.clone, "commit", *options, "--message", message)
-        update.pushed = False
+        update.pushed, update.checked = False, []
     update.result = git(update.clone, "rev-parse", "HEAD").strip()
 
 
@@ -405,13 +427,17 @@ def advance(source: str, work: Path, options: argparse.Namespace) -> Update:
 
 
 def is_outdated(update: Update, options: argparse.Namespace) -> bool:
-    """Return whether to start again: for a newer commit or release, but never over work in the clone.
+    """Return whether to start again: for a newer commit, update or release, but never over work.
 
     Raises:
         UpdateError: another release was asked for, and there is work in the clone.
     """
     root, commit = locate(update, options.at)
-    moved = Path(root).is_dir() and commit != update.commit and not update.pushed
+    moved = False
+    if Path(root).is_dir() and not update.pushed:
+        target, switched = find_target(replace(update, target=options.to), root, commit)
+        moved = commit != update.commit or switched != update.switched
+        moved = moved or (options.to is None and target not in {None, update.new})
     other = update.target != options.to
     head = git(update.clone, "rev-parse", "HEAD").strip()
     if head != update.result or git(update.clone, "status", "--porcelain"):
@@ -429,6 +455,12 @@ def has_newer_release(folder: Path) -> bool:
         command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, check=False
     )
     return process.returncode == 2
+
+
+def resolve(source: str) -> str:
+    """Return a service's URL or its absolute path, which is the same in each folder."""
+    url, mark, subfolder = source.partition("#")
+    return f"{Path(url).resolve()}{mark}{subfolder}" if Path(url).is_dir() else source
 
 
 def name_folders(sources: list[str]) -> list[str]:
@@ -517,14 +549,16 @@ def parse_options() -> argparse.Namespace:
 
 def main() -> int:
     options = parse_options()
-    sources = [source for source in options.services if source.strip()]
+    sources = [resolve(source) for source in options.services if source.strip()]
     services = [
         (source, options.work / name)
         for source, name in zip(sources, name_folders(sources), strict=True)
     ]
-    for _, work in services:
+    for source, work in services:
         if work.exists() and not (work / STATE).is_file():
             sys.exit(f"Use another --work: {work} exists, and is not from this command")
+        if (known := read_state(work).get("source", source)) != source:
+            sys.exit(f"Use another --work, or delete {work}: it has the update of {known}")
     with ThreadPoolExecutor(max_workers=options.jobs) as pool:
         running = [pool.submit(advance, source, work, options) for source, work in services]
         try:

@@ -1,15 +1,19 @@
 """update.py updates clones of services, reports what happened, and goes on where it stopped."""
 
+import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import update as script
 from tools.releases import NEXT
 from tools.render import REPOSITORY, git
 
+from .command import copier
 from .conftest import Rendered
 from .edits import append, replace
 from .folders import commit, files, take
@@ -127,11 +131,75 @@ def test_update_that_is_not_committed_yet_is_reported(tmp_path: Path) -> None:
     update = script.Update(str(service), tmp_path / "work")
     root, before = script.locate(update, "HEAD")
     assert (root, update.subfolder) == (str(service.parent), "orders")
-    assert script.find_target(update, root, before) is None
+    assert script.find_target(update, root, before) == (None, {})
 
     answers.write_text("_commit: v1.0.0\n", encoding="utf-8")
 
-    assert script.find_target(update, root, before) == "v1.0.0"
+    assert script.find_target(update, root, before) == ("v1.0.0", {})
     commit(service.parent)
-    assert script.find_target(update, *script.locate(update, "HEAD")) is None
+    assert script.find_target(update, *script.locate(update, "HEAD")) == (None, {})
     assert script.locate(update, "HEAD~1") == (root, before)
+
+
+def test_answers_that_an_update_changed_are_reported(rendered: Rendered, tmp_path: Path) -> None:
+    """The report describes the update in the folder, also after an earlier report."""
+    service = take(rendered({}, "v1.0.0"), tmp_path / "service")
+    append(service / "Dockerfile", "# ours\n")
+    commit(service)
+    work = tmp_path / "work"
+    options = ("--data", "container=false", "--vcs-ref", ":current:")
+    assert "Removed" not in run(work, str(service)).stdout
+
+    assert copier("update", "--defaults", *options, cwd=service).returncode == 0
+    process = run(work, str(service))
+
+    assert process.returncode == 0, process.stderr
+    assert "## Removed although edited (1)\n\n- `Dockerfile`\n" in process.stdout
+    assert "# ours" in (work / "service" / "removed-edits.diff").read_text(encoding="utf-8")
+    known = script.Update.load(str(service), work / "service")
+    assert (known.new, known.switched) == ("v1.0.0", {"container": False})
+
+
+def test_folder_of_another_service_is_refused(tmp_path: Path) -> None:
+    script.Update("https://example.com/a/orders.git", tmp_path / "orders").work.mkdir()
+    script.Update("https://example.com/a/orders.git", tmp_path / "orders").save()
+
+    process = run(tmp_path, "https://example.com/b/orders.git")
+
+    assert process.returncode == 1
+    assert "it has the update of https://example.com/a/orders.git" in process.stderr
+
+
+def test_commit_repeats_checks_and_locks(
+    rendered: Rendered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Checks may pass no more after a later edit, and an old lock fails in each pipeline."""
+    clone = take(rendered({}, NEXT), tmp_path / "clone")
+    (clone / "uv.lock").write_text("old\n", encoding="utf-8")
+    commit(clone)
+    (tmp_path / "report.md").touch()
+    (tmp_path / "uv").write_text("#!/bin/sh\necho new > uv.lock\n", encoding="utf-8")
+    (tmp_path / "uv").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    update = script.Update("", tmp_path, old="v1.0.0", new=NEXT, checked=["true"])
+    update.files = {"pyproject.toml": "changed"}
+    append(clone / "pyproject.toml", "# newer\n")
+
+    script.commit(update)
+
+    assert git(clone, "show", "HEAD:uv.lock") == "new\n"
+    assert git(clone, "status", "--porcelain") == ""
+    assert update.checked == []
+
+
+def test_rejected_push_is_explained(rendered: Rendered, tmp_path: Path) -> None:
+    service = take(rendered({}, NEXT), tmp_path / "service")
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "--quiet", str(service), str(clone))
+    git(service, "branch", "theirs")
+    git(service, "commit", "--quiet", "--allow-empty", "--message", "Theirs")
+    git(service, "branch", "--force", "theirs")
+    git(clone, "commit", "--quiet", "--allow-empty", "--message", "Ours")
+
+    with pytest.raises(script.UpdateError, match="rejected.* theirs"):
+        script.git(clone, "push", "--quiet", "origin", "HEAD:refs/heads/theirs")
