@@ -40,7 +40,8 @@ def repeat(service: Path, base: str) -> "subprocess.CompletedProcess[str]":
         text=True,
         check=False,
     )
-    git(service, "worktree", "remove", "--force", "../before")
+    if (service.parent / "before").exists():
+        git(service, "worktree", "remove", "--force", "../before")
     return process
 
 
@@ -64,6 +65,20 @@ def test_update_is_repeated(ci: str, release: str, rendered: Rendered, tmp_path:
     assert process.returncode == 1, process.stdout
     refused = "src/start.py: the update removed it. Move your edits, then delete it."
     assert process.stdout.splitlines()[-1] == refused
+
+
+@pytest.mark.parametrize("ci", ["github", "gitlab"])
+def test_revert_is_not_an_update(ci: str, rendered: Rendered, tmp_path: Path) -> None:
+    """docs/updating.md says to undo an update with git revert."""
+    service = take(rendered({"ci": ci}, NEXT), tmp_path / "service")
+    update(service, ref=FIXED)
+    commit(service)
+    base = git(service, "rev-parse", "HEAD").strip()
+    git(service, "revert", "--no-edit", "HEAD")
+
+    process = repeat(service, base)
+
+    assert (process.returncode, process.stdout) == (0, "")
 
 
 @pytest.mark.parametrize("ci", ["github", "gitlab"])
@@ -95,4 +110,4 @@ def test_update_keeps_a_pipeline_in_a_sub_folder(rendered: Rendered, tmp_path: P
     assert conflicts(service) == []
     after = (service / ".gitlab-ci.yml").read_text(encoding="utf-8")
     assert after != before
-    assert after.count("services/orders") == before.count("services/orders") == 8
+    assert after.count("services/orders") == before.count("services/orders") == 9
