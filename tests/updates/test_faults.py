@@ -160,6 +160,24 @@ def test_update_refuses_data(data: str, says: str, rendered: Rendered, tmp_path:
     assert files(service) == before
 
 
+def test_update_from_another_folder_is_refused(rendered: Rendered, tmp_path: Path) -> None:
+    """Copier alone changes the recorded release and nothing else, as if the update were done."""
+    service = tmp_path / "services" / "orders"
+    shutil.copytree(rendered({}, LAST), service)
+    git(tmp_path, "init", "--quiet")
+    commit(tmp_path)
+    before = files(tmp_path)
+    command = ("update", "--defaults", "--vcs-ref", NEXT, "--answers-file")
+
+    process = copier(*command, "services/orders/.copier-answers.yml", cwd=tmp_path)
+
+    assert process.returncode != 0
+    assert "Run this in the service's folder, with" in process.stderr.splitlines()[-1]
+    assert files(tmp_path) == before
+    assert copier(*command, ".copier-answers.yml", cwd=service).returncode == 0
+    assert f"_commit: {NEXT}" in (service / ANSWERS).read_text(encoding="utf-8")
+
+
 def test_copy_refuses_unknown_names(repository: Path, tmp_path: Path) -> None:
     process = copier(
         *("copy", "--defaults", "--vcs-ref", NEXT, "--data", "databse=postgresql"),

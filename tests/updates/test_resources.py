@@ -112,6 +112,19 @@ def test_update_does_not_rename_a_resource(rendered: Path, tmp_path: Path) -> No
     assert files(service) == before
 
 
+def test_update_in_the_folder_of_a_resource_is_refused(rendered: Path, tmp_path: Path) -> None:
+    """As Renovate runs it. Copier alone changes the recorded release and nothing else."""
+    service = take(rendered, tmp_path / "service")
+    before = files(service)
+    command = ("update", "--defaults", "--vcs-ref", RESOURCE_FIXED, "--answers-file")
+
+    process = copier(*command, ".copier-answers.yml", cwd=service / "src" / "orders")
+
+    assert process.returncode != 0
+    assert process.stderr.splitlines()[-1].endswith(f"folder, with --answers-file {ORDERS}")
+    assert files(service) == before
+
+
 def test_update_of_the_service_leaves_resources_alone(rendered: Path, tmp_path: Path) -> None:
     service = take(rendered, tmp_path / "service")
     before = files(service)
