@@ -9,6 +9,7 @@ from tools.releases import NEXT, history
 from tools.render import git, render, update
 
 from ..support.resources import add
+from .command import copier
 from .edits import replace
 from .folders import commit, conflicts, files, take
 
