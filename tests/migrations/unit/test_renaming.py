@@ -41,6 +41,7 @@ INDEXED = "n = fields.IntField(db_index=True)\n    u = fields.IntField(unique=Tr
 OTHERS = ("a = fields.IntField()", "b = fields.IntField()")
 NAMED = "indexes = [Index(fields=('n',), name='my_index')]"
 LONG_NAMES = ["A" * 60, "A" * 59 + "B"]
+ALIKE = "".join(model(name, "n = fields.IntField()", meta="table = '{}'") for name in ("A", "B"))
 OWNED = model("Owner") + model("Post", "owner = fields.ForeignKeyField('models.Owner')")
 POSTS_AGAIN = model(
     "Post", "owner = fields.ForeignKeyField('models.Owner', related_name='more')"
@@ -403,6 +404,13 @@ RENAMES = {
         model("Aaa", "n = fields.IntField()", meta=NAMED) + model("Kept"),
         model("Bbb", "n = fields.IntField()", *OTHERS, meta=NAMED) + model("Kept"),
         losses=["aaa is dropped with its rows"],
+    ),
+    "tables with the same columns that swap their names": Change(
+        ALIKE.format("aaa", "bbb"),
+        ALIKE.format("bbb", "aaa"),
+        rows=["INSERT INTO aaa (n) VALUES (1)"],
+        expected={"SELECT n FROM bbb": [(1,)], "SELECT n FROM aaa": []},
+        reverted={"SELECT n FROM aaa": [(1,)]},
     ),
     "tables with long names that swap them": Change(
         model(LONG_NAMES[0], "a = fields.IntField()")

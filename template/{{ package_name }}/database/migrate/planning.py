@@ -92,13 +92,14 @@ class Planner:
             MigrationError: an answer is missing or does not match the models.
         """
         old, new = self.compare(old_state, state, models)
-        if old == new:
-            return None
         same = {
             old_state[name]["table"]: state[name]["table"]
             for name in old_state.keys() & state.keys()
             if is_managed(name, old_state[name])
         }
+        # models with equal tables may exchange them
+        if old == new and all(before == after for before, after in same.items()):
+            return None
         found = renames.find(old, new, same, answers, ask)
         for rename in found:
             old = renames.apply(old, rename)
