@@ -22,6 +22,7 @@ class Timetable(Model):
     opens = fields.TimeField(default=time(8, 30))
     closes = fields.TimeField(default=lambda: time(18, 0, 0, 5))
     starts = fields.DatetimeField(default=NOON)
+    fare = fields.DecimalField(max_digits=30, decimal_places=2)
 
 
 def wrong(name: str, value: object) -> str | None:
@@ -61,3 +62,8 @@ def test_same_time_in_another_form_is_the_default(name: str, value: object) -> N
 )
 def test_another_time_is_not_the_default(name: str, value: object) -> None:
     assert "instead of the default" in (wrong(name, value) or "")
+
+
+def test_decimals_that_python_cannot_round_are_explained() -> None:
+    assert "it is no number of at most 28 digits" in (wrong("fare", "9" * 28 + ".25") or "")
+    assert wrong("fare", "9" * 26 + ".25") is None

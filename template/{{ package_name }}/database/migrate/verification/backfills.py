@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
+from decimal import InvalidOperation
 from typing import Any
 
 from tortoise.fields import Field
@@ -50,6 +51,8 @@ def wrong_value(
 def _unreadable(live: Field[Any], value: object) -> str:
     try:
         live.to_python_value(value)
+    except InvalidOperation:
+        return ", which the model cannot read: it is no number of at most 28 digits"
     except Exception as error:  # noqa: BLE001 - whatever a field raises
         return f", which the model cannot read: {error}"
     return ""
