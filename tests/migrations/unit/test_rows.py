@@ -11,7 +11,14 @@ make_importable()
 
 from migration_package.tables import Column, ForeignKey, Index, Table
 from migration_package.verification.contents import Places, State, Survivor, Survivors, changes
-from migration_package.verification.kinds import Kind, choose, fits, kind_of_field, kind_of_type
+from migration_package.verification.kinds import (
+    Kind,
+    choose,
+    fits,
+    kind_of_field,
+    kind_of_type,
+    with_renamed_members,
+)
 from migration_package.verification.rows import Reference, Row, Sampler, in_order_to_fill
 
 
@@ -128,6 +135,27 @@ def test_members_are_read_from_the_description() -> None:
     assert kind_of_field(described(description="How high it is")).members == ()
     assert kind_of_field(described(description="a: b", field_type="CharField")).members == ()
     assert kind_of_field(described(), members=("x",)).members == ("x",)
+
+
+def test_rows_have_members_that_get_new_values() -> None:
+    old = Column("c", "VARCHAR(7)", null=False, members=("reddish", "b"), labels=("red", "blue"))
+    new = replace(old, type="VARCHAR(1)", members=("r", "b"))
+    before, after = (
+        Kind("text", size=int(column.type[8]), members=column.members) for column in (old, new)
+    )
+
+    assert choose((before, with_renamed_members(after, old, new))) == ("reddish", "b")
+    assert with_renamed_members(after, new, new) == after
+
+
+def test_rows_have_no_members_whose_values_others_take() -> None:
+    old = Column("c", "SMALLINT", null=False, members=("1", "2", "3"), labels=("s", "m", "l"))
+    new = replace(old, members=("1", "2"), labels=("s", "l"))
+    before, after = (
+        replace(kind_of_type("SMALLINT"), members=column.members) for column in (old, new)
+    )
+
+    assert choose((before, with_renamed_members(after, old, new))) == ("1", "3")
 
 
 def test_sqlite_types_are_those_of_the_field() -> None:

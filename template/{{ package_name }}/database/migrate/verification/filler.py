@@ -15,7 +15,7 @@ from ..files import Migration, read_text
 from ..sessions import load
 from ..tables import Table, in_order_of_reference
 from .contents import NAME, Content, Places, State
-from .kinds import Kind
+from .kinds import Kind, with_renamed_members
 from .rows import Row, Sampler, Value, in_order_to_fill
 
 INSERT = re.compile(rf"\bINSERT\s+(?:OR\s+\w+\s+|IGNORE\s+)?INTO\s+{NAME}", re.IGNORECASE)
@@ -158,8 +158,14 @@ class Filler:
         except OperationalError:  # the schema comparison reports it as missing
             return
         next_kinds = later.kinds.get(name, {})
+        next_columns = later.tables[name].columns if name in later.tables else {}
+        both = {
+            column: with_renamed_members(next_kinds[column], table.columns[column], after)
+            for column, after in next_columns.items()
+            if column in next_kinds and column in table.columns
+        }
         kinds = {
-            column: (kind, *([next_kinds[column]] if column in next_kinds else []))
+            column: (kind, *([both[column]] if column in both else []))
             for column, kind in now.kinds.get(name, {}).items()
         }
         why: str | None = None

@@ -4,13 +4,15 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cache
 from itertools import islice
 from typing import Any
 
+from ..conversions import removed_members, renamed_members
 from ..state import members_of, with_enums
+from ..tables import Column
 
 Sample = str | bytes
 
@@ -113,6 +115,21 @@ def kind_of_field(
         return Kind("integer", low=-DAY * 1000, high=DAY * 1000)
     members = members_of(described) or members
     return Kind(**{**vars(found), "members": members})
+
+
+def with_renamed_members(kind: Kind, old: Column, new: Column) -> Kind:
+    """List the values of members before a migration gives some of them new ones.
+
+    Args:
+        kind: the values that the column can hold after the migration.
+        old: the column before it.
+        new: the column after it.
+    """
+    if not (renamed := renamed_members(old, new)):
+        return kind
+    gone = removed_members(old, new)
+    members = tuple(value for value in (*kind.members, *renamed) if value not in gone)
+    return replace(kind, members=members, size=None)
 
 
 @cache
