@@ -54,7 +54,7 @@ async def create_administrator(username: str, email: str, *, promote: bool = Fal
     names = SignUp.model_validate({"username": username, "email": email, "password": placeholder})
     user = await User.get_or_none(username=names.username)
     if user and user.email != names.email:
-        raise ConflictError(f"{names.username} exists with another email address: choose another name.")
+        raise ConflictError(f"{names.username} has another email address: choose another name.")
     if user and not promote:
         if user.is_admin and user.is_active:
             return f"{user.username} is an administrator already."

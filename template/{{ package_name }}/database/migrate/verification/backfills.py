@@ -91,7 +91,8 @@ def _default(live: Field[Any], *, is_interval: bool) -> tuple[object] | None:
         if default != other:
             return None
     if is_interval and isinstance(default, time):
-        default = datetime.combine(date.min, default, tzinfo=None) - datetime.min
+        midnight = datetime.combine(date.min, time.min, UTC)
+        default = datetime.combine(date.min, default, UTC) - midnight
     try:
         return None if default is None else _stored(live, default)
     except Exception:  # noqa: BLE001 - whatever a field raises that refuses its own default
