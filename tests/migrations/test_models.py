@@ -57,6 +57,20 @@ REFUSED = {
         f'{ITEM}\n    class Meta:\n        table = "users"\n',
         "(the model )?(Item|User).*'users'",
     ),
+    "key that a through model lacks": (
+        f"""{TAG}{ITEM}    tags = fields.ManyToManyField("models.Tag", through="item_tag")
+
+
+class ItemTag(Model):
+    id = fields.IntField(primary_key=True)
+    order = fields.ForeignKeyField("models.Item")
+    tag = fields.ForeignKeyField("models.Tag")
+
+    class Meta:
+        table = "item_tag"
+""",
+        "Item.tags: set its backward_key to a column of ItemTag, which has no 'item_id'",
+    ),
     "two columns of one name": (
         f'{ITEM}    title = fields.CharField(max_length=9, source_field="name")\n',
         ".*Item.*'?name'?",

@@ -197,7 +197,12 @@ class Generator:
 
     def remove_field(self, models: Models) -> set[str] | None:
         referred = {f.to_field for _, f in models.fields()}
-        model, f = self._pick(models, lambda _, f: not f.primary and f.uid not in referred)
+        model, f = self._pick(
+            models,
+            lambda m, f: (
+                not f.primary and f.uid not in referred and not _relations_by(models, m, f)
+            ),
+        )
         if f is None:
             return None
         model.fields.remove(f)
@@ -227,7 +232,11 @@ class Generator:
     def rename_field(self, models: Models) -> set[str] | None:
         model, f = self._pick(models, lambda _, f: True)
         used = {f.name for f in model.fields} | {f.column for f in model.fields}
+        relations, old = _relations_by(models, model, f), f"{f.name}_id"
         f.name = self._name(FIELDS, used)
+        for relation in relations:
+            keys = [f"{f.name}_id" if key == old else key for key in relation.through]
+            relation.through = tuple(keys)
         return {"rename"}
 
     def rename_primary_key(self, models: Models) -> set[str]:
@@ -531,6 +540,15 @@ class Generator:
 
 def _needs(model: Model) -> set[int]:
     return {f.target for f in model.fields if f.is_relation and f.has_column and not f.null}
+
+
+def _relations_by(models: Models, model: Model, field: Field) -> list[Field]:
+    """List the many-to-many relations that a foreign key of a through model is a key of."""
+    return [
+        relation
+        for _, relation in models.fields()
+        if relation.through[:1] == (model.table,) and f"{field.name}_id" in relation.through[1:]
+    ]
 
 
 def _plain(f: Field) -> bool:

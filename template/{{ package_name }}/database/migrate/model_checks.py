@@ -55,6 +55,7 @@ def loaded_models_problems() -> list[str]:
         *_rival_problems(),
         *(problem for model in models for problem in _model_problems(model)),
         *_name_problems(models),
+        *_through_problems(models),
     ]
     return problems or _table_problems()
 
@@ -214,6 +215,22 @@ def _name_problems(models: list[type[Model]]) -> Iterator[str]:
         ],
         "rename the index",
     )
+
+
+def _through_problems(models: list[type[Model]]) -> Iterator[str]:
+    """Find relations with keys that are not columns of their through model."""
+    through = {model._meta.db_table: model for model in models}
+    for model in models:
+        for name in sorted(model._meta.m2m_fields):
+            field = model._meta.fields_map[name]
+            if isinstance(field, ManyToManyFieldInstance) and field.through in through:
+                columns = through[field.through]._meta.fields_db_projection.values()
+                for key in ("backward_key", "forward_key"):
+                    if not field._generated and (column := getattr(field, key)) not in columns:
+                        yield (
+                            f"{model.__name__}.{name}: set its {key} to a column of "
+                            f"{through[field.through].__name__}, which has no {column!r}"
+                        )
 
 
 def _same_names(named: list[tuple[str, str]], fix: str, start: int = 0) -> Iterator[str]:
