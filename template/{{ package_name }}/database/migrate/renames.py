@@ -1,7 +1,7 @@
 """Find renames between two states, order them, and apply them to tables."""
 
 import re
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from . import conversions
@@ -34,7 +34,7 @@ class Rename:
         return f"{self.table}.{self.old}={self.new}" if self.table else f"{self.old}={self.new}"
 
     @classmethod
-    def parse(cls, text: str, tables: Container[str] = ()) -> "Rename":
+    def parse(cls, text: str, tables: Collection[str] = ()) -> "Rename":
         """Parse the output of `str`.
 
         Args:

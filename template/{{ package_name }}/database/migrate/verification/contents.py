@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
@@ -133,7 +133,7 @@ def _renamed(
     )
 
 
-def _listed(renames: Sequence[str], tables: Container[str]) -> Iterator[tuple[str, ...]]:
+def _listed(renames: Sequence[str], tables: Collection[str]) -> Iterator[tuple[str, ...]]:
     for rename in (Rename.parse(text, tables) for text in renames):
         if rename.table:
             yield rename.table, "", rename.old, rename.new
