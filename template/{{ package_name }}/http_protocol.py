@@ -22,7 +22,7 @@ STOP_CLIENT_TIMEOUT = 1.0  # the same while the service stops
 SPARE_FILES = 32  # when fewer file descriptors are left, the log says so
 
 # What is parsed at once. A head, and a body in chunks, can only end where a piece ends.
-PIECE = re.compile(rb"\r?\n|[^\n]*+(?:\n(?!\r\n)[^\n]*+)*+(?:\n\r\n)?")
+PIECE = re.compile(rb"\r?\n|[^\n]*+(?:\n(?!\r\n)[^\n]*+)*+(?:\n\r)?")
 UNREADABLE = b"GET / HTTP/2.0\r\n\r\n"  # for what cannot be parsed; `RequestLimits` refuses it
 
 logger = logging.getLogger(__name__)
