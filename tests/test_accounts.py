@@ -890,6 +890,7 @@ def followed_links(report: Path) -> Counter[tuple[str, int]]:
     )
 
 
+@pytest.mark.in_turn
 def test_schemathesis_finds_no_fault(service: Service, tmp_path: Path) -> None:
     """With all its checks over the whole document, as administrators, following its links.
 

@@ -81,6 +81,7 @@ def value(metric: Metric, **labels: str) -> float:
     return float(found)
 
 
+@pytest.mark.in_turn
 def test_own_checks_pass(observed: Service) -> None:
     assert re.search(r"\d+ passed", observed.run("pytest", "-p", "no:cacheprovider").stdout)
     assert "Success" in observed.run("mypy", "--cache-dir", os.devnull).stdout
