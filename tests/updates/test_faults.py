@@ -146,7 +146,7 @@ def test_text_is_not_taken_for_true(answer: str, repository: Path, tmp_path: Pat
     [
         ("databse=postgresql", "There is no question 'databse': check its spelling."),
         ("fields=title:str", "There is no question 'fields': add resource=NAME"),
-        ("package_name=desk", "Keep the old: docs/developing.md"),
+        ("package_name=desk", "Keep the name (docs/developing.md)"),
     ],
 )
 def test_update_refuses_data(data: str, says: str, rendered: Rendered, tmp_path: Path) -> None:

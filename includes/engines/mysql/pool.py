@@ -37,7 +37,7 @@ async def _leave(connection: asyncmy.Connection) -> None:
         connection.close()
 
 
-def _watch(connection: Any) -> None:  # noqa: ANN401 - asyncmy's, which gets is_changed
+def _watch(connection: Any) -> None:  # noqa: ANN401 - asyncmy's connection has no is_changed
     """Record in `is_changed` whether a statement may have changed a connection's session."""
     connection.is_changed = False
 
@@ -57,7 +57,7 @@ def _watch(connection: Any) -> None:  # noqa: ANN401 - asyncmy's, which gets is_
     connection.ensure_closed = partial(_leave, connection)
 
 
-async def _end_session(connection: Any) -> None:  # noqa: ANN401 - see _watch
+async def _end_session(connection: Any) -> None:  # noqa: ANN401 - asyncmy's, with is_changed
     """Close a connection whose session may have changed.
 
     A reset (COM_RESET_CONNECTION) would keep the database of `USE` and the role of `SET ROLE`.
@@ -86,7 +86,7 @@ class BoundedPool:
         self._opening = asyncio.Lock()
         self.opened: Any = None  # asyncmy's
 
-    async def acquire(self) -> Any:  # noqa: ANN401 - see _watch
+    async def acquire(self) -> Any:  # noqa: ANN401 - asyncmy's, with is_changed
         try:
             async with asyncio.timeout(self._seconds):
                 await self._turns.acquire()
@@ -101,7 +101,7 @@ class BoundedPool:
         except errors.MySQLError as error:
             raise DBConnectionError(str(error)) from error
 
-    async def _connect(self) -> Any:  # noqa: ANN401 - see _watch
+    async def _connect(self) -> Any:  # noqa: ANN401 - asyncmy's, with is_changed
         with _long_password():
             if not self.opened:
                 async with self._opening:
@@ -111,7 +111,7 @@ class BoundedPool:
             _watch(connection)
         return connection
 
-    async def release(self, connection: Any) -> None:  # noqa: ANN401 - see _watch
+    async def release(self, connection: Any) -> None:  # noqa: ANN401 - asyncmy's, with is_changed
         try:
             if connection.is_changed and self._resets_sessions:
                 await _end_session(connection)

@@ -28,7 +28,7 @@ async def row_of(model: type[Model]) -> Model:
     return await model.create(**values)
 
 
-def _value_of(field: Any, number: int) -> object:  # noqa: ANN401 - of any type
+def _value_of(field: Any, number: int) -> object:  # noqa: ANN401 - its type says which attributes it has
     kind = field.field_type
     if hasattr(field, "enum_type"):
         return next(iter(field.enum_type))
