@@ -12,6 +12,7 @@ from tortoise.expressions import Q
 from tortoise.models import Model
 from tortoise.queryset import QuerySet
 
+from .database.rows import read_values
 from .exceptions import NotFoundError
 from .schemas import MAX_ID, refuse_text
 from .settings import settings
@@ -118,7 +119,7 @@ async def answer_list(
     columns.
     """
     page = page_query(query, limit, cursor, newest_first=newest_first)
-    return answer_page(await page.values(*schema.model_fields), limit)
+    return answer_page(await read_values(page.values(*schema.model_fields)), limit)
 
 
 async def paginate_sorted(
@@ -147,7 +148,7 @@ async def answer_sorted_list(
 ) -> Response:
     """Run a query for one page, like `paginate_sorted`, and answer with it, like `answer_list`."""
     page = _sorted_query(schema, query, limit, cursor, sort)
-    rows = await page.values(*schema.model_fields)
+    rows = await read_values(page.values(*schema.model_fields))
     return _answer(rows[:limit], _next_sort_cursor(schema, rows, limit, sort))
 
 
