@@ -838,6 +838,7 @@ def in_terminal(service: Service, command: list[str]) -> "pexpect.spawn[str]":
     )
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("prompt", ["Password: ", "Password again: "])
 @pytest.mark.parametrize("key", ["c", "d"])
 def test_prompt_ends_with_control(key: str, prompt: str, service: Service) -> None:

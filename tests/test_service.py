@@ -26,15 +26,6 @@ def databases_on_server(service: Service) -> set[str]:
     return {str(name) for (name,) in service.database.query(sql)}
 
 
-@pytest.mark.python
-@pytest.mark.server
-def test_own_suite_passes(service: Service) -> None:
-    output = service.run("pytest", "-p", "no:cacheprovider").stdout
-
-    assert re.search(r"\d+ passed", output)
-    assert "skipped" not in output
-
-
 def test_others_on_the_machine_cannot_read_sqlites_files(make_service: MakeService) -> None:
     service = make_service("sqlite")
     service.upgrade()
@@ -64,27 +55,28 @@ PAGE_SIZE=50
 """
 
 
-def test_own_suite_and_the_settings_of_development_leave_each_other_alone(
-    service: Service,
-) -> None:
+@pytest.mark.python
+@pytest.mark.server
+def test_own_suite_passes_and_leaves_development_alone(service: Service) -> None:
     service.upgrade()
     (service.folder / ".env").write_text(DEVELOPMENT)
     service.database.query(
         "INSERT INTO users (username, email, hashed_password) VALUES ('ada', 'a@example.com', '-')"
     )
-    if service.database.engine == "sqlite":
-        temporary = service.folder / "tmp"
-        temporary.mkdir()
-        service.run("pytest", "-q", "-p", "no:cacheprovider", TMPDIR=str(temporary))
-        assert list(temporary.glob("test-*")) == []
-    else:
-        tell = "from .scratch import NAME\n\n\ndef test_name() -> None:\n    print(f'\\n{NAME=}')\n"
+    temporary = service.folder / "tmp"
+    temporary.mkdir()
+    tell = "from .scratch import NAME\n\n\ndef test_name() -> None:\n    print(f'\\n{NAME=}')\n"
+    if service.database.engine != "sqlite":
         (service.folder / "tests" / "test_name.py").write_text(tell)
-        output = service.run("pytest", "-q", "-s", "-p", "no:cacheprovider").stdout
+    output = service.run("pytest", "-s", "-p", "no:cacheprovider", TMPDIR=str(temporary)).stdout
+
+    assert re.search(r"\d+ passed", output)
+    assert "skipped" not in output
+    assert list(temporary.glob("test-*")) == []
+    if service.database.engine != "sqlite":
         (name,) = re.findall(r"^NAME='(test_\w+)'$", output, re.MULTILINE)
         # its own and those that `verify` makes beside it
         assert not [there for there in databases_on_server(service) if there.startswith(name)]
-
     assert service.database.query("SELECT username FROM users") == [("ada",)]
 
 
