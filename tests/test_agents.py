@@ -14,7 +14,7 @@ from tools.render import Answers, git, render
 from .support import databases
 from .support.databases import SERVERS, new_database
 from .support.documentation import commands, serving
-from .support.services import ENVIRONMENTS, bare_environment, free_port
+from .support.services import ENVIRONMENTS, bare_environment, free_port, mypy_cache
 
 SERVICES: list[Answers] = [
     {"database": "sqlite"},
@@ -45,6 +45,7 @@ def test_commands_for_agents_work(answers: Answers, template: Path, tmp_path: Pa
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "UV_PYTHON": sys.executable,
         "UV_PROJECT_ENVIRONMENT": str(ENVIRONMENTS / name),
+        "MYPY_CACHE_DIR": str(mypy_cache(ENVIRONMENTS / name)),
         "PORT": str(port),
     }
 

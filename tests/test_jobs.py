@@ -122,10 +122,10 @@ def count(request: pytest.FixtureRequest) -> int:
     return 1000 if request.config.getoption("--long") else 120
 
 
-def test_documented_job_is_clean(service: Service, tmp_path: Path) -> None:
+def test_documented_job_is_clean(service: Service) -> None:
     service.run("ruff", "check", "--no-cache")
     service.run("ruff", "format", "--check", "--no-cache")
-    service.run("mypy", MYPY_CACHE_DIR=str(tmp_path / "mypy"))
+    service.run("mypy")
 
 
 def test_killed_worker_loses_no_job(service: Service, count: int) -> None:
@@ -352,12 +352,10 @@ def test_jobs_can_be_added_to_a_service(
 
 
 @pytest.mark.parametrize("accounts_too", [True, False])
-def test_suite_of_a_service_with_jobs(
-    accounts_too: bool, make_service: MakeService, tmp_path: Path
-) -> None:
+def test_suite_of_a_service_with_jobs(accounts_too: bool, make_service: MakeService) -> None:
     service = make_service("postgresql", answers={**ANSWERS, "accounts": accounts_too})
     service.commands = install(service.folder, f"postgresql-jobs{'' if accounts_too else '-plain'}")
-    service.run("mypy", MYPY_CACHE_DIR=str(tmp_path / "mypy"))
+    service.run("mypy")
     assert " passed" in service.run("pytest", "-q", "-p", "no:cacheprovider").stdout
 
 

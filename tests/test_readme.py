@@ -284,9 +284,7 @@ def test_service_readme_commands(engine: str, template: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("accounts", [True, False], ids=["accounts", "plain"])
-def test_service_snippets_are_clean(
-    accounts: bool, make_service: MakeService, tmp_path: Path
-) -> None:
+def test_service_snippets_are_clean(accounts: bool, make_service: MakeService) -> None:
     """The Python code in the documentation suits the service's linter and type checker."""
     service = make_service("sqlite", answers={"accounts": accounts})
     written = []
@@ -303,7 +301,7 @@ def test_service_snippets_are_clean(
     assert "src/count_users.py" in written
     service.run("ruff", "check", "--no-cache")
     service.run("ruff", "format", "--check", "--no-cache")
-    service.run("mypy", MYPY_CACHE_DIR=str(tmp_path / "mypy"))
+    service.run("mypy")
     tests = [path for path in written if path.startswith("tests/")]
     assert f"{len(tests)} passed" in service.run("pytest", "-q", *tests).stdout
 

@@ -45,11 +45,11 @@ TEN: list[tuple[str, str, dict[str, str]]] = [
 ]
 
 
-def check(service: Service, tmp_path: Path, *plurals: str) -> None:
+def check(service: Service, *plurals: str) -> None:
     """Check the code of a service, its migrations, and the tests of its resources."""
     service.run("ruff", "check", "--no-cache")
     service.run("ruff", "format", "--check", "--no-cache")
-    service.run("mypy", MYPY_CACHE_DIR=str(tmp_path / "mypy"))
+    service.run("mypy")
     service.run("python", "-m", f"{service.package}.database.migrate", "check")
     paths = [f"tests/test_{plural}.py" for plural in plurals]
     service.run("pytest", "-q", *paths, "tests/test_main.py")
@@ -62,7 +62,7 @@ def create_tables(service: Service, name: str) -> None:
 
 
 def test_ten_resources_one_regenerated_and_one_removed(
-    template: Path, make_service: MakeService, tmp_path: Path
+    template: Path, make_service: MakeService
 ) -> None:
     service = make_service("sqlite")
     service.upgrade()
@@ -90,7 +90,7 @@ def test_ten_resources_one_regenerated_and_one_removed(
     }
     wire(service, *plurals)
     create_tables(service, "add_ten")
-    check(service, tmp_path, *plurals)
+    check(service, *plurals)
 
     git(service.folder, "init", "--quiet")
     service.edit("src/products/router.py", '"""List products', '"""List what is sold')
@@ -109,7 +109,7 @@ def test_ten_resources_one_regenerated_and_one_removed(
     service.upgrade()
 
     assert "notes" not in service.database.tables()
-    check(service, tmp_path, *plurals)
+    check(service, *plurals)
 
 
 MODULES = ("__init__", "models", "schemas", "service", "router")
@@ -117,7 +117,7 @@ MODULES = ("__init__", "models", "schemas", "service", "router")
 
 @pytest.mark.parametrize("accounts", [True, False], ids=["accounts", "plain"])
 def test_all_kinds_of_fields(
-    engine: str, accounts: bool, template: Path, make_service: MakeService, tmp_path: Path
+    engine: str, accounts: bool, template: Path, make_service: MakeService
 ) -> None:
     answers: Answers = {"accounts": accounts, "package_name": "desk"}
     service = make_service(engine, answers=answers)
@@ -129,7 +129,7 @@ def test_all_kinds_of_fields(
     wire(service, "customers", "orders")
     create_tables(service, "add_orders")
 
-    check(service, tmp_path, "customers", "orders")
+    check(service, "customers", "orders")
 
 
 HOSTILE = """\
@@ -322,7 +322,7 @@ def test_schemathesis_finds_nothing(
 
 
 def test_names_that_the_linter_reports_are_allowed(
-    template: Path, make_service: MakeService, tmp_path: Path
+    template: Path, make_service: MakeService
 ) -> None:
     service = make_service("sqlite")
     service.upgrade()
@@ -334,7 +334,7 @@ def test_names_that_the_linter_reports_are_allowed(
     wire(service, "api_tokens")
     create_tables(service, "add_api_tokens")
 
-    check(service, tmp_path, "api_tokens")
+    check(service, "api_tokens")
 
 
 def test_rows_to_refer_to_have_short_unique_values(template: Path) -> None:

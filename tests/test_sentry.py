@@ -240,12 +240,10 @@ def test_an_address_in_an_answer_of_the_mail_server_is_not_sent(make_service: Ma
 
 
 @pytest.mark.parametrize("accounts_too", [True, False])
-def test_suite_of_a_service_with_reports(
-    accounts_too: bool, make_service: MakeService, tmp_path: Path
-) -> None:
+def test_suite_of_a_service_with_reports(accounts_too: bool, make_service: MakeService) -> None:
     service = make_service("sqlite", answers={"sentry": True, "accounts": accounts_too})
     service.commands = install(service.folder, f"sqlite-sentry{'' if accounts_too else '-plain'}")
-    service.run("mypy", MYPY_CACHE_DIR=str(tmp_path / "mypy"))
+    service.run("mypy")
     # what developers have in .env is not used
     tests = service.run("pytest", "-q", "-p", "no:cacheprovider", SENTRY_DSN="https://key@host/7")
     assert " passed" in tests.stdout

@@ -18,8 +18,6 @@ from ..support.migrating import (
 )
 from ..support.services import DEADLINE, Service
 
-pytestmark = pytest.mark.server
-
 Popen = subprocess.Popen[str]
 
 
@@ -39,6 +37,7 @@ def start_holder(service: Service) -> Popen:
     return holder
 
 
+@pytest.mark.server
 def test_8_on_an_empty_database(service: Service) -> None:
     codes, outputs = finish(start(service, 8))
 
@@ -69,6 +68,7 @@ def test_32_with_3_pending_migrations(service: Service) -> None:
     assert sum("Applied" in output for output in outputs) == 1
 
 
+@pytest.mark.server
 def test_holder_is_killed(service: Service) -> None:
     service.run(*MIGRATE, "upgrade")
     name = write_holding_migration(service, "1_2026_hold")
@@ -87,6 +87,7 @@ def test_holder_is_killed(service: Service) -> None:
     finish([holder])
 
 
+@pytest.mark.server
 def test_failing_test_leaves_no_process(
     engine: str, _renders: Renders, template: Path, tmp_path: Path
 ) -> None:
@@ -102,6 +103,7 @@ def test_failing_test_leaves_no_process(
     assert [process.returncode for process in processes] == [-signal.SIGKILL] * 3
 
 
+@pytest.mark.server
 def test_killed_process_leaves_nothing(service: Service) -> None:
     service.run(*MIGRATE, "upgrade")
     name = write_holding_migration(service, "1_2026_hold")
@@ -117,6 +119,7 @@ def test_killed_process_leaves_nothing(service: Service) -> None:
     assert applied(service) == [FIRST, name]
 
 
+@pytest.mark.server
 def test_holder_is_stopped_longer_than_others_wait(service: Service) -> None:
     service.run(*MIGRATE, "upgrade")
     name = write_holding_migration(service, "1_2026_hold")
@@ -139,6 +142,7 @@ def test_holder_is_stopped_longer_than_others_wait(service: Service) -> None:
     assert applied(service) == [FIRST, name]
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("engine", ["postgresql", "mysql"], indirect=True)
 def test_holder_loses_its_connection(service: Service) -> None:
     service.run(*MIGRATE, "upgrade")

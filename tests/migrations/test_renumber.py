@@ -44,6 +44,7 @@ def side(changing: Changing) -> str:
     return next(path.name for path in changing.files() if "side" in path.name)
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("named", [True, False])
 def test_branches_are_merged(merged: Changing, *, named: bool) -> None:
     service = merged.service

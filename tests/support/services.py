@@ -68,6 +68,11 @@ def install(folder: Path, name: str) -> Path:
     return environment / "bin"
 
 
+def mypy_cache(environment: Path) -> Path:
+    """Where mypy keeps what it knows of an environment's packages; workers do not share it."""
+    return environment / "mypy" / os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+
+
 def compile_modules(folder: Path) -> None:
     """Compile a service's modules. Python checks them by hash, so copies need no compilation."""
     mode = py_compile.PycInvalidationMode.CHECKED_HASH
@@ -106,6 +111,7 @@ class Service:
             "AERICH_NO_TORTOISE_V1_WARNING": "1",
             "DATABASE_URL": self.database.url,
             "TEST_DATABASE_URL": SERVERS.get(self.database.engine, ""),
+            "MYPY_CACHE_DIR": str(mypy_cache(self.commands.parent)),
             **self.environment,
             **(extra or {}),
         }

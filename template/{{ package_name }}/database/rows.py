@@ -17,7 +17,8 @@ async def read_values(query: ValuesQuery[Any]) -> list[dict[str, Any]]:
     query._choose_db_if_not_chosen()
     query._make_query()
     _, rows = await query._db.execute_query(*query.query.get_parameterized_sql())
-    return dictionary_reader(query)(rows)
+    result: list[dict[str, Any]] = dictionary_reader(query)(rows)
+    return result
 
 
 def dictionary_reader(query: Any) -> Reader:  # noqa: ANN401 - Tortoise's internals
