@@ -12,7 +12,7 @@ from ..auth.events import Event, record
 from ..auth.hashing import hash_password
 from ..auth.identity import normalise
 from ..auth.password_policy import check_password
-from ..auth.sessions import lock_administrator, lock_user
+from ..auth.sessions import lock_administrator, lock_user, lock_users
 from ..database.models import LinkToken, Session, User
 from ..database.prepared import compiled
 from ..exceptions import ConflictError, NotFoundError
@@ -74,7 +74,7 @@ async def change_user(session: Session, user_id: int, changes: dict[str, bool]) 
         ForbiddenError: the session's user is no administrator any more.
         SessionEndedError: the session has ended in the meantime.
     """
-    async with keep_an_administrator():
+    async with keep_an_administrator(session.user.id, user_id):
         administrator = await lock_administrator(session)
         before = await lock_user(user_id)
         if before is None:
@@ -100,7 +100,7 @@ async def remove_user(session: Session, user_id: int) -> None:
         ForbiddenError: the session's user is no administrator any more.
         SessionEndedError: the session has ended in the meantime.
     """
-    async with keep_an_administrator():
+    async with keep_an_administrator(session.user.id, user_id):
         administrator = await lock_administrator(session)
         if not await User.filter(id=user_id).delete():
             raise NotFoundError(NO_USER)
@@ -130,16 +130,19 @@ async def promote(user: User, password: str) -> None:
 
 
 @asynccontextmanager
-async def keep_an_administrator() -> AsyncIterator[None]:
+async def keep_an_administrator(*user_ids: int) -> AsyncIterator[None]:
     """Roll back what is done inside if it removes the last active administrator.
+
+    Args:
+        user_ids: the users that are locked inside. Concurrent removals wait for them, and for all
+            administrators.
 
     Raises:
         ConflictError: it does.
     """
     administrators = User.filter(is_admin=True, is_active=True)
     async with in_transaction():
-        # This UPDATE locks all administrator rows, so concurrent removals wait
-        await User.filter(is_admin=True).update(is_admin=True)
+        await lock_users(User.filter(Q(is_admin=True) | Q(id__in=user_ids)))
         before = await administrators.exists()
         yield
         if before and not await administrators.exists():

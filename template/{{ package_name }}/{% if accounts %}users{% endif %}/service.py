@@ -108,7 +108,7 @@ async def remove_me(session: Session) -> None:
         ConflictError: no administrator would be left, or the password was changed meanwhile.
         SessionEndedError: the session has ended in the meantime.
     """
-    async with keep_an_administrator():
+    async with keep_an_administrator(session.user.id):
         user = await lock_session(session)
         await User.filter(id=user.id).delete()
     record(Event.USER_DELETED, actor=user.id, target=user.id)
