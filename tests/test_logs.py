@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+from itertools import product
 from typing import Any
 
 import httpx2
@@ -10,6 +11,7 @@ import pytest
 
 from .conftest import MakeService
 from .support.services import DEADLINE, Server, Service
+from .support.sockets import rest
 
 ROUTES = """
     @app.get("/bug/{key}")
@@ -24,12 +26,21 @@ ROUTES = """
 
         return StreamingResponse(parts())
 
-    @app.get("/endless")
+    @app.api_route("/endless", methods=["GET", "POST"])
     async def endless() -> StreamingResponse:
         async def parts() -> AsyncIterator[bytes]:
             while True:
                 yield b"x" * 1000
                 await asyncio.sleep(0.01)
+
+        return StreamingResponse(parts())
+
+    @app.post("/lengths")
+    async def lengths(request: Request) -> StreamingResponse:
+        async def parts() -> AsyncIterator[bytes]:
+            yield b"begun"
+            async for part in request.stream():
+                yield b"%d" % len(part)
 
         return StreamingResponse(parts())
 
@@ -130,9 +141,18 @@ def test_failure_after_the_answer_began_is_logged_once(logging_service: Service,
     assert access["status"] == 200
 
 
-def test_client_that_leaves_is_no_failure(logging_service: Service) -> None:
+def test_client_that_leaves_or_sends_nonsense_is_no_failure(logging_service: Service) -> None:
     with logging_service.serve(ENVIRONMENT="production") as server:
         host, port = server.url.removeprefix("http://").split(":")
+        for path, body in product(
+            ("/endless", "/lengths"), (b"zz\r\n", b"200000\r\n" + b"x" * (2**20 + 1))
+        ):
+            with socket.create_connection((host, int(port)), DEADLINE) as client:
+                headers = "Host: x\r\nX-Request-ID: late\r\nTransfer-Encoding: chunked"
+                client.sendall(f"POST {path} HTTP/1.1\r\n{headers}\r\n\r\n".encode())
+                client.recv(1000)
+                client.sendall(body)
+                rest(client)
         with socket.create_connection((host, int(port))) as client:
             client.sendall(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
             client.recv(1000)
@@ -142,6 +162,10 @@ def test_client_that_leaves_is_no_failure(logging_service: Service) -> None:
 
     assert [line for line in lines(server) if line.get("route") == "/endless"]
     assert not [line for line in lines(server) if line["level"] in {"error", "critical"}]
+    late = [line for line in lines(server) if line.get("request_id") == "late"]
+    warnings = [line["event"] for line in late if line["level"] == "warning"]
+    assert [event.partition("answer: ")[2][:3] for event in warnings] == ["400", "413"] * 2
+    assert [line["status"] for line in late if line["level"] == "info"] == [200] * 4
 
 
 def test_cross_origin_failure_can_be_read(make_service: MakeService) -> None:

@@ -20,9 +20,10 @@ from .support.sockets import connect, resident, rest
 
 PASSWORD = "correct horse"
 ROUTES = """
-    from fastapi import WebSocket
+    from fastapi import HTTPException, WebSocket
 
     from .auth.dependencies import CurrentUser, accept
+    from .exceptions import NotFoundError
 
     @app.websocket("/greeting")
     async def greeting(websocket: WebSocket, user: CurrentUser) -> None:
@@ -37,9 +38,13 @@ ROUTES = """
 
     @app.websocket("/broken/{when}")
     async def broken(websocket: WebSocket, when: str) -> None:
-        if when == "open":
+        if when != "early":
             await websocket.accept()
-        raise RuntimeError("the soup is cold")
+        if when == "http":
+            raise HTTPException(404, "the soup is cold")
+        if when == "closed":
+            await websocket.close()
+        raise (NotFoundError if when == "domain" else RuntimeError)("the soup is cold")
 
     @app.websocket("/pour")
     async def pour(websocket: WebSocket) -> None:
@@ -190,10 +195,26 @@ def test_unexpected_error_is_logged_once(service: Service) -> None:
         assert status(head) == 500, head
         assert "content-type: application/problem+json" in head
         assert b'"status":500' in body
-        assert status(handshake(server, path="/broken/open")[0]) == 101
+        for when in ("open", "http", "domain", "closed"):
+            head, body = handshake(server, f"X-Request-ID: {when}", path=f"/broken/{when}")
+            assert status(head) == 101
+            code = 1000 if when == "closed" else 1011
+            assert body == b"\x88\x02" + code.to_bytes(2, "big"), when
     errors = errors_of(server)
-    assert [line["event"] for line in errors] == ["The request failed"] * 2
+    assert [line["event"] for line in errors] == ["The request failed"] * 5
+    types = [line["exception"][0]["exc_type"] for line in errors]
+    assert types == [
+        "RuntimeError",
+        "RuntimeError",
+        "HTTPException",
+        "NotFoundError",
+        "RuntimeError",
+    ]
     assert all("the soup is cold" in json.dumps(line["exception"]) for line in errors)
+    assert [line["request_id"] for line in errors[1:]] == ["open", "http", "domain", "closed"]
+    lines = [json.loads(line) for line in server.output.splitlines()]
+    requests = [line for line in lines if line.get("route") == "/broken/{when}"]
+    assert [line["status"] for line in requests] == [500, 101, 101, 101, 101]
 
 
 def frame(opcode: int, data: bytes) -> bytes:

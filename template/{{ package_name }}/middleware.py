@@ -4,6 +4,7 @@ import logging
 import sys
 from asyncio import CancelledError
 from collections.abc import Awaitable, Iterable
+from contextlib import suppress
 from http import HTTPStatus
 from inspect import iscoroutinefunction
 from typing import Any
@@ -22,6 +23,9 @@ from .database.backend import is_unavailable
 from .health import StartError
 from .problems import RETRY, failure_problem, http_problem, problem
 
+ALREADY_STARTED = "Caught handled exception, but response already started."  # Starlette's
+OPEN = ("websocket.accept", "websocket.send")  # a WebSocket's last message
+FAILED = 1011  # RFC 6455, section 7.4.1
 TRACE_HEADERS = ("traceparent", "tracestate")
 PAGES = b"text/html"  # they load scripts and styles that only their routes know
 SECURITY_HEADERS = {
@@ -153,12 +157,15 @@ class AnswerFailures:
             await self.app(scope, receive, send)
             return
         app: FastAPI = scope["app"]  # a mounted application replaces it
-        started = False
+        sent = ""
 
         async def noted(message: Message) -> None:
-            nonlocal started
-            refused = message["type"] == "websocket.close" and not started
-            started = True
+            nonlocal sent
+            error = sys.exception()  # which a handler answers
+            if error and sent in OPEN and message["type"] == "websocket.http.response.start":
+                raise error  # only a handshake can have such an answer
+            refused = message["type"] == "websocket.close" and not sent
+            sent = message["type"]
             await (problem(403)(scope, receive, send) if refused else send(message))
 
         try:
@@ -168,25 +175,38 @@ class AnswerFailures:
         except CancelledError:  # by the server, when it stops
             logger.warning("The request took longer than the service waits when it stops")
             answer = problem(503, "The service is stopping. Try again.", RETRY)
-        except HTTPException as error:  # of middleware, which no handler sees
-            answer = http_problem(error)
-        except Exception as error:
-            if is_unavailable(error):
-                logger.warning("The database cannot serve: %s", str(error) or type(error).__name__)
-                answer = failure_problem(error)
-            else:
-                logger.exception("The request failed")
-                answer = await _answer_failure(app, scope, receive, error)
+        except Exception as error:  # noqa: BLE001 - it is logged
+            answer = await _answer_failure(app, scope, receive, _unwrap(error), sent)
         else:
             return
-        if not started:  # otherwise the server closes the connection
+        if sent in OPEN:
+            with suppress(OSError):  # the client has left
+                await send({"type": "websocket.close", "code": FAILED})
+        elif not sent:  # otherwise the server closes the connection
             await answer(scope, receive, send)
 
 
+def _unwrap(error: Exception) -> Exception:
+    """Return the error that Starlette has wrapped, because the answer had begun."""
+    if isinstance(error, ExceptionGroup) and not error.split(HTTPException)[1]:
+        return error.exceptions[0]  # it was raised to each reader of the body
+    cause = error.__cause__ if str(error) == ALREADY_STARTED else None
+    return cause if isinstance(cause, Exception) else error
+
+
 async def _answer_failure(
-    app: FastAPI, scope: Scope, receive: Receive, error: Exception
+    app: FastAPI, scope: Scope, receive: Receive, error: Exception, sent: str
 ) -> Response:
-    """Call the application's handler for Exception."""
+    """Log an error, and return its answer, with the application's handler for Exception."""
+    if isinstance(error, HTTPException) and sent not in OPEN:
+        # of middleware, which no handler sees, or of a body that is read during the answer
+        if sent:
+            logger.warning("The request failed during its answer: %s", error)
+        return http_problem(error)
+    if is_unavailable(error):
+        logger.warning("The database cannot serve: %s", str(error) or type(error).__name__)
+        return failure_problem(error)
+    logger.error("The request failed", exc_info=error)
     handler: Any = app.exception_handlers.get(500) or app.exception_handlers.get(Exception)
     if handler is None or scope["type"] != "http":
         return failure_problem(error)
