@@ -134,6 +134,8 @@ def test_offer_to_upgrade_on_a_connection_that_ends_is_answered(server: Server) 
             head = POST.replace(b"POST", method).replace(b"1.1", version) + LENGTH + b"\r\n"
             with connect(server) as client:
                 head += offer.replace(b"Connection: ", b"Connection: " + close)
+                # HTTP/1.0 does not have it (RFC 9110, section 10.1.1)
+                head += b"\r\nExpect: 100-continue" * (version == b"1.0")
                 client.sendall(head + b"\r\n\r\n" + SMUGGLED)
                 answer = rest(client)
             assert answer.count(b"HTTP/1.1 ") == 1, head
@@ -339,6 +341,13 @@ def test_what_follows_a_handshake_is_no_request(hostile: Service) -> None:
             with connect(server) as client:
                 client.sendall(handshake + b"\r\n" + SMUGGLED * 3 * (not pause))
                 assert_problem(read_answer(client), 403)
+        for version, end in (
+            (b"1.0", b"\r\n\r\n0"),
+            (b"2.0", b'"The request is not valid HTTP/1.1, or its head is too large."}'),
+        ):
+            with connect(server) as client:
+                client.sendall(handshake.replace(b"1.1", version) + b"\r\n")
+                assert rest(client).endswith(end), version
         for headers in (
             b"X: %b" % (b"x" * 20_000),
             b"\r\n".join(b"X%d: x" % n for n in range(240)),
