@@ -200,6 +200,9 @@ def test_body_whose_end_is_not_clear_ends_the_connection(server: Server) -> None
     for head in (
         POST + LENGTH + b"\r\n" + CHUNKED,
         POST + b"Transfer-Encoding: chunked, identity\r\n" + LENGTH,
+        POST + b"Transfer-Encoding: gzip, chunked",
+        POST + b"Transfer-Encoding: gzip\r\n" + CHUNKED,
+        POST + CHUNKED + b"\r\n" + CHUNKED,
         POST + b"Transfer-Encoding : chunked\r\n" + LENGTH,
         POST + LENGTH + b"\r\nContent-Length: 0",
         POST.replace(b"1.1", b"1.0") + CHUNKED,
