@@ -26,6 +26,10 @@ from .updates.folders import commit
 ANSWERS: Answers = {"jobs": "postgresql"}
 HEARTBEAT = {"JOBS_HEARTBEAT": "10"}  # seconds; longer than a busy machine delays one
 QUEUED = "SELECT count(*) FROM jobs.pgqueuer"
+KILLED = """
+    INSERT INTO jobs.pgqueuer (priority, entrypoint, status, queue_manager_id, heartbeat)
+    VALUES (0, 'remove_old_log_entries', 'picked', gen_random_uuid(), now() - interval '1 hour')
+"""
 BOOKED = "SELECT count(*) FROM booking"
 PLACE = """
 import asyncio, sys
@@ -298,10 +302,15 @@ def test_metrics_of_the_queue_are_unknown_without_the_database(make_service: Mak
     service = make_service("postgresql", answers={**ANSWERS, "observability": True})
     service.commands = install(service.folder, "postgresql-jobs-observability")
     service.upgrade()
+    service.database.query(KILLED)
     with (
         Proxy(service.database.url) as proxy,
         worker(service, DATABASE_URL=proxy.url) as running,
     ):
+        attempts = '\njob_attempts_total{name="remove_old_log_entries",status="%s"} %s\n'
+        wait_for(lambda: attempts % ("killed", "1.0") in running.get("/metrics").text)
+        assert attempts % ("dead", "0.0") in running.get("/metrics").text
+        service.database.query("DELETE FROM jobs.pgqueuer")
         found = running.get("/metrics").text
         assert '\njobs{state="dead"} 0.0\n' in found
         assert "\njobs_delay_seconds 0.0\n" in found

@@ -242,7 +242,10 @@ def test_promtool_accepts_metrics_rules_and_queries(observed: Service, tmp_path:
 
 
 UP = {"up": "1x90", "jobs_delay_seconds": "0x90"}
-FAILED, DONE = (f'job_attempts_total{{name="send_link", status="{s}"}}' for s in ("failed", "done"))
+FAILED, DONE, KILLED = (
+    f'job_attempts_total{{name="send_link", status="{status}"}}'
+    for status in ("failed", "done", "killed")
+)
 # Series by the minute, and the alerts that fire from a minute on but not in the one before
 ALERTS: list[tuple[dict[str, str], int, set[str]]] = [
     (UP, 90, set()),
@@ -314,6 +317,7 @@ ALERTS: list[tuple[dict[str, str], int, set[str]]] = [
     ({**UP, FAILED: "0+3x90", DONE: "0+2x90"}, 7, {"JobsFailing"}),
     ({**UP, FAILED: "0+2x90", DONE: "0+3x90"}, 90, set()),
     ({**UP, FAILED: "0x9 5x80"}, 90, set()),
+    ({**UP, KILLED: "0+3x90", DONE: "0+2x90"}, 7, {"JobsFailing"}),
 ]
 
 
