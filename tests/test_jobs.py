@@ -341,16 +341,23 @@ def test_jobs_can_be_added_to_a_service(
 
     migrations = sorted((service.folder / "migrations" / "models").glob("*.py"))
     assert len(migrations) == 1
-    refused = service.run("python", "-m", "src", "worker", status=None)
-    assert refused.returncode != 0
-    assert "Run `python -m src jobs migration`, then upgrade." in refused.stderr
-    assert "Traceback" not in refused.stderr
-    refused = service.run("python", "-m", "src", "jobs", "list", status=1)
-    assert refused.stderr.endswith("Run `python -m src jobs migration`, then upgrade.\n")
-    assert "Traceback" not in refused.stderr
-    assert "Wrote" in service.run("python", "-m", "src", "jobs", "migration").stdout
-    assert "Verified" in service.run("python", "-m", "src", "migrate", "verify").stdout
-    service.upgrade()
+    steps = "Run `python -m src jobs migration`, then `python -m src migrate upgrade`."
+    for command in ([], ["worker"], ["jobs", "list"]):
+        refused = service.run("python", "-m", "src", *command, status=None, PORT=str(free_port()))
+        assert refused.returncode != 0
+        assert refused.stderr.count(steps) == 1
+        assert "Traceback" not in refused.stderr
+    with accounts(service, START_UNREADY="true", **CHEAP) as server:
+        assert sign_up(server).status_code == 503
+        unready = server.get("/readyz")
+        assert (unready.status_code, steps in unready.text) == (503, True)
+        assert "Wrote" in service.run("python", "-m", "src", "jobs", "migration").stdout
+        assert "Verified" in service.run("python", "-m", "src", "migrate", "verify").stdout
+        service.upgrade()
+        assert server.get("/readyz").status_code == 200
+        assert sign_up(server).status_code == 201
+    assert server.output.count(steps) == 2  # at the start, and at the sign-up
+    assert "Traceback" not in server.output
     assert "Nothing to do" in service.run("python", "-m", "src", "jobs", "migration").stdout
     with worker(service) as running:
         assert running.get("/readyz").status_code == 200

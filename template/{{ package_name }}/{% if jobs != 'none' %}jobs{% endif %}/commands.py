@@ -12,8 +12,9 @@ from pgqueuer import JobId, Queries
 from ..database.backend import is_unavailable
 from ..database.orm import UnusableDatabaseError, connect_database
 from .config import MODULES
-from .migration import OUTDATED, missing_statements, write_migration
+from .migration import write_migration
 from .queue import JOBS, queue
+from .tables import OUTDATED, missing_statements
 
 STATES = {"queued": "queued", "picked": "running", "failed": "dead"}
 SHOWN = 100  # dead jobs

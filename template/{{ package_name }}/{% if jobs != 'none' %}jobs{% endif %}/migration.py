@@ -1,20 +1,11 @@
 """Migrations of the queue's tables, which PgQueuer describes."""
 
-from pgqueuer import Queries
-
-from ..database.migrate.context import RUN
 from ..database.migrate.files import migrations
 from ..database.migrate.writer import Content, write_file
 from .queue import QUEUE, queue
+from .tables import missing_statements
 
 NAME = "jobs"
-OUTDATED = f"The queue's tables are missing or outdated. Run `{RUN} jobs migration`, then upgrade."
-
-
-async def missing_statements(queries: Queries) -> list[str]:
-    """List the statements that create what the installed PgQueuer needs and the database lacks."""
-    plan = await queries.plan_upgrade()
-    return [statement.strip().removesuffix(";") for statement in plan.statements]
 
 
 async def write_migration() -> str:
