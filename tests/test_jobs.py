@@ -104,6 +104,20 @@ def number(service: Service, sql: str) -> int:
     return int(found)
 
 
+@contextmanager
+def limited_role(service: Service) -> Iterator[tuple[str, str]]:
+    """Create a role that reads and writes rows in the schema `public`; yield its name and URL."""
+    query = service.database.query
+    role = f"limited_{free_port()}"
+    query(f"CREATE ROLE {role} LOGIN PASSWORD 'limited'")
+    try:
+        query(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}")
+        yield role, re.sub("//[^@]*@", f"//{role}:limited@", service.database.url)
+    finally:
+        query(f"DROP OWNED BY {role}")
+        query(f"DROP ROLE {role}")
+
+
 def wait_until_booked(service: Service, count: int) -> None:
     wait_for(lambda: number(service, BOOKED) >= count)
 
@@ -347,20 +361,38 @@ def test_jobs_can_be_added_to_a_service(
         assert refused.returncode != 0
         assert refused.stderr.count(steps) == 1
         assert "Traceback" not in refused.stderr
-    with accounts(service, START_UNREADY="true", **CHEAP) as server:
+    with (
+        accounts(service, START_UNREADY="true", **CHEAP) as server,
+        worker(service, START_UNREADY="true") as early,
+    ):
         assert sign_up(server).status_code == 503
         unready = server.get("/readyz")
         assert (unready.status_code, steps in unready.text) == (503, True)
+        assert early.get("/readyz").status_code == 503
+        wait_for(lambda: early.output.count(steps) > 1)  # at the start, and when it reads the queue
         assert "Wrote" in service.run("python", "-m", "src", "jobs", "migration").stdout
         assert "Verified" in service.run("python", "-m", "src", "migrate", "verify").stdout
         service.upgrade()
         assert server.get("/readyz").status_code == 200
         assert sign_up(server).status_code == 201
+        wait_until_empty(service)
+    assert "Traceback" not in early.output
     assert server.output.count(steps) == 2  # at the start, and at the sign-up
     assert "Traceback" not in server.output
     assert "Nothing to do" in service.run("python", "-m", "src", "jobs", "migration").stdout
-    with worker(service) as running:
-        assert running.get("/readyz").status_code == 200
+    with limited_role(service) as (role, url):
+        refused = service.run("python", "-m", "src", "jobs", "list", status=1, DATABASE_URL=url)
+        assert refused.stderr.startswith("Grant the database role rights to the queue's tables:")
+        refused = service.run("python", "-m", "src", "worker", status=None, DATABASE_URL=url)
+        assert refused.returncode != 0
+        assert "Grant the database role rights to the queue's tables:" in refused.stderr
+        page = (service.folder / "docs" / "jobs.md").read_text(encoding="utf-8")
+        for grant in re.findall(r"GRANT [^`]*SCHEMA jobs TO", page):
+            service.database.query(f"{grant} {role}")
+        service.database.query(KILLED)
+        with worker(service, DATABASE_URL=url) as running:
+            assert running.get("/readyz").status_code == 200
+            wait_until_empty(service)
     fresh = render(template, tmp_path / "fresh", {"database": "postgresql", **ANSWERS})
     (written,) = (service.folder / "migrations" / "models").glob("1_*_jobs.py")
     (rendered,) = (fresh / "migrations" / "models").glob("1_*_jobs.py")

@@ -14,7 +14,7 @@ from ..database.orm import UnusableDatabaseError, connect_database
 from .config import MODULES
 from .migration import write_migration
 from .queue import JOBS, queue
-from .tables import OUTDATED, missing_statements
+from .tables import tables_problem
 
 STATES = {"queued": "queued", "picked": "running", "failed": "dead"}
 SHOWN = 100  # dead jobs
@@ -83,8 +83,8 @@ async def _main(arguments: argparse.Namespace) -> str:
         if arguments.command == "migration":
             return await write_migration()
         async with queue() as queries:
-            if await missing_statements(queries):
-                raise RefusedError(OUTDATED)
+            if problem := await tables_problem(queries):
+                raise RefusedError(problem)
         if arguments.command == "list":
             for module in MODULES:
                 import_module(module)
