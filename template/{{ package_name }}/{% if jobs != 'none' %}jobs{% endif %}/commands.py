@@ -5,6 +5,7 @@ import asyncio
 import sys
 from collections import Counter
 from importlib import import_module
+from typing import Any
 
 from pgqueuer import Job as Row
 from pgqueuer import JobId, Queries
@@ -13,12 +14,21 @@ from ..database.backend import is_unavailable
 from ..database.orm import UnusableDatabaseError, connect_database
 from .config import MODULES
 from .migration import write_migration
-from .queue import JOBS, queue
+from .queue import JOBS, QUEUE, queue
 from .tables import tables_problem
 
 STATES = {"queued": "queued", "picked": "running", "failed": "dead"}
 SHOWN = 100  # dead jobs
-MOST = 1_000_000
+BATCH = 100  # ids in one notification, which has 8000 bytes at most
+TABLE = QUEUE.qualified.queue_table
+DEAD = f"SELECT id FROM {TABLE} WHERE status = 'failed' ORDER BY id"  # noqa: S608 - no values
+# A scheduled job has a key, which only one queued or running job may have
+RETRYABLE = f"""
+    SELECT DISTINCT ON (coalesce(dedupe_key, id::text)) id FROM {TABLE} AS dead
+    WHERE status = 'failed' AND id = ANY($1::bigint[]) AND NOT EXISTS (
+        SELECT FROM {TABLE} WHERE dedupe_key = dead.dedupe_key AND status <> 'failed'
+    )
+"""  # noqa: S608 - no values
 
 
 class RefusedError(Exception):
@@ -57,25 +67,35 @@ async def retry(ids: list[int], *, every: bool) -> str:
     """Queue dead jobs again, with all their attempts."""
     async with queue() as queries:
         chosen = await _choose(queries, ids, every=every)
-        await queries.requeue_jobs(chosen)
-    return f"Queued again: {len(chosen)}"
+        retryable = await _ids(queries, RETRYABLE, chosen)
+        await queries.requeue_jobs(retryable)
+    message = f"Queued again: {len(retryable)}"
+    if others := len(chosen) - len(retryable):
+        message += f"\nNot queued: {others}, because the same scheduled jobs are queued or running"
+    return message
 
 
 async def drop(ids: list[int], *, every: bool) -> str:
     """Delete dead jobs."""
     async with queue() as queries:
         chosen = await _choose(queries, ids, every=every)
-        await queries.mark_job_as_cancelled(chosen)
+        for start in range(0, len(chosen), BATCH):
+            await queries.mark_job_as_cancelled(chosen[start : start + BATCH])
     return f"Dropped: {len(chosen)}"
 
 
 async def _choose(queries: Queries, ids: list[int], *, every: bool) -> list[JobId]:
-    dead = {row.id for row in await queries.list_failed_jobs(MOST)}
+    dead = await _ids(queries, DEAD)
     if every:
-        return sorted(dead)
-    if others := sorted(set(ids) - dead):
+        return dead
+    if others := sorted(set(ids).difference(dead)):
         raise RefusedError(f"Choose dead jobs only: job {others[0]} is not dead.")
-    return [JobId(id_) for id_ in ids]
+    return [JobId(id_) for id_ in sorted(set(ids))]
+
+
+async def _ids(queries: Queries, statement: str, *arguments: object) -> list[JobId]:
+    rows: list[Any] = await queries.driver.fetch(statement, *arguments)
+    return [JobId(row["id"]) for row in rows]
 
 
 async def _main(arguments: argparse.Namespace) -> str:
