@@ -306,6 +306,15 @@ def test_service_snippets_are_clean(accounts: bool, make_service: MakeService) -
     assert f"{len(tests)} passed" in service.run("pytest", "-q", *tests).stdout
 
 
+TEST_GREETING = """
+from src.settings import settings
+
+
+def test_greets() -> None:
+    assert settings.greeting == "Hi"
+"""
+
+
 def test_teams_first_setting_passes(make_service: MakeService) -> None:
     """Also before it is documented; what is documented has to be true."""
     service = make_service("sqlite", answers={"accounts": False})
@@ -318,7 +327,10 @@ def test_teams_first_setting_passes(make_service: MakeService) -> None:
     end = source.index("\n    @property")
 
     settings.write_text(source[:end] + field + source[end:], encoding="utf-8")
-    service.run(*suite)
+    url = '    "DATABASE_URL": URL,\n'
+    service.edit("tests/__init__.py", url, f'{url}    "GREETING": "Hi",\n')
+    (service.folder / "tests" / "test_greeting.py").write_text(TEST_GREETING)
+    service.run(*suite, "tests/test_greeting.py", GREETING="Good morning")
     text = example.read_text(encoding="utf-8")
     example.write_text(f"{text}# GREETING=Good morning\n", encoding="utf-8")
     service.run(*suite)

@@ -37,21 +37,49 @@ def test_others_on_the_machine_cannot_read_sqlites_files(make_service: MakeServi
         assert {oct(path.stat().st_mode & 0o077) for path in files} == {"0o0"}, files
 
 
-# what a developer may set in .env
-DEVELOPMENT = """\
-DOCS=off
+# an unusual value of each setting
+UNUSUAL = """\
+ENVIRONMENT=development
+HOST=0.0.0.0
+PORT=9
+LOG_LEVEL=ERROR
 LOG_SQL=true
+KEEP_ALIVE=77
+DOCS=off
 START_UNREADY=true
 REQUIRE_TLS=false
-FRONTEND_URL=http://127.0.0.1:3000
+DATABASE_POOL_MIN=2
+DATABASE_POOL_MAX=3
+DATABASE_CONNECT_TIMEOUT=0.5
+DATABASE_COMMAND_TIMEOUT=7
+DATABASE_BUSY_TIMEOUT=0.01
+FRONTEND_URL=https://front.example.org/x
+SESSION_DAYS=1
+SESSION_IDLE_DAYS=2
+SESSIONS_PER_USER=1
 LOGIN_NEEDS_VERIFICATION=true
-SMTP_URL=smtp://127.0.0.1:1025
-REDIS_URL=redis://127.0.0.1:6379/0
-THROTTLE_LOGIN=2/minute
-THROTTLE_SIGN_UP=2/hour
-THROTTLE_RESET=2/hour
-API_PREFIX=/api
-PAGE_SIZE=50
+MAIL_FROM=x@example.org
+SMTP_URL=smtp://127.0.0.1:1
+PASSWORD_MEMORY=1024
+PASSWORD_ITERATIONS=9
+PASSWORD_LANES=2
+THROTTLE_LOGIN=1/hour
+THROTTLE_SIGN_UP=1/hour
+THROTTLE_RESET=1/hour
+REDIS_URL=redis://127.0.0.1:1/3
+JOBS_CONCURRENCY=2
+JOBS_ATTEMPTS=1
+JOBS_HEARTBEAT=3600
+WORKER_PORT=8
+SENTRY_DSN=http://key@127.0.0.1:1/1
+ROOT_PATH=/desk
+API_PREFIX=/api/v9
+TRUSTED_PROXIES=127.0.0.0/8
+CORS_ORIGINS=https://app.example.org
+PAGE_SIZE=1
+PAGE_SIZE_MAX=1
+MAX_BODY_VALUES=10
+MAX_BODY_SIZE=1024
 """
 
 
@@ -59,7 +87,13 @@ PAGE_SIZE=50
 @pytest.mark.server
 def test_own_suite_passes_and_leaves_development_alone(service: Service) -> None:
     service.upgrade()
-    (service.folder / ".env").write_text(DEVELOPMENT)
+    (service.folder / ".env").write_text(UNUSUAL)
+    # in .env and in the environment: the tests have to ignore both
+    service.environment = dict(line.split("=", 1) for line in UNUSUAL.splitlines())
+    example = (service.folder / ".env.example").read_text(encoding="utf-8")
+    documented = set(re.findall(r"^(?:# )?([A-Z_]+)=", example, re.MULTILINE))
+    others = {"DATABASE_URL", "TEST_DATABASE_URL", "DATABASE_PASSWORD", "DATABASE_OWNER_PASSWORD"}
+    assert documented - others <= service.environment.keys()
     service.database.query(
         "INSERT INTO users (username, email, hashed_password) VALUES ('ada', 'a@example.com', '-')"
     )
