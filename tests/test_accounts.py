@@ -637,6 +637,7 @@ def test_first_administrator_is_made_by_command(service: Service) -> None:
     again = service.run(*command)
 
     assert made.stdout == "boss is an administrator now.\n"
+    assert "user.created" in made.stderr
     assert again.stdout == "boss is an administrator already.\n"
     other = service.run(*command[:-1], "other@example.com", status=1)
     assert "another email address" in other.stderr
@@ -889,6 +890,7 @@ def test_password_is_asked_for_twice_and_not_shown(make_service: MakeService) ->
         assert message in output
         assert PASSWORD not in output
         assert terminal.exitstatus == (0 if again == PASSWORD else 1)
+    assert output.index("boss is an administrator now.") < output.index("user.created")
 
 
 def followed_links(report: Path) -> Counter[tuple[str, int]]:

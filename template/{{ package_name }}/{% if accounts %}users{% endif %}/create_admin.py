@@ -80,15 +80,15 @@ async def _main(username: str, email: str, *, promote: bool) -> str:
 def main() -> None:
     """Create an administrator from the command line's arguments."""
     parser = argparse.ArgumentParser(description="Create an administrator.")
-    parser.add_argument("username")
-    parser.add_argument("email")
+    parser.add_argument("username", help="the name to log in with")
+    parser.add_argument("email", help="an address that gets emails, such as for a new password")
     parser.add_argument(
         "--promote",
         action="store_true",
         help="make an existing account an administrator, with a new password",
     )
     arguments = parser.parse_args()
-    configure_logging()  # security events go where the service's do
+    configure_logging(after_result=True)  # security events go where the service's do
     try:
         message = asyncio.run(_main(arguments.username, arguments.email, promote=arguments.promote))
     except ValidationError as error:
