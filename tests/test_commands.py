@@ -40,6 +40,9 @@ def test_help_lists_the_commands(service: Service) -> None:
             ("usage: python -m src " + command, "Usage: python -m src " + command)
         )
     assert max(map(len, output.splitlines())) <= 80
+    help_ = service.run("python", "-m", "src", "create-admin", "--help").stdout
+    assert re.search(r"^  username +the name to log in with$", help_, re.MULTILINE)
+    assert re.search(r"^  email +an address ", help_, re.MULTILINE)
 
 
 def test_unknown_command_is_refused(service: Service) -> None:
@@ -136,8 +139,9 @@ def test_settings_shows_origins_and_hides_secrets(make_service: MakeService) -> 
     def serves_docs""",
     )
     service.edit("src/settings.py", "ValidationError,", "SecretStr, ValidationError,")
+    service.edit(".env.example", "# LOG_SQL", "# TEST_DATABASE_URL=\n# LOG_SQL")
     (service.folder / ".env").write_text(
-        "PORT=9000\nLOG_LEVEL=WARNING\nSTRIPE_KEY=secret\nLOG_LEVLE=INFO\n"
+        "PORT=9000\nLOG_LEVEL=WARNING\nSTRIPE_KEY=secret\nLOG_LEVLE=INFO\nTEST_DATABASE_URL=x\n"
     )
 
     process = service.run(
@@ -158,15 +162,39 @@ def test_settings_shows_origins_and_hides_secrets(make_service: MakeService) -> 
     assert rows["PEPPER"] == ["default", "***"]
     assert rows["HOOK"] == ["environment", "***"]
     assert rows["REDIS_URL"] == ["default"]
+    assert rows["LOG_SQL"] == ["default", "false"]
     assert "secret" not in output
     assert "hidden" not in output
     assert process.stderr == ".env has LOG_LEVLE, which the service does not read\n"
 
 
-def test_settings_reports_wrong_values(service: Service) -> None:
-    process = service.run("python", "-m", "src", "settings", PORT="http", status=2)
+def test_settings_reports_wrong_values_in_plain_words(service: Service) -> None:
+    service.edit(
+        "src/settings.py",
+        "    @property\n    def serves_docs",
+        """    stripe_key: str = Field(description="Key")
+    is_open: bool = Field(default=False, description="Whether we are open")
 
-    assert re.fullmatch("PORT: .+ Example: PORT=8000\n", process.stderr)
+    @property
+    def serves_docs""",
+    )
+    values = {
+        "PORT": "http",
+        "KEEP_ALIVE": "0",
+        "PAGE_SIZE": "10001",
+        "IS_OPEN": "perhaps",
+        "DATABASE_BUSY_TIMEOUT": "soon",
+    }
+    process = service.run("python", "-m", "src", "settings", status=2, **values)
+
+    assert sorted(process.stderr.splitlines()) == [
+        "DATABASE_BUSY_TIMEOUT: Input should be a number. Example: DATABASE_BUSY_TIMEOUT=5",
+        "IS_OPEN: Input should be true or false. Example: IS_OPEN=false",
+        "KEEP_ALIVE: Input should be at least 1. Example: KEEP_ALIVE=5",
+        "PAGE_SIZE: Input should be at most 10000. Example: PAGE_SIZE=20",
+        "PORT: Input should be a whole number. Example: PORT=8000",
+        "STRIPE_KEY: Set it in the environment or in .env.",
+    ]
 
 
 def test_openapi_writes_the_document(service: Service) -> None:

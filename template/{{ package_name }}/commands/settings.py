@@ -9,7 +9,8 @@ from pydantic import SecretBytes, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import DotEnvSettingsSource, EnvSettingsSource
 
-from ..settings import Settings, settings
+from ..environment import PROJECT
+from ..settings import Settings, as_text, settings
 
 HIDDEN = "***"
 SECRET_NAME = re.compile("(key|password|secret|token)$")
@@ -28,7 +29,7 @@ def list_settings() -> list[tuple[str, str, str]]:
 
 def _show(name: str, field: FieldInfo, value: Any) -> str:  # noqa: ANN401 - a setting of any type
     """Return a value as text. Of a secret URL, only the password is hidden."""
-    text = PASSWORD_IN_URL.sub(rf"\1:{HIDDEN}@", str(value))
+    text = PASSWORD_IN_URL.sub(rf"\1:{HIDDEN}@", as_text(value))
     is_typed = isinstance(value, (SecretBytes, SecretStr))
     is_secret = is_typed or not field.repr or SECRET_NAME.search(name)
     return HIDDEN if is_secret and text and "://" not in text else text
@@ -39,5 +40,8 @@ def main() -> None:
     argparse.ArgumentParser(description="List the settings, and where they come from.").parse_args()
     for name, origin, value in list_settings():
         sys.stdout.write(f"{name:<25} {origin:<12} {value}".rstrip() + "\n")
-    for name in sorted(DotEnvSettingsSource(Settings).env_vars.keys() - Settings.model_fields):
+    example = PROJECT / ".env.example"  # it also has what tests and other programs read
+    text = example.read_text(encoding="utf-8").lower() if example.exists() else ""
+    known = Settings.model_fields.keys() | re.findall(r"^(?:# )?(\w+)=", text, re.MULTILINE)
+    for name in sorted(DotEnvSettingsSource(Settings).env_vars.keys() - known):
         sys.stderr.write(f".env has {name.upper()}, which the service does not read\n")
