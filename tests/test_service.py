@@ -164,6 +164,16 @@ def test_own_suite_refuses_a_service_configured_before_it(service: Service) -> N
     assert "development database" in process.stderr + process.stdout
 
 
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_own_suite_refuses_settings_that_are_set_too_late(service: Service) -> None:
+    with (service.folder / "tests" / "__init__.py").open("a", encoding="utf-8") as file:
+        file.write('os.environ["PAGE_SIZE"] = "7"\n')
+
+    process = service.run("pytest", status=4)
+
+    assert "Add settings for tests to SETTINGS" in process.stderr + process.stdout
+
+
 @pytest.mark.parametrize("engine", ["postgresql", "mysql"], indirect=True)
 def test_own_suite_names_the_server_it_misses(service: Service) -> None:
     for url, fix in (
