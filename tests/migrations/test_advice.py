@@ -659,6 +659,13 @@ def test_models_are_fixed_as_told(engine: str, benches: Callable[[str], Bench]) 
     user.do("new", "relations")
     user.do("check")
 
+    swapped = TWO.format(one=", through='book1_editor'", other=", through='book1_person1'")
+    user = User(bench, {"swapped": Case("", swapped, [])})
+    user.models("after")
+    assert "(book1_editor, book1_person1)" in user.do("check", status=1)
+    user.do("new", "swapped")
+    user.do("check")
+
     if engine == "mysql":
         user = User(bench, {"index": Case("", fixed + EXPRESSION, [])})
         user.models("after")

@@ -42,6 +42,14 @@ OTHERS = ("a = fields.IntField()", "b = fields.IntField()")
 NAMED = "indexes = [Index(fields=('n',), name='my_index')]"
 LONG_NAMES = ["A" * 60, "A" * 59 + "B"]
 ALIKE = "".join(model(name, "n = fields.IntField()", meta="table = '{}'") for name in ("A", "B"))
+MANY = "fields.ManyToManyField('models.Tag', through='{{}}', related_name='{}')"
+TWICE = TAG + model("Post", f"a = {MANY.format('a')}", f"b = {MANY.format('b')}")
+TWICE_ROWS = [
+    "INSERT INTO tag (name) VALUES ('a'), ('b')",
+    "INSERT INTO post (id) VALUES (1)",
+    "INSERT INTO one (post_id, tag_id) VALUES (1, 1)",
+    "INSERT INTO two (post_id, tag_id) VALUES (1, 2)",
+]
 OWNED = model("Owner") + model("Post", "owner = fields.ForeignKeyField('models.Owner')")
 POSTS_AGAIN = model(
     "Post", "owner = fields.ForeignKeyField('models.Owner', related_name='more')"
@@ -412,6 +420,20 @@ RENAMES = {
         expected={"SELECT n FROM bbb": [(1,)], "SELECT n FROM aaa": []},
         reverted={"SELECT n FROM aaa": [(1,)]},
     ),
+    "relations that swap their tables": Change(
+        TWICE.format("one", "two"),
+        TWICE.format("two", "one"),
+        rows=TWICE_ROWS,
+        expected={"SELECT tag_id FROM two": [(1,)], "SELECT tag_id FROM one": [(2,)]},
+        reverted={"SELECT tag_id FROM one": [(1,)]},
+    ),
+    "relations that pass on a table": Change(
+        TWICE.format("one", "two"),
+        TWICE.format("two", "three"),
+        rows=TWICE_ROWS,
+        expected={"SELECT tag_id FROM two": [(1,)], "SELECT tag_id FROM three": [(2,)]},
+        reverted={"SELECT tag_id FROM one": [(1,)]},
+    ),
     "tables with long names that swap them": Change(
         model(LONG_NAMES[0], "a = fields.IntField()")
         + model(LONG_NAMES[1], "b = fields.IntField()"),
@@ -475,6 +497,26 @@ def test_links_of_a_renamed_model_that_become_a_model(changes: Bench, engine: st
     ]
     expected = {"SELECT post_id, group_id FROM post_group": [(7, 1)]}
     changes.apply(engine, Change(before, after, rows, answers, expected=expected))
+
+
+INTO_DROPPED = {
+    "model": (
+        ALIKE.format("one", "two"),
+        model("A", "n = fields.IntField()", meta="table = 'two'"),
+    ),
+    "relation": (
+        TWICE.format("one", "two"),
+        TAG + model("Post", f"a = {MANY.format('a').format('two')}"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("before", "after"), INTO_DROPPED.values(), ids=INTO_DROPPED)
+def test_table_with_the_name_of_one_that_is_dropped(
+    changes: Bench, before: str, after: str
+) -> None:
+    with pytest.raises(MigrationError, match="two already exists, and another table gets its name"):
+        changes.plan("sqlite", Change(before, after))
 
 
 def test_losses_say_what_could_be_a_rename(changes: Bench) -> None:

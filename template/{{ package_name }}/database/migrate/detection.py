@@ -3,7 +3,7 @@
 from .context import APP, connected, dialect
 from .files import Migration
 from .model_checks import refuse_models
-from .planning import Plan, Planner
+from .planning import Plan, Planner, same_tables
 from .renames import Ask
 from .state import describe, live_models
 
@@ -11,9 +11,10 @@ from .state import describe, live_models
 async def changed_tables(newest: Migration) -> list[str]:
     """List the tables that changed in the models since the newest migration."""
     async with connected():
-        planner = Planner(dialect)
-        before, after = planner.compare(newest.models_state, describe(APP), live_models(APP))
-    return sorted(t for t in before.keys() | after if before.get(t) != after.get(t))
+        old_state, state = newest.models_state, describe(APP)
+        before, after = Planner(dialect).compare(old_state, state, live_models(APP))
+    moved = {t for pair in same_tables(old_state, state).items() for t in pair if len({*pair}) > 1}
+    return sorted(moved | {t for t in before.keys() | after if before.get(t) != after.get(t)})
 
 
 async def plan(newest: Migration, answers: list[str], ask: Ask | None) -> Plan | None:

@@ -92,11 +92,7 @@ class Planner:
             MigrationError: an answer is missing or does not match the models.
         """
         old, new = self.compare(old_state, state, models)
-        same = {
-            old_state[name]["table"]: state[name]["table"]
-            for name in old_state.keys() & state.keys()
-            if is_managed(name, old_state[name])
-        }
+        same = same_tables(old_state, state)
         # models with equal tables may exchange them
         if old == new and all(before == after for before, after in same.items()):
             return None
@@ -115,6 +111,25 @@ class Planner:
         lost = losses(old, new, self._dialect, original)
         replaced = replaced_values(upgrade, self._dialect, original)
         return Plan(state, found, upgrade, downgrade, lost, replaced)
+
+
+def same_tables(old: State, new: State) -> dict[str, str]:
+    """Map the tables of models and relations that kept their names to their new tables."""
+    before, after = _by_names(old), _by_names(new)
+    return {table: after[names] for names, table in before.items() if names in after}
+
+
+def _by_names(state: State) -> dict[tuple[str, ...], str]:
+    """Return the tables of models and automatic relations by the names of these."""
+    found: dict[tuple[str, ...], str] = {}
+    models = {model["table"] for model in state.values()}
+    for name, model in state.items():
+        if is_managed(name, model):
+            found[(name,)] = model["table"]
+            for relation in model["m2m_fields"]:
+                if not relation["_generated"] and relation["through"] not in models:
+                    found[name, relation["name"], relation["model_name"]] = relation["through"]
+    return found
 
 
 def _with_new_members(old: Table, new: Table) -> Table:

@@ -212,6 +212,11 @@ class _Search:
         gone = old.keys() - self.new.keys()
         created = self.new.keys() - old.keys()
         chosen = sure + self._answered("", old.keys(), self.new.keys(), sure)
+        if taken := {rename.new for rename in chosen} & old.keys() - {r.old for r in chosen}:
+            raise MigrationError(
+                f"{min(taken)} already exists, and another table gets its name. Rename or drop it in an"
+                " earlier migration: change only that in the models, run `new`, then change the rest"
+            )
         renamed = _all(old, in_order(chosen))
         linked = {rename.old for rename in _links(renamed, self.new)}
         candidates = [
