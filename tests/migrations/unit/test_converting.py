@@ -167,6 +167,12 @@ AUTOMATIC = {
         "1.2300",
         losses=narrow("DECIMAL(8,4)", "DECIMAL(8,2)"),
     ),
+    "scale of small numbers": converted(
+        "fields.DecimalField(max_digits=20, decimal_places=12)",
+        "fields.DecimalField(max_digits=20, decimal_places=8)",
+        "'1.0E-7'), ('b', '0E-12'), ('c', '7'",
+        losses=narrow("DECIMAL(20,12)", "DECIMAL(20,8)"),
+    ),
     "more digits": converted(
         "fields.DecimalField(max_digits=6, decimal_places=2)",
         "fields.DecimalField(max_digits=12, decimal_places=4)",
@@ -420,6 +426,22 @@ TOO_MUCH = {
         "fields.DecimalField(max_digits=8, decimal_places=2)",
         "1.2345",
     ),
+    "scale of a long number": converted(
+        "fields.DecimalField(max_digits=30, decimal_places=20)",
+        "fields.DecimalField(max_digits=30, decimal_places=2)",
+        "'0.10000000000000001'",
+    ),
+    "scale of a large number": converted(
+        "fields.DecimalField(max_digits=30, decimal_places=2)",
+        "fields.DecimalField(max_digits=30, decimal_places=1)",
+        "'12345678901234567.89'",
+    ),
+    "scale of a small number": converted(
+        "fields.DecimalField(max_digits=30, decimal_places=20)",
+        "fields.DecimalField(max_digits=30, decimal_places=8)",
+        "'1.25E-7'",
+    ),
+    "NUL": converted(char(30), char(5), "'a' || char(0) || 'bcdef'", engines=("sqlite",)),
     "digits": converted(
         "fields.DecimalField(max_digits=8, decimal_places=2)",
         "fields.DecimalField(max_digits=4, decimal_places=2)",

@@ -41,8 +41,8 @@ def misfit(old: str, new: str) -> str | None:
         new: the type as it will be.
 
     Returns:
-        A condition in SQL with `{column}`, `{length}` and `{number}` (see `Dialect`), empty if
-        every value fits; None if the engine cannot convert, or would guess.
+        A condition in SQL with `{column}`, `{length}`, `{number}` and `{finer}` (see `Dialect`),
+        empty if every value fits; None if the engine cannot convert, or would guess.
     """
     before, after = _parsed(old), _parsed(new)
     if before == after or any({before.name, after.name} <= names for names in _SAME_MEANING):
@@ -62,7 +62,8 @@ def misfits(old: Column, new: Column, name: str, dialect: Dialect) -> str:
     """
     length, number = dialect.length.format(column=name), dialect.number.format(column=name)
     condition = misfit(old.meaning, new.meaning) or ""
-    condition = condition.format(column=name, length=length, number=number)
+    finer = dialect.finer.format(column=name, scale=_parsed(new.meaning).scale)
+    condition = condition.format(column=name, length=length, number=number, finer=finer)
     renamed = renamed_members(old, new)
 
     def listed(values: Iterable[str]) -> str:
@@ -186,7 +187,7 @@ def _too_precise(old: _Type, new: _Type) -> str:
         # ABS() overflows for the smallest integer
         conditions.append(f"{{number}} >= 1{'0' * digits} OR {{number}} <= -1{'0' * digits}")
     if old.scale > new.scale:
-        conditions.append(f"{{number}} <> ROUND({{number}}, {new.scale})")
+        conditions.append("{finer}")
     return " OR ".join(conditions)
 
 

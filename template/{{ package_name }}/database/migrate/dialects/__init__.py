@@ -25,6 +25,7 @@ class Dialect(Protocol):
         new_uuid: SQL for a random UUID.
         length: SQL for the length of a column's value as text, with `{column}`.
         number: SQL for a column's value as a number, with `{column}`.
+        finer: a condition that finds decimals with more places than `{scale}`, with `{column}`.
         text: SQL for a column's value as text, with `{column}`.
         exact: SQL for a column's text that compares case and trailing spaces, with `{column}`.
         strict: whether a column only holds values of its type.
@@ -38,6 +39,7 @@ class Dialect(Protocol):
     new_uuid: str
     length: str
     number: str
+    finer: str
     text: str
     exact: str
     strict: bool

@@ -14,6 +14,7 @@ class StandardSQL(ABC):
     """The standard SQL of a dialect. `Dialect` documents the methods."""
 
     without_checks: tuple[str, str]
+    finer = "{column} <> ROUND({column}, {scale})"
 
     def quote(self, name: str) -> str:
         return '"' + name.replace('"', '""') + '"'

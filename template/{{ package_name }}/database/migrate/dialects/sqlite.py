@@ -58,8 +58,14 @@ class SQLite(StandardSQL):
         " || substr(hex(randomblob(2)), 2) || '-8' || substr(hex(randomblob(2)), 2)"
         " || '-' || hex(randomblob(6))))"
     )
-    length = "LENGTH({column})"
+    # LENGTH() of a text ends at a NUL
+    length = "iif(instr({column}, char(0)), LENGTH(CAST({column} AS BLOB)), LENGTH({column}))"
     number = "({column} + 0)"
+    # A number has 15 digits. Decimals below 0.000001 have an exponent
+    finer = (
+        "iif({column} LIKE '%E%', ({column} + 0) <> ROUND({column} + 0, {scale}),"
+        " rtrim(substr({column}, instr({column} || '.', '.') + 1 + {scale}), '0') <> '')"
+    )
     text = "CAST({column} AS TEXT)"
     exact = "{column}"
     strict = False
