@@ -239,20 +239,56 @@ def test_view_of_a_table_that_is_rebuilt(changes: Bench) -> None:
     changes.apply("sqlite", Change(WITH_NUMBER, LONGER, rows, expected=expected, reverted=expected))
 
 
+WITH_INDEX = model("Item", NAME, "n = fields.IntField(db_index=True)")
 BY_HAND = {
-    "column": ["ALTER TABLE item ADD COLUMN extra TEXT"],
-    "generated column": ["ALTER TABLE item ADD COLUMN extra TEXT AS (upper(name)) VIRTUAL"],
-    "index": ["CREATE INDEX by_hand ON item (n, name)"],
-    "index on an expression": ["CREATE INDEX by_hand ON item (lower(name))"],
+    "column": "ALTER TABLE item ADD COLUMN extra TEXT",
+    "generated column": "ALTER TABLE item ADD COLUMN extra TEXT AS (upper(name)) VIRTUAL",
+    "index": "CREATE INDEX by_hand ON item (n, name)",
+    "index on an expression": "CREATE INDEX by_hand ON item (lower(name))",
+    "unique index": "CREATE UNIQUE INDEX by_hand ON item (n)",
+    "partial index": "CREATE INDEX by_hand ON item (n) WHERE n > 0",
+    "index with a collation": "CREATE INDEX by_hand ON item (n COLLATE NOCASE)",
 }
 
 
-@pytest.mark.parametrize("statements", BY_HAND.values(), ids=BY_HAND)
-def test_rebuild_refuses_to_drop_what_only_the_database_has(
-    changes: Bench, statements: list[str]
-) -> None:
-    message = changes.fail("sqlite", Change(WITH_NUMBER, LONGER, statements))
+@pytest.mark.parametrize("statement", BY_HAND.values(), ids=BY_HAND)
+def test_rebuild_refuses_to_drop_what_only_the_database_has(changes: Bench, statement: str) -> None:
+    message = changes.fail(
+        "sqlite", Change(WITH_INDEX, WITH_INDEX.replace("20", "30"), [statement])
+    )
     assert message.startswith("item has columns or indexes that its model lacks")
+
+
+ID, TEXT = "id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL", "name VARCHAR(20) NOT NULL"
+CLAUSES = {
+    "check": f"{ID}, {TEXT} CHECK (name <> ''), n INT NOT NULL)",
+    "check of the table": f"{ID}, {TEXT}, n INT NOT NULL,\n  CONSTRAINT c\nCHECK\n(n > 0))",
+    "collation": f"{ID}, {TEXT}\nCOLLATE NOCASE, n INT NOT NULL)",
+    "conflict": f"{ID}, {TEXT} ON CONFLICT REPLACE, n INT NOT NULL)",
+    "default": f"{ID}, {TEXT} DEFAULT (lower('A')), n INT NOT NULL)",
+    "foreign key": f"{ID}, {TEXT}, n INT NOT NULL REFERENCES item (id))",
+    "strict table": "id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT, n INT) STRICT",
+    "table without row ids": f"id INT PRIMARY KEY, {TEXT}, n INT NOT NULL) WITHOUT ROWID",
+}
+BY_KEY = (
+    "{} = fields.ForeignKeyField('models.Item', null=True, related_name=False, on_delete=fields.{})"
+)
+LONGER_KEY = model("Item", NAME.replace("20", "30"), BY_KEY.format("parent", "CASCADE"))
+
+
+@pytest.mark.parametrize("body", CLAUSES.values(), ids=CLAUSES)
+def test_rebuild_refuses_to_drop_clauses(changes: Bench, body: str) -> None:
+    rows = ["DROP TABLE item", f"CREATE TABLE item ({body}"]
+    message = changes.fail("sqlite", Change(WITH_NUMBER, LONGER, rows))
+    assert message.startswith("item has constraints or options that its model lacks")
+
+
+@pytest.mark.parametrize("rule", ["ON DELETE SET NULL", "ON DELETE CASCADE ON UPDATE CASCADE"])
+def test_rebuild_refuses_to_change_rules(changes: Bench, rule: str) -> None:
+    key = f"parent_id INT REFERENCES item (id) {rule}"
+    rows = ["DROP TABLE item", f"CREATE TABLE item ({ID}, {TEXT}, {key})"]
+    message = changes.fail("sqlite", Change(LONGER_KEY.replace("30", "20"), LONGER_KEY, rows))
+    assert message.startswith("item has constraints or options that its model lacks")
 
 
 INDEXED = model(
@@ -260,7 +296,11 @@ INDEXED = model(
     NAME,
     "n = fields.IntField(unique=True)",
     'other = fields.ForeignKeyField("models.Item", db_index=True, null=True)',
-    meta="indexes = [('n', 'name'), Index(fields=('name',), name='Named')]",
+    BY_KEY.format("owner", "SET_NULL"),
+    "code = fields.CharField(max_length=9, db_default=SqlDefault('(lower(1))'))",
+    "checks = fields.CharField(max_length=9, default='CHECK (')",
+    meta="indexes = [('n', 'name'), Index(fields=('name',), name='Named'),"
+    " PartialIndex(fields=('name',), condition={'n': 1})]",
 )
 
 

@@ -46,6 +46,8 @@ _OBJECTS = """
 SELECT tbl_name AS "table", iif(type = 'view', 'view', 'trigger ' || name || ' of') AS name,
     replace(replace(sql, '"', ''), '`', '') AS value
 FROM sqlite_master WHERE type IN ('view', 'trigger')"""
+# Clauses of a table, without blanks, that models cannot express
+_CLAUSES = ("CHECK(", "COLLATENOCASE", "COLLATERTRIM", "DEFERRABLE", "ONCONFLICT")
 _FACTS = (_COLUMNS, _INDEXES, _FOREIGN_KEYS, _CHECKS, _TRIGGERS)
 
 
@@ -194,7 +196,7 @@ class SQLite(StandardSQL):
                 values[column.name] = column.default or column.backfill or "NULL"
         names = ", ".join(map(self.quote, values))
         select = f"SELECT {', '.join(values.values())} FROM {table}"
-        sql = [self._guard_unknown(old)]
+        sql = [self._guard_unknown(old), self._guard_clauses(old)]
         sql += [self._create(new, copy), f"INSERT INTO {self.quote(copy)} ({names}) {select}"]
         if any(c.generated and old.columns.get(c.name) == c for c in new.columns.values()):
             # never use a number twice
@@ -218,23 +220,50 @@ class SQLite(StandardSQL):
     def _guard_unknown(self, table: Table) -> str:
         """Fail if a rebuild would drop columns or indexes that only the database has."""
         name = self._text(table.name)
-        columns = ", ".join(map(self._text, table.columns))
         known = {
-            ",".join("" if column.startswith("(") else column for column in index.columns)
+            f"{index.unique:d}{' WHERE ' in index.extra:d} "
+            + ",".join("" if column.startswith("(") else column for column in index.columns)
             for index in table.indexes
         }
-        indexed = ", ".join(map(self._text, sorted(known)))
+        known |= {f"10 {column.name}" for column in table.columns.values() if column.primary}
         select = (
-            f"SELECT 1 FROM pragma_table_xinfo({name}) WHERE name COLLATE NOCASE NOT IN ({columns})"
-            f" UNION ALL SELECT 1 FROM pragma_index_list({name}) i WHERE origin = 'c'"
-            " AND (SELECT group_concat(coalesce(name, '')) FROM pragma_index_info(i.name))"
-            f" COLLATE NOCASE NOT IN ({indexed})"
+            f"SELECT 1 FROM pragma_table_xinfo({name})"
+            f" WHERE name COLLATE NOCASE NOT IN ({self._listed(table.columns)}) OR hidden"
+            f" UNION ALL SELECT 1 FROM pragma_index_list({name}) i WHERE origin <> 'pk'"
+            " AND \"unique\" || partial || ' ' || (SELECT group_concat(coalesce(name, '')"
+            " || iif(coll = 'BINARY', '', coll)) FROM pragma_index_xinfo(i.name) WHERE key)"
+            f" COLLATE NOCASE NOT IN ({self._listed(known)})"
         )
         message = (
             f"{table.name} has columns or indexes that its model lacks, and rebuilding the table drops"
             " them: drop them yourself, or keep them in the SQL and delete this check"
         )
         return self.guard(select, message)
+
+    def _guard_clauses(self, table: Table) -> str:
+        """Fail if a rebuild would drop constraints or options that only the database has."""
+        name = self._text(table.name)
+        unknown = " OR ".join(f"s LIKE '%{clause}%'" for clause in _CLAUSES)
+        keys = {f"{k.column} {k.table} {k.on_delete} NO ACTION" for k in table.foreign_keys}
+        select = (
+            "SELECT 1 FROM (SELECT replace(replace(replace(sql, ' ', ''), char(9), ''), char(10), '')"
+            f" AS s FROM sqlite_master WHERE type = 'table' AND tbl_name = {name})"
+            f" WHERE {unknown} OR s NOT LIKE '%)' AND s NOT LIKE '%*/'"  # STRICT, WITHOUT ROWID
+            f" UNION ALL SELECT 1 FROM pragma_foreign_key_list({name}) WHERE \"from\" || ' '"
+            " || \"table\" || ' ' || on_delete || ' ' || on_update"
+            f" COLLATE NOCASE NOT IN ({self._listed(keys)})"
+            f" UNION ALL SELECT 1 FROM pragma_table_info({name}) WHERE dflt_value LIKE '%(%'"
+            " AND dflt_value NOT LIKE '''%'"
+            f" AND name NOT IN ({self._listed(c.name for c in table.columns.values() if c.default)})"
+        )
+        message = (
+            f"{table.name} has constraints or options that its model lacks, and rebuilding the table"
+            " drops them: keep them in the CREATE TABLE after this check, and delete the check"
+        )
+        return self.guard(select, message)
+
+    def _listed(self, values: Iterable[str]) -> str:
+        return ", ".join(map(self._text, sorted(values)))
 
     def _copied(self, old: Column, new: Column) -> str:
         """Write a column's value with all its digits; a plain cast to text rounds to 15.
