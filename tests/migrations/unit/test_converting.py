@@ -1,10 +1,12 @@
 """Columns whose types change, with values in them."""
 
+import re
 import sqlite3
 from contextlib import closing
 from typing import Any
 
 import pytest
+from migration_package.dialects import load
 
 from tests.support.changes import NAME, Bench, Change, item, model, on_engines, script
 from tools.render import ENGINES
@@ -463,6 +465,18 @@ def test_values_that_do_not_fit(changes: Bench, engine: str, change: Change) -> 
     found = changes.fail(engine, change)
     assert "item.n holds values that " in found
     assert len(changes.plan(engine, change).losses) == 1
+
+
+REFUSED_BY_MYSQL = ["text", "spaces", "long text", "integer", "bigint", "digits"]
+
+
+@pytest.mark.parametrize("name", REFUSED_BY_MYSQL)
+def test_mysql_refuses_what_others_write_after_the_check(
+    changes: Bench, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No lock keeps them from writing, so the documentation says what is lost then."""
+    monkeypatch.setattr(load("mysql"), "guard", lambda _select, _message: "SELECT 1")
+    assert re.search("truncated|too long|Out of range", changes.fail("mysql", TOO_MUCH[name]))
 
 
 COLORS = """
