@@ -298,7 +298,7 @@ INDEXED = model(
     'other = fields.ForeignKeyField("models.Item", db_index=True, null=True)',
     BY_KEY.format("owner", "SET_NULL"),
     "code = fields.CharField(max_length=9, db_default=SqlDefault('(lower(1))'))",
-    "checks = fields.CharField(max_length=9, default='CHECK (')",
+    "checks = fields.CharField(max_length=9, default='CHECK (', description='to check (twice)')",
     meta="indexes = [('n', 'name'), Index(fields=('name',), name='Named'),"
     " PartialIndex(fields=('name',), condition={'n': 1})]",
 )

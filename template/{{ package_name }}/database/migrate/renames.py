@@ -213,10 +213,8 @@ class _Search:
         created = self.new.keys() - old.keys()
         chosen = sure + self._answered("", old.keys(), self.new.keys(), sure)
         if taken := {rename.new for rename in chosen} & old.keys() - {r.old for r in chosen}:
-            raise MigrationError(
-                f"{min(taken)} already exists, and another table gets its name. Rename or drop it in an"
-                " earlier migration: change only that in the models, run `new`, then change the rest"
-            )
+            fix = "rename or drop it in an earlier migration. First change only that in the models"
+            raise MigrationError(f"{min(taken)} exists, and another table gets its name: {fix}")
         renamed = _all(old, in_order(chosen))
         linked = {rename.old for rename in _links(renamed, self.new)}
         candidates = [

@@ -225,7 +225,6 @@ class SQLite(StandardSQL):
             + ",".join("" if column.startswith("(") else column for column in index.columns)
             for index in table.indexes
         }
-        known |= {f"10 {column.name}" for column in table.columns.values() if column.primary}
         select = (
             f"SELECT 1 FROM pragma_table_xinfo({name})"
             f" WHERE name COLLATE NOCASE NOT IN ({self._listed(table.columns)}) OR hidden"
