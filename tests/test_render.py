@@ -234,6 +234,11 @@ def test_has_the_promised_paths(engine: str, rendered: Rendered) -> None:
     assert not list(folder.rglob("uv.lock"))
 
 
+def as_text(value: object) -> str:
+    """Write a value as `.env` has it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def setting_fields(package: Path) -> dict[str, tuple[str, str]]:
     """Read the settings in a package's source.
 
@@ -249,7 +254,7 @@ def setting_fields(package: Path) -> dict[str, tuple[str, str]]:
                 if isinstance(secret, ast.Call) and ast.unparse(secret.func) == "SecretStr":
                     (keywords["default"],) = secret.args
                 values = {
-                    name: str(value.value)
+                    name: as_text(value.value)
                     for name, value in keywords.items()
                     if isinstance(value, ast.Constant)
                 }
