@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import runpy
+import subprocess
 import sys
 from io import StringIO
 from pathlib import Path
@@ -328,6 +329,7 @@ def test_names_that_the_linter_reports_are_allowed(
     service.upgrade()
     fields = (
         "hash:str(64)! any:bool# type:enum(i,o,l,token)#=i list:json secret:str(20)=none "
+        "line_2:int# line_10:int# user_name:str(20)# username:str(20)# "
         "a_long_name_of_the_token:str(80)=a-default-that-does-not-fit-into-the-line-of-the-field"
     )
     add(template, service.folder, "api_token", fields)
@@ -335,6 +337,28 @@ def test_names_that_the_linter_reports_are_allowed(
     create_tables(service, "add_api_tokens")
 
     check(service, "api_tokens")
+
+
+def test_imports_are_in_the_order_of_the_linter(tmp_path: Path) -> None:
+    macros = vars(JINJA.get_template("includes/resource/python.jinja").module)
+    numbers = ["", "1", "2", "10", "01", "02", "010", "2A", "10A"]
+    classes = [f"{name}{number}" for name in ("Line", "LineName", "L") for number in numbers]
+    names = [*classes, "LINE", "UserName", "Username", "max_size", "max_10", "max_2"]
+    packages = [f"..{name}{number}" for name in ("lines", "line_names") for number in numbers]
+    modules = [f"{package.lower()}.models Line" for package in packages]
+    ordered = macros["in_order"](modules[::-1]).split(", ")
+    lines = [
+        f"from {module.replace(' ', ' import ')} as _line_{n}" for n, module in enumerate(ordered)
+    ]
+    imported = macros["import_line"]("..schemas", names[::-1] + names)
+    path = tmp_path / "imports.py"
+    path.write_text("\n".join([*lines, imported.strip(), ""]), encoding="utf-8")
+
+    command = [sys.executable, "-m", "ruff", "check", "--isolated", "--select=I", str(path)]
+    sorted_ = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert sorted_.returncode == 0, sorted_.stdout
+    assert all(re.search(rf"\b{name}\b", imported) for name in names)
 
 
 def test_rows_to_refer_to_have_short_unique_values(template: Path) -> None:
