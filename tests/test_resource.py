@@ -333,10 +333,11 @@ def test_names_that_the_linter_reports_are_allowed(
         "a_long_name_of_the_token:str(80)=a-default-that-does-not-fit-into-the-line-of-the-field"
     )
     add(template, service.folder, "api_token", fields)
-    wire(service, "api_tokens")
+    add(template, service.folder, "link", "parent:ref(link)?")  # nothing has to be sent
+    wire(service, "api_tokens", "links")
     create_tables(service, "add_api_tokens")
 
-    check(service, "api_tokens")
+    check(service, "api_tokens", "links")
 
 
 def test_imports_are_in_the_order_of_the_linter(tmp_path: Path) -> None:
