@@ -104,6 +104,10 @@ def test_ten_resources_one_regenerated_and_one_removed(
     create_tables(service, "add_weight")
     service.run("pytest", "-q", "tests/test_products.py", "tests/test_order_items.py")
 
+    service.edit("src/boxes/service.py", "**changes, ", "")
+    service.run("pytest", "-q", "tests/test_boxes.py", "-k", "changed", status=1)
+    service.edit("src/boxes/service.py", ".update(", ".update(**changes, ")
+
     remove(service, "notes")
     plurals.remove("notes")
     service.run("python", "-m", "src", "migrate", "new", "remove_notes", "--drop", "notes")
