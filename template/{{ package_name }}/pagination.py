@@ -116,7 +116,7 @@ async def answer_list(
     """Run a query for one page, like `paginate`, and answer with it.
 
     It reads rows, not instances of the model: they take twice as long. So the schema's fields are
-    columns.
+    columns, and its aliases, computed fields, validators and serializers have no effect.
     """
     page = page_query(query, limit, cursor, newest_first=newest_first)
     return answer_page(await read_values(page.values(*schema.model_fields)), limit)
