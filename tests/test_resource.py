@@ -525,10 +525,10 @@ JINJA = SandboxedEnvironment(
 )
 
 
-def mistake(fields: str) -> str:
+def mistake(fields: str, engine: str = "sqlite") -> str:
     """Return the message of the validator for the fields of an order; nothing if they are right."""
     macros = JINJA.get_template("includes/resource/fields.jinja").module
-    message: str = vars(macros)["mistake"](fields, "order", True, "sqlite")
+    message: str = vars(macros)["mistake"](fields, "order", True, engine)
     return message.strip()
 
 
@@ -544,6 +544,12 @@ def test_wrong_field_is_refused_with_the_corrected_line(fields: str, corrected: 
 
     assert shown == corrected
     assert mistake(corrected) == ""
+
+
+def test_unique_field_is_not_called_like_the_primary_key_of_mysql() -> None:
+    assert mistake("primary:int!", "mysql").startswith("Write order_primary:int! -- ")
+    for fields, engine in (("primary:int!", "postgresql"), ("primary:int#", "mysql")):
+        assert mistake(fields, engine) == ""
 
 
 def test_message_lists_what_a_resource_refers_to() -> None:
