@@ -83,10 +83,11 @@ def _interruptible() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _quick_copier() -> Iterator[None]:
-    """Halve the time of a render, of which the tests make hundreds.
+    """Halve the time of renders within the tests' process, of which there are hundreds.
 
-    Copier compiles the names and texts of all files for each render. And for each file it asks git
-    for `core.fileMode`, to do nothing unless it is false, as on Windows.
+    Copier compiles the names and texts of all files again for each render. It also asks git for
+    `core.fileMode` for each file, which matters only where that is false, as on Windows. Commands
+    that tests start, such as `copier update`, do both.
     """
     compiled: dict[tuple[object, ...], Any] = {}
     compile_template = Environment.compile

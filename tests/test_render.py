@@ -235,7 +235,7 @@ def test_has_the_promised_paths(engine: str, rendered: Rendered) -> None:
 
 
 def as_text(value: object) -> str:
-    """Write a value as `.env` has it."""
+    """Return a value as `.env` spells it, like the service's own function."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

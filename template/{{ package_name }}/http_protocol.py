@@ -62,7 +62,8 @@ class LimitedProtocol(HttpToolsProtocol):
             self.transport.pause_reading()
 
     def on_headers_complete(self) -> None:
-        self.expect_100_continue &= self.parser.get_http_version() != "1.0"  # RFC 9110, 10.1.1
+        if self.parser.get_http_version() == "1.0":
+            self.expect_100_continue = False  # RFC 9110, section 10.1.1
         super().on_headers_complete()
         self.left = int(dict(self.headers).get(b"content-length", b"0").rstrip()[-18:])
 
@@ -88,11 +89,12 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         # After `Upgrade`, the parser reads a body as the next request, or ignores what follows.
-        # Another gets the request without it, which is allowed (RFC 9110, section 7.8).
-        # In HTTP/1.0, it means nothing.
-        line = f"{self.scope['method']} {self.url.decode()} HTTP/{self.scope['http_version']}"
+        # The application gets other requests without it (RFC 9110, section 7.8), such as those of
+        # HTTP/1.0, where it has no meaning.
+        method, version = self.scope["method"], self.scope["http_version"]
         has_body = {b"content-length", b"transfer-encoding"} & dict(self.scope["headers"]).keys()
-        if re.fullmatch("GET .* HTTP/1.1", line) and not has_body and super()._should_upgrade():
+        is_sound = (method, version) == ("GET", "1.1") and not has_body
+        if is_sound and super()._should_upgrade():
             self.watch.cancel()
             self.rest = memoryview(b"")  # a client waits for the answer before it sends more
             tasks = len(self.tasks)
@@ -101,6 +103,7 @@ class LimitedProtocol(HttpToolsProtocol):
                 self.transport.close()
         else:
             self.parser = httptools.HttpRequestParser(self)
+            line = f"{method} {self.url.decode()} HTTP/{version}"
             kept = [b"%b: %b" % pair for pair in self.scope["headers"] if pair[0] != b"upgrade"]
             self.rest = memoryview(b"\r\n".join((line.encode(), *kept, b"", self.rest)))
 

@@ -24,8 +24,8 @@ from .health import StartError
 from .problems import RETRY, failure_problem, http_problem, problem
 
 ALREADY_STARTED = "Caught handled exception, but response already started."  # Starlette's
-OPEN = ("websocket.accept", "websocket.send")  # a WebSocket's last message
-FAILED = 1011  # RFC 6455, section 7.4.1
+OPEN = ("websocket.accept", "websocket.send")  # the last message to a WebSocket that is open
+INTERNAL_ERROR = 1011  # RFC 6455, section 7.4.1
 TRACE_HEADERS = ("traceparent", "tracestate")
 PAGES = b"text/html"  # they load scripts and styles that only their routes know
 SECURITY_HEADERS = {
@@ -162,7 +162,7 @@ class AnswerFailures:
         async def noted(message: Message) -> None:
             nonlocal sent
             error = sys.exception()  # which a handler answers
-            if error and sent in OPEN and message["type"] == "websocket.http.response.start":
+            if error and sent and message["type"] == "websocket.http.response.start":
                 raise error  # only a handshake can have such an answer
             refused = message["type"] == "websocket.close" and not sent
             sent = message["type"]
@@ -174,14 +174,16 @@ class AnswerFailures:
             return  # nobody reads an answer
         except CancelledError:  # by the server, when it stops
             logger.warning("The request took longer than the service waits when it stops")
+            if sent in OPEN:
+                return  # the server has closed it
             answer = problem(503, "The service is stopping. Try again.", RETRY)
         except Exception as error:  # noqa: BLE001 - it is logged
             answer = await _answer_failure(app, scope, receive, _unwrap(error), sent)
         else:
             return
         if sent in OPEN:
-            with suppress(OSError):  # the client has left
-                await send({"type": "websocket.close", "code": FAILED})
+            with suppress(OSError, RuntimeError):  # the client or the server has closed it
+                await send({"type": "websocket.close", "code": INTERNAL_ERROR})
         elif not sent:  # otherwise the server closes the connection
             await answer(scope, receive, send)
 
@@ -198,7 +200,7 @@ async def _answer_failure(
     app: FastAPI, scope: Scope, receive: Receive, error: Exception, sent: str
 ) -> Response:
     """Log an error, and return its answer, with the application's handler for Exception."""
-    if isinstance(error, HTTPException) and sent not in OPEN:
+    if isinstance(error, HTTPException) and not (sent and scope["type"] == "websocket"):
         # of middleware, which no handler sees, or of a body that is read during the answer
         if sent:
             logger.warning("The request failed during its answer: %s", error)

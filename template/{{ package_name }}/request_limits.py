@@ -136,9 +136,9 @@ def _refusal(scope: Scope, headers: dict[bytes, bytes]) -> Response | None:
         return problem(400, "Send one Host header.", CLOSE)
     if hosts and not HOST.fullmatch(hosts[0]):
         return problem(400, "The Host header is not valid.", CLOSE)
-    coding = headers.get(b"transfer-encoding")  # the parser wants the last one to be chunked
-    if coding and (version == "1.0" or coding.lower() != b"chunked"):  # RFC 9112, section 6.1
-        return problem(400, "The only Transfer-Encoding is chunked, in HTTP/1.1.", CLOSE)
+    codings = [value.lower() for name, value in scope["headers"] if name == b"transfer-encoding"]
+    if codings and (version == "1.0" or codings != [b"chunked"]):  # RFC 9112, section 6.1
+        return problem(400, "Send no Transfer-Encoding but chunked, and none in HTTP/1.0.", CLOSE)
     if not LENGTH.fullmatch(headers.get(b"content-length", b"0")):
         return problem(TOO_LARGE, "The body is too large.", CLOSE)
     return None

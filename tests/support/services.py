@@ -69,7 +69,7 @@ def install(folder: Path, name: str) -> Path:
 
 
 def mypy_cache(environment: Path) -> Path:
-    """Where mypy keeps what it knows of an environment's packages; workers do not share it."""
+    """Return mypy's folder of an environment, in which it remembers packages, for this worker."""
     return environment / "mypy" / os.environ.get("PYTEST_XDIST_WORKER", "gw0")
 
 

@@ -50,7 +50,7 @@ def _logged(execute: Execute) -> Execute:
 
 
 async def read_values(query: ValuesQuery[Any]) -> list[dict[str, Any]]:
-    """Run a query of `values()`. Tortoise takes longer: it also converts times in UTC to UTC."""
+    """Run a `values()` query, without Tortoise's conversion of UTC times to UTC."""
     query._choose_db_if_not_chosen()
     query._make_query()
     _, rows = await query._db.execute_query(*query.query.get_parameterized_sql())
@@ -59,7 +59,7 @@ async def read_values(query: ValuesQuery[Any]) -> list[dict[str, Any]]:
 
 
 def dictionary_reader(query: Any) -> Reader:  # noqa: ANN401 - Tortoise's internals
-    """Return what reads the rows of a query of `values()`, like Tortoise."""
+    """Return a function that reads the rows of a `values()` query."""
     converters = {
         alias: query.resolve_to_python_value(query.model, field)
         for alias, field in query._fields_for_select.items()

@@ -134,11 +134,11 @@ async def keep_an_administrator(*user_ids: int) -> AsyncIterator[None]:
     """Roll back what is done inside if it removes the last active administrator.
 
     Args:
-        user_ids: the users that are locked inside. Concurrent removals wait for them, and for all
-            administrators.
+        user_ids: the users that the block changes. They and all administrators are locked first, so
+            that concurrent changes wait.
 
     Raises:
-        ConflictError: it does.
+        ConflictError: no administrator would be left.
     """
     administrators = User.filter(is_admin=True, is_active=True)
     async with in_transaction():

@@ -88,7 +88,8 @@ def main() -> None:
         help="make an existing account an administrator, with a new password",
     )
     arguments = parser.parse_args()
-    configure_logging(after_result=True)  # security events go where the service's do
+    # security events go where the service's do
+    configure_logging(after_result=True)
     try:
         message = asyncio.run(_main(arguments.username, arguments.email, promote=arguments.promote))
     except ValidationError as error:

@@ -28,6 +28,7 @@ RETRYABLE = f"""
     WHERE status = 'failed' AND id = ANY($1::bigint[]) AND NOT EXISTS (
         SELECT FROM {TABLE} WHERE dedupe_key = dead.dedupe_key AND status <> 'failed'
     )
+    ORDER BY coalesce(dedupe_key, id::text), id DESC
 """  # noqa: S608 - no values
 
 

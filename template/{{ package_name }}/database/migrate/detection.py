@@ -13,7 +13,8 @@ async def changed_tables(newest: Migration) -> list[str]:
     async with connected():
         old_state, state = newest.models_state, describe(APP)
         before, after = Planner(dialect).compare(old_state, state, live_models(APP))
-    moved = {t for pair in same_tables(old_state, state).items() for t in pair if len({*pair}) > 1}
+    same = same_tables(old_state, state)
+    moved = {table for old, new in same.items() if old != new for table in (old, new)}
     return sorted(moved | {t for t in before.keys() | after if before.get(t) != after.get(t)})
 
 

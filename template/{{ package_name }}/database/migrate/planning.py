@@ -120,7 +120,7 @@ def same_tables(old: State, new: State) -> dict[str, str]:
 
 
 def _by_names(state: State) -> dict[tuple[str, ...], str]:
-    """Return the tables of models and automatic relations by the names of these."""
+    """Map the names of models and automatic relations to their tables."""
     found: dict[tuple[str, ...], str] = {}
     models = {model["table"] for model in state.values()}
     for name, model in state.items():

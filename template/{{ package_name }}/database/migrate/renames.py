@@ -12,6 +12,10 @@ from .tables import Column, Table, Tables
 
 Ask = Callable[[str], bool]
 
+TAKEN = (
+    "already exists. Rename or drop it in an earlier migration: change only that in the models, "
+    "run `new`, then change the rest"
+)
 # Two tables count as one renamed table if they share at least this part of their columns
 ALIKE = 0.5
 
@@ -212,9 +216,10 @@ class _Search:
         gone = old.keys() - self.new.keys()
         created = self.new.keys() - old.keys()
         chosen = sure + self._answered("", old.keys(), self.new.keys(), sure)
-        if taken := {rename.new for rename in chosen} & old.keys() - {r.old for r in chosen}:
-            fix = "rename or drop it in an earlier migration. First change only that in the models"
-            raise MigrationError(f"{min(taken)} exists, and another table gets its name: {fix}")
+        moved = {rename.old for rename in chosen}
+        if taken := {rename.new for rename in chosen} & (old.keys() - moved):
+            name = min(taken)
+            raise MigrationError(f"{name} {TAKEN}. If you renamed it, pass --rename {name}=NEW")
         renamed = _all(old, in_order(chosen))
         linked = {rename.old for rename in _links(renamed, self.new)}
         candidates = [
@@ -279,10 +284,7 @@ class _Search:
         for rename in fitting:
             if rename.new in before and rename.new not in moved:
                 place = f"{table}.{rename.new}" if table else rename.new
-                raise MigrationError(
-                    f"--rename {rename}: {place} already exists. Rename or drop it in an earlier "
-                    "migration: change only that in the models, run `new`, then change the rest"
-                )
+                raise MigrationError(f"--rename {rename}: {place} {TAKEN}")
             if any(r != rename and rename.new == r.new for r in [*sure, *fitting]) or any(
                 r != rename and rename.old == r.old for r in [*sure, *fitting]
             ):

@@ -46,7 +46,7 @@ _OBJECTS = """
 SELECT tbl_name AS "table", iif(type = 'view', 'view', 'trigger ' || name || ' of') AS name,
     replace(replace(sql, '"', ''), '`', '') AS value
 FROM sqlite_master WHERE type IN ('view', 'trigger')"""
-# Clauses of a table, without blanks, that models cannot express
+# Clauses of a table, without white space, that models cannot express
 _CLAUSES = ("CHECK(", "COLLATENOCASE", "COLLATERTRIM", "DEFERRABLE", "ONCONFLICT")
 _FACTS = (_COLUMNS, _INDEXES, _FOREIGN_KEYS, _CHECKS, _TRIGGERS)
 
@@ -60,10 +60,10 @@ class SQLite(StandardSQL):
         " || substr(hex(randomblob(2)), 2) || '-8' || substr(hex(randomblob(2)), 2)"
         " || '-' || hex(randomblob(6))))"
     )
-    # LENGTH() of a text ends at a NUL
+    # LENGTH() of a text ends at a NUL: such a text is measured in bytes
     length = "iif(instr({column}, char(0)), LENGTH(CAST({column} AS BLOB)), LENGTH({column}))"
     number = "({column} + 0)"
-    # A number has 15 digits. Decimals below 0.000001 have an exponent
+    # Compare texts: numbers keep only 15 digits. Decimals below 0.000001 have an exponent
     finer = (
         "iif({column} LIKE '%E%', ({column} + 0) <> ROUND({column} + 0, {scale}),"
         " rtrim(substr({column}, instr({column} || '.', '.') + 1 + {scale}), '0') <> '')"
@@ -220,7 +220,7 @@ class SQLite(StandardSQL):
     def _guard_unknown(self, table: Table) -> str:
         """Fail if a rebuild would drop columns or indexes that only the database has."""
         name = self._text(table.name)
-        known = {
+        known = {  # whether it is unique, whether it is partial, its columns: as in the query
             f"{index.unique:d}{' WHERE ' in index.extra:d} "
             + ",".join("" if column.startswith("(") else column for column in index.columns)
             for index in table.indexes
@@ -242,12 +242,19 @@ class SQLite(StandardSQL):
     def _guard_clauses(self, table: Table) -> str:
         """Fail if a rebuild would drop constraints or options that only the database has."""
         name = self._text(table.name)
-        unknown = " OR ".join(f"s LIKE '%{clause}%'" for clause in _CLAUSES)
+        own = re.sub(
+            r"\s", "", self._create(table, table.name)
+        ).upper()  # names may contain clauses
+        more = [
+            f"length(s) - length(replace(s, '{clause}', '')) > {len(clause) * own.count(clause)}"
+            for clause in _CLAUSES
+        ]
         keys = {f"{k.column} {k.table} {k.on_delete} NO ACTION" for k in table.foreign_keys}
         select = (
-            "SELECT 1 FROM (SELECT replace(replace(replace(sql, ' ', ''), char(9), ''), char(10), '')"
-            f" AS s FROM sqlite_master WHERE type = 'table' AND tbl_name = {name})"
-            f" WHERE {unknown} OR s NOT LIKE '%)' AND s NOT LIKE '%*/'"  # STRICT, WITHOUT ROWID
+            "SELECT 1 FROM (SELECT replace(replace(replace(upper(sql), ' ', ''), char(9), ''), char(10),"
+            f" '') AS s FROM sqlite_master WHERE type = 'table' AND tbl_name = {name})"
+            f" WHERE {' OR '.join(more)}"
+            " OR (s NOT LIKE '%)' AND s NOT LIKE '%*/')"  # STRICT, WITHOUT ROWID
             f" UNION ALL SELECT 1 FROM pragma_foreign_key_list({name}) WHERE \"from\" || ' '"
             " || \"table\" || ' ' || on_delete || ' ' || on_update"
             f" COLLATE NOCASE NOT IN ({self._listed(keys)})"
