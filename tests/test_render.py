@@ -75,7 +75,7 @@ PACKAGE_IGNORES = (
 PACKAGE = "/database/migrate/"
 # What a service has by default, beside that package
 MOST_FILES = 70
-MOST_LINES = {"sqlite": 4804, "postgresql": 5012, "mysql": 5003}  # non-blank
+MOST_LINES = {"sqlite": 4806, "postgresql": 5014, "mysql": 5005}  # non-blank
 WINDOWS_DEVICES = {
     "con",
     "prn",

@@ -174,17 +174,15 @@ class AnswerFailures:
             return  # nobody reads an answer
         except CancelledError:  # by the server, when it stops
             logger.warning("The request took longer than the service waits when it stops")
-            if sent in OPEN:
-                return  # the server has closed it
             answer = problem(503, "The service is stopping. Try again.", RETRY)
         except Exception as error:  # noqa: BLE001 - it is logged
             answer = await _answer_failure(app, scope, receive, _unwrap(error), sent)
+            if sent in OPEN:
+                with suppress(OSError, RuntimeError):  # the client or the server has closed it
+                    await send({"type": "websocket.close", "code": INTERNAL_ERROR})
         else:
             return
-        if sent in OPEN:
-            with suppress(OSError, RuntimeError):  # the client or the server has closed it
-                await send({"type": "websocket.close", "code": INTERNAL_ERROR})
-        elif not sent:  # otherwise the server closes the connection
+        if not sent:  # otherwise the server closes the connection
             await answer(scope, receive, send)
 
 
