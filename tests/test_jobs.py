@@ -380,23 +380,34 @@ def test_jobs_can_be_added_to_a_service(
     assert server.output.count(steps) == 2  # at the start, and at the sign-up
     assert "Traceback" not in server.output
     assert "Nothing to do" in service.run("python", "-m", "src", "jobs", "migration").stdout
+    fresh = render(template, tmp_path / "fresh", {"database": "postgresql", **ANSWERS})
+    (written,) = (service.folder / "migrations" / "models").glob("1_*_jobs.py")
+    (rendered,) = (fresh / "migrations" / "models").glob("1_*_jobs.py")
+    assert written.read_text(encoding="utf-8") == rendered.read_text(encoding="utf-8")
+
+
+def test_role_needs_rights_to_the_queue(service: Service) -> None:
+    """All that the page on jobs grants: a job is read, written and dropped."""
+    message = "Grant the database role rights to the queue's tables:"
+    page = (service.folder / "docs" / "jobs.md").read_text(encoding="utf-8")
+    grants = re.findall(r"GRANT [^`]*SCHEMA jobs TO", page)
     with limited_role(service) as (role, url):
-        refused = service.run("python", "-m", "src", "jobs", "list", status=1, DATABASE_URL=url)
-        assert refused.stderr.startswith("Grant the database role rights to the queue's tables:")
-        refused = service.run("python", "-m", "src", "worker", status=None, DATABASE_URL=url)
-        assert refused.returncode != 0
-        assert "Grant the database role rights to the queue's tables:" in refused.stderr
-        page = (service.folder / "docs" / "jobs.md").read_text(encoding="utf-8")
-        for grant in re.findall(r"GRANT [^`]*SCHEMA jobs TO", page):
+        for granted in ([], ["GRANT SELECT ON ALL TABLES IN SCHEMA jobs TO"]):
+            for grant in granted:
+                service.database.query(f"{grant} {role}")
+            refused = service.run("python", "-m", "src", "worker", status=None, DATABASE_URL=url)
+            assert refused.returncode != 0
+            assert message in refused.stderr
+        refused = service.run(
+            "python", "-m", "src", "jobs", "retry", "1", status=1, DATABASE_URL=url
+        )
+        assert refused.stderr.startswith(message)
+        for grant in grants:
             service.database.query(f"{grant} {role}")
         service.database.query(KILLED)
         with worker(service, DATABASE_URL=url) as running:
             assert running.get("/readyz").status_code == 200
             wait_until_empty(service)
-    fresh = render(template, tmp_path / "fresh", {"database": "postgresql", **ANSWERS})
-    (written,) = (service.folder / "migrations" / "models").glob("1_*_jobs.py")
-    (rendered,) = (fresh / "migrations" / "models").glob("1_*_jobs.py")
-    assert written.read_text(encoding="utf-8") == rendered.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("accounts_too", [True, False])

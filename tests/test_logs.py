@@ -141,18 +141,9 @@ def test_failure_after_the_answer_began_is_logged_once(logging_service: Service,
     assert access["status"] == 200
 
 
-def test_client_that_leaves_or_sends_nonsense_is_no_failure(logging_service: Service) -> None:
+def test_client_that_leaves_is_no_failure(logging_service: Service) -> None:
     with logging_service.serve(ENVIRONMENT="production") as server:
         host, port = server.url.removeprefix("http://").split(":")
-        for path, body in product(
-            ("/endless", "/lengths"), (b"zz\r\n", b"200000\r\n" + b"x" * (2**20 + 1))
-        ):
-            with socket.create_connection((host, int(port)), DEADLINE) as client:
-                headers = "Host: x\r\nX-Request-ID: late\r\nTransfer-Encoding: chunked"
-                client.sendall(f"POST {path} HTTP/1.1\r\n{headers}\r\n\r\n".encode())
-                client.recv(1000)
-                client.sendall(body)
-                rest(client)
         with socket.create_connection((host, int(port))) as client:
             client.sendall(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
             client.recv(1000)
@@ -162,9 +153,26 @@ def test_client_that_leaves_or_sends_nonsense_is_no_failure(logging_service: Ser
 
     assert [line for line in lines(server) if line.get("route") == "/endless"]
     assert not [line for line in lines(server) if line["level"] in {"error", "critical"}]
+
+
+def test_body_that_is_refused_during_the_answer_is_a_warning(logging_service: Service) -> None:
+    malformed, large = b"zz\r\n", b"200000\r\n" + b"x" * (2**20 + 1)
+    with logging_service.serve(ENVIRONMENT="production") as server:
+        host, port = server.url.removeprefix("http://").split(":")
+        for path, body in product(("/endless", "/lengths"), (malformed, large)):
+            with socket.create_connection((host, int(port)), DEADLINE) as client:
+                headers = "Host: x\r\nX-Request-ID: late\r\nTransfer-Encoding: chunked"
+                client.sendall(f"POST {path} HTTP/1.1\r\n{headers}\r\n\r\n".encode())
+                client.recv(1000)
+                client.sendall(body)
+                rest(client)
+
+    assert not [line for line in lines(server) if line["level"] in {"error", "critical"}]
     late = [line for line in lines(server) if line.get("request_id") == "late"]
     warnings = [line["event"] for line in late if line["level"] == "warning"]
-    assert [event.partition("answer: ")[2][:3] for event in warnings] == ["400", "413"] * 2
+    expected = [f"The request failed during its answer: {status}: " for status in (400, 413)] * 2
+    assert len(warnings) == len(expected)
+    assert all(map(str.startswith, warnings, expected)), warnings
     assert [line["status"] for line in late if line["level"] == "info"] == [200] * 4
 
 
