@@ -37,7 +37,7 @@ from .schemas import (
     read_objects,
 )
 
-CHECK = re.compile(r"\bCHECK\s*\(", re.IGNORECASE)
+CHECK = re.compile(r"\b(?<!')CHECK\s*\(", re.IGNORECASE)  # guards have it in quotes
 UPDATE = re.compile(rf"\bUPDATE\s+{NAME}\s+SET\b(.*?)(?=\bWHERE\b|;|$)", re.IGNORECASE | re.DOTALL)
 COUNTED = re.compile(
     rf"\b(?:(?:DELETE|INSERT(?:\s+OR\s+\w+|\s+IGNORE)?)\s+(?:FROM|INTO)|TRUNCATE(?:\s+TABLE)?)"
