@@ -619,6 +619,7 @@ def test_nothing_secret_is_logged(where: str, service: Service) -> None:
         assert secret not in written, secret
 
 
+@pytest.mark.in_turn
 def test_first_administrator_is_made_by_command(service: Service) -> None:
     command = ("python", "-m", "src.users.create_admin", "Boss", "boss@example.com")
     assert "migrate upgrade" in service.run(*command, status=1).stderr

@@ -226,6 +226,7 @@ def test_port_in_use_is_explained(workers: str, service: Service) -> None:
     assert "Traceback" not in process.stderr
 
 
+@pytest.mark.in_turn
 def test_seed_creates_what_is_missing(engine: str, make_service: MakeService) -> None:
     service = make_service(engine)
     seed = ("python", "-m", "src", "seed")

@@ -103,7 +103,6 @@ def test_first_command_works_on_a_new_machine(
     assert git(service, "diff", "--name-only").split() == [".copier-answers.yml", ".gitignore"]
 
 
-@pytest.mark.python
 def test_two_runs_in_one_clone_wait_for_each_other(
     template: Path, tmp_path: Path, fresh: dict[str, str]
 ) -> None:
@@ -134,7 +133,6 @@ def test_two_runs_in_one_clone_wait_for_each_other(
     assert sorted("Waiting for the other" in output for output in outputs) == [False, True]
 
 
-@pytest.mark.python
 @pytest.mark.parametrize("engine", ["postgresql", "mysql"], indirect=True)
 def test_quickstart_serves_a_service_on_a_server(
     engine: str, template: Path, tmp_path: Path, fresh: dict[str, str]

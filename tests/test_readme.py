@@ -22,7 +22,7 @@ from .conftest import MakeService
 from .support import model_changes
 from .support.databases import SERVERS, new_database
 from .support.documentation import apply, blocks, commands, serving
-from .support.services import DEADLINE, ENVIRONMENTS, bare_environment, free_port
+from .support.services import DEADLINE, ENVIRONMENTS, bare_environment, free_port, mypy_cache
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
@@ -227,6 +227,7 @@ def test_service_readme_commands(engine: str, template: Path, tmp_path: Path) ->
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "UV_PYTHON": sys.executable,
         "UV_PROJECT_ENVIRONMENT": str(ENVIRONMENTS / engine),
+        "MYPY_CACHE_DIR": str(mypy_cache(ENVIRONMENTS / engine)),
         "PORT": str(port),
         "UVICORN_PORT": str(port),  # of uvicorn's own command
         "PRE_COMMIT_HOME": str(tmp_path / "hooks"),

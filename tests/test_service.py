@@ -201,6 +201,7 @@ def test_types_are_strict(engine: str, names: dict[str, str], make_service: Make
     service.run("ruff", "check", "--no-cache")
 
 
+@pytest.mark.in_turn
 def test_suite_passes_under_other_names(engine: str, make_service: MakeService) -> None:
     service = make_service(engine, answers=OTHER_NAMES[1])
 
@@ -416,7 +417,6 @@ def test_first_migration_is_current(accounts: bool, engine: str, make_service: M
         ["aerich", "upgrade"],
         ["python", "-m", "src.database.migrate", "upgrade"],
         ["uvicorn", "src.main:app"],
-        ["pytest"],
     ],
     ids=" ".join,
 )
