@@ -54,11 +54,10 @@ async def read_values(query: ValuesQuery[Any]) -> list[dict[str, Any]]:
     query._choose_db_if_not_chosen()
     query._make_query()
     _, rows = await query._db.execute_query(*query.query.get_parameterized_sql())
-    result: list[dict[str, Any]] = dictionary_reader(query)(rows)
-    return result
+    return dictionary_reader(query)(rows)
 
 
-def dictionary_reader(query: Any) -> Reader:  # noqa: ANN401 - Tortoise's internals
+def dictionary_reader(query: ValuesQuery[Any]) -> Callable[[Iterable[Any]], list[dict[str, Any]]]:
     """Return a function that reads the rows of a `values()` query."""
     converters = {
         alias: query.resolve_to_python_value(query.model, field)

@@ -21,7 +21,7 @@ STATES = {"queued": "queued", "picked": "running", "failed": "dead"}
 SHOWN = 100  # dead jobs
 BATCH = 100  # ids in one notification, which has 8000 bytes at most
 TABLE = QUEUE.qualified.queue_table
-DEAD = f"SELECT id FROM {TABLE} WHERE status = 'failed' ORDER BY id"  # noqa: S608 - no values
+DEAD = f"SELECT id FROM {TABLE} WHERE status = 'failed' ORDER BY id"  # noqa: S608 - the name is a constant
 # A scheduled job has a key, which only one queued or running job may have
 RETRYABLE = f"""
     SELECT DISTINCT ON (coalesce(dedupe_key, id::text)) id FROM {TABLE} AS dead
@@ -29,7 +29,7 @@ RETRYABLE = f"""
         SELECT FROM {TABLE} WHERE dedupe_key = dead.dedupe_key AND status <> 'failed'
     )
     ORDER BY coalesce(dedupe_key, id::text), id DESC
-"""  # noqa: S608 - no values
+"""  # noqa: S608 - the name is a constant
 
 
 class RefusedError(Exception):
