@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 from copier._main import Worker
@@ -33,21 +34,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run each case of the tests marked `in_turn` on one engine only, in turn."""
+    """Run each case of the tests marked `in_turn` on one of its engines only, in turn."""
     if config.getoption("all_engines"):
         return
-    cases: dict[str, list[object]] = {}
-    left_out = []
+    tests: dict[str, dict[str, list[pytest.Item]]] = {}
     for item in items:
         if isinstance(item, pytest.Function) and item.get_closest_marker("in_turn"):
-            case = {name: value for name, value in item.callspec.params.items() if name != "engine"}
-            known = cases.setdefault(item.nodeid.partition("[")[0], [])
-            if case not in known:
-                known.append(case)
-            if item.callspec.params["engine"] != ENGINES[known.index(case) % len(ENGINES)]:
-                left_out.append(item)
+            case = repr(
+                {key: value for key, value in item.callspec.params.items() if key != "engine"}
+            )
+            tests.setdefault(item.nodeid.partition("[")[0], {}).setdefault(case, []).append(item)
+    left_out = set()
+    for name, cases in tests.items():
+        # tests without other parameters take turns as well
+        for turn, same in enumerate(cases.values(), start=crc32(name.encode())):
+            left_out |= {*same} - {same[turn % len(same)]}
     items[:] = [item for item in items if item not in left_out]
-    config.hook.pytest_deselected(items=left_out)
+    config.hook.pytest_deselected(items=[*left_out])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -101,7 +104,8 @@ def _quick_copier() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Environment, "compile", compile_once)
-        patch.setattr(Worker, "_sync_git_index_executable_bit", lambda *_: None)
+        if os.name == "posix":
+            patch.setattr(Worker, "_sync_git_index_executable_bit", lambda *_: None)
         yield
 
 

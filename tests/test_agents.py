@@ -11,25 +11,17 @@ import pytest
 
 from tools.render import Answers, git, render
 
-from .support import databases
 from .support.databases import SERVERS, new_database
 from .support.documentation import commands, serving
 from .support.services import ENVIRONMENTS, bare_environment, free_port, mypy_cache
 
-SERVICES: list[Answers] = [
-    {"database": "sqlite"},
-    {"database": "postgresql"},
-    {"database": "mysql"},
-    {"database": "sqlite", "accounts": False},
-]
 
-
-@pytest.mark.parametrize(
-    "answers", SERVICES, ids=lambda answers: "-".join(str(value) for value in answers.values())
-)
-def test_commands_for_agents_work(answers: Answers, template: Path, tmp_path: Path) -> None:
-    engine = str(answers["database"])
-    databases.require(engine)
+@pytest.mark.in_turn
+@pytest.mark.parametrize("accounts", [True, False])
+def test_commands_for_agents_work(
+    engine: str, accounts: bool, template: Path, tmp_path: Path
+) -> None:
+    answers: Answers = {"database": engine, "accounts": accounts}
     folder = render(template, tmp_path / "service", answers)
     git(folder, "init", "--quiet")
     git(folder, "add", "--all")
@@ -39,13 +31,14 @@ def test_commands_for_agents_work(answers: Answers, template: Path, tmp_path: Pa
     served = lines.index("uv run python -m src")
     calls = [line for line in lines if re.match(r"api=|curl |echo |log_in\(", line)]
     port = free_port()
-    name = engine if answers.get("accounts", True) else f"{engine}-plain"
+    name = engine if accounts else f"{engine}-plain"
     environment = {
         **bare_environment(),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "UV_PYTHON": sys.executable,
         "UV_PROJECT_ENVIRONMENT": str(ENVIRONMENTS / name),
         "MYPY_CACHE_DIR": str(mypy_cache(ENVIRONMENTS / name)),
+        "PYTEST_ADDOPTS": "-k health",  # tests/test_service.py runs all tests
         "PORT": str(port),
     }
 
@@ -73,7 +66,7 @@ def test_commands_for_agents_work(answers: Answers, template: Path, tmp_path: Pa
             output = run("\n".join(calls).replace("http://127.0.0.1:8000", url))
             assert httpx2.get(f"{url}/readyz").json() == {"status": "ready"}
 
-    if answers.get("accounts", True):
+    if accounts:
         assert "root is an administrator now." in output
         assert output.count('"username":"eve"') == 3  # signed up, herself, in the list
         assert output.count('"username":"root"') == 1

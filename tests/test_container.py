@@ -179,6 +179,7 @@ def test_devcontainer_is_well_formed(database: str, template: Path, tmp_path: Pa
     assert "ports" not in engine, "its password is none"
 
 
+@pytest.mark.in_turn
 def test_devcontainer_sets_itself_up(engine: str, template: Path, tmp_path: Path) -> None:
     """Its commands run as in a new container, with this machine's database and Python."""
     answers: Answers = {"database": engine, "devcontainer": True}

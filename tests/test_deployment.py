@@ -46,11 +46,18 @@ def only(manifests: list[Manifest], kind: str) -> Manifest:
     return found[0]
 
 
-@pytest.fixture(params=["postgresql", "mysql"])
-def deploy(request: pytest.FixtureRequest, template: Path, tmp_path: Path) -> Path:
-    """The folder of the manifests for a service on each database server."""
+@pytest.fixture(params=["postgresql", "mysql"], scope="module")
+def deployed(
+    request: pytest.FixtureRequest, template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     answers = {**KUBERNETES, "database": request.param, "project_name": "Order Desk"}
-    return render(template, tmp_path / "service", answers) / "deploy"
+    return render(template, tmp_path_factory.mktemp("deployed") / "service", answers)
+
+
+@pytest.fixture
+def deploy(deployed: Path, tmp_path: Path) -> Path:
+    """The folder of the manifests for a service on each database server."""
+    return shutil.copytree(deployed, tmp_path / "service") / "deploy"
 
 
 @pytest.fixture(params=ENVIRONMENTS)

@@ -97,6 +97,7 @@ def test_checks_pass_without_accounts(engine: str, make_service: MakeService) ->
     test_own_checks_pass(service)
 
 
+@pytest.mark.in_turn
 def test_metrics_report_the_state_of_the_service(observed: Service) -> None:
     with with_routes(observed).serve() as server:
         for path in ("/v1/things/secret", "/v1/things/secret", "/secret"):

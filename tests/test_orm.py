@@ -40,6 +40,7 @@ def write_example(service: Service) -> None:
     apply(script, service.folder)
 
 
+@pytest.mark.in_turn
 def test_script_of_the_documentation_runs(service: Service) -> None:
     write_example(service)
     service.upgrade()
@@ -54,6 +55,7 @@ def test_each_event_loop_has_its_connections(service: Service) -> None:
     assert service.run("python", "-W", "error", "script.py").stdout == "[3, 6]\n"
 
 
+@pytest.mark.in_turn
 def test_shell_uses_the_models(service: Service) -> None:
     service.upgrade()
     lines = """

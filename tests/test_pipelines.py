@@ -46,9 +46,14 @@ ELSEWHERE = {
 }
 
 
-@pytest.fixture(params=COMBINATIONS, ids=lambda answers: "-".join(map(str, answers.values())))
-def project(request: pytest.FixtureRequest, template: Path, tmp_path: Path) -> Path:
-    return render(template, tmp_path / "service", request.param)
+@pytest.fixture(
+    params=COMBINATIONS, ids=lambda answers: "-".join(map(str, answers.values())), scope="module"
+)
+def project(
+    request: pytest.FixtureRequest, template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A service that the tests read, and do not change."""
+    return render(template, tmp_path_factory.mktemp("pipeline") / "service", request.param)
 
 
 def tool(name: str, *arguments: str | Path) -> None:

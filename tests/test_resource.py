@@ -120,9 +120,19 @@ def test_ten_resources_one_regenerated_and_one_removed(
 MODULES = ("__init__", "models", "schemas", "service", "router")
 
 
-@pytest.mark.parametrize("accounts", [True, False], ids=["accounts", "plain"])
-def test_all_kinds_of_fields(
-    engine: str, accounts: bool, template: Path, make_service: MakeService
+def test_all_kinds_of_fields(engine: str, template: Path, make_service: MakeService) -> None:
+    check_all_kinds(make_service, template, engine, accounts=True)
+
+
+@pytest.mark.in_turn
+def test_all_kinds_of_fields_without_accounts(
+    engine: str, template: Path, make_service: MakeService
+) -> None:
+    check_all_kinds(make_service, template, engine, accounts=False)
+
+
+def check_all_kinds(
+    make_service: MakeService, template: Path, engine: str, *, accounts: bool
 ) -> None:
     answers: Answers = {"accounts": accounts, "package_name": "desk"}
     service = make_service(engine, answers=answers)

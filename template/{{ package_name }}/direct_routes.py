@@ -47,7 +47,8 @@ def answer_directly(routes: Iterable[BaseRoute]) -> None:
 
 def _is_simple_route(route: APIRoute) -> bool:
     return (
-        route.body_field is None
+        not isinstance(route.app, DirectAnswer)
+        and route.body_field is None
         and route.max_body_size is None
         and route.response_field is not None
         and isinstance(route.response_class, DefaultPlaceholder)  # JSON, written by pydantic

@@ -183,6 +183,7 @@ def test_mysql_does_not_repeat_a_function_that_committed(make_service: MakeServi
     assert calls(service) == ["up"]
 
 
+@pytest.mark.in_turn
 def test_unverified_file_is_refused_until_someone_decides(service: Service) -> None:
     service.run(*MIGRATE, "upgrade")
     name = write_migration(
@@ -240,6 +241,7 @@ def test_irreversible_migration_stops_those_after_it(
     assert applied(service) == [FIRST, name, "2_2026_t.py"]
 
 
+@pytest.mark.in_turn
 def test_empty_migration_is_filled_in(service: Service) -> None:
     process = service.run(*MIGRATE, "new", "--empty", "fill_in")
     path = service.folder / re.findall(r"Wrote (migrations\S+\.py): fill in", process.stdout)[0]

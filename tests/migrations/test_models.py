@@ -169,6 +169,7 @@ def test_models_are_fixed_as_told(make_service: MakeService, case: str) -> None:
     service.run(*MIGRATE, "check")
 
 
+@pytest.mark.in_turn
 def test_unmanaged_table_is_left_alone(service: Service) -> None:
     service.run(*MIGRATE, "upgrade")
     path = service.folder / MODELS

@@ -60,6 +60,7 @@ def models(changing: Changing) -> dict[str, str]:
     return {path.name: path.read_text(encoding="utf-8") for path in changing.files()}
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize(
     ("edit", "column"),
     [
@@ -89,6 +90,7 @@ def test_what_nobody_can_guess_is_left_to_write(
     assert "shirt" not in str(changing.files()[:-1])
 
 
+@pytest.mark.in_turn
 def test_rows_without_a_value_get_the_one_that_was_written(changing: Changing) -> None:
     changing.service.run(*MIGRATE, "upgrade")
     for row in ROWS:
@@ -159,6 +161,7 @@ def test_what_it_cannot_write_is_not_verified(
     assert "Traceback" not in process.stderr
 
 
+@pytest.mark.in_turn
 def test_what_was_missing_can_be_written(changing: Changing) -> None:
     changing.change(after(NICK, "shirt = fields.IntField()"))
     changing.new(status=1)
@@ -176,6 +179,7 @@ def test_what_was_missing_can_be_written(changing: Changing) -> None:
     assert stages[0][1] == [[9], [9]]
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("name", ["v1.2", "Name", "a b", "", "é", "a" * 201])
 def test_name_that_aerich_would_ignore_is_refused(changing: Changing, name: str) -> None:
     changing.change((NICK, NICK.replace("20", "30")))
@@ -206,6 +210,7 @@ def test_nothing_changed(changing: Changing, edit: tuple[str, str]) -> None:
     assert models(changing) == before
 
 
+@pytest.mark.in_turn
 def test_rename_is_not_guessed(changing: Changing) -> None:
     changing.change((MOTTO, MOTTO.replace("motto", "slogan")))
     before = models(changing)
@@ -328,6 +333,7 @@ def test_server_that_refuses_the_login_is_an_error(changing: Changing, login: st
     assert len(changing.files()) == 3
 
 
+@pytest.mark.in_turn
 def test_plain_aerich_runs_what_was_written(changing: Changing) -> None:
     changing.change((NAME, NAME.replace("40", "50")), (TEAM, TEAM.replace("players", "crew")))
     database = changing.service.database

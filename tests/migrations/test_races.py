@@ -47,6 +47,7 @@ def test_8_on_an_empty_database(service: Service) -> None:
     assert sum("Nothing to do" in output for output in outputs) == 7
 
 
+@pytest.mark.in_turn
 def test_32_with_3_pending_migrations(service: Service) -> None:
     service.run(*MIGRATE, "upgrade")
     names = [
@@ -87,7 +88,6 @@ def test_holder_is_killed(service: Service) -> None:
     finish([holder])
 
 
-@pytest.mark.server
 def test_failing_test_leaves_no_process(
     engine: str, _renders: Renders, template: Path, tmp_path: Path
 ) -> None:
@@ -119,7 +119,6 @@ def test_killed_process_leaves_nothing(service: Service) -> None:
     assert applied(service) == [FIRST, name]
 
 
-@pytest.mark.server
 def test_holder_is_stopped_longer_than_others_wait(service: Service) -> None:
     service.run(*MIGRATE, "upgrade")
     name = write_holding_migration(service, "1_2026_hold")

@@ -136,6 +136,7 @@ def newer_release(service: Service) -> None:
     (folder(service) / "1_2026_one.py").unlink()
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
@@ -186,6 +187,7 @@ def test_database_of_another_engine(make_service: MakeService) -> None:
     assert "secret" not in process.stderr
 
 
+@pytest.mark.in_turn
 def test_check_needs_no_database(service: Service) -> None:
     unset = replace(service, database=service.database._replace(url=""))
     assert unset.run(*MIGRATE, "check").stdout == "The models match the migrations\n"

@@ -73,6 +73,7 @@ def test_branches_are_merged(merged: Changing, *, named: bool) -> None:
     assert "open" not in written
 
 
+@pytest.mark.in_turn
 def test_applied_migration_stays(merged: Changing) -> None:
     before = names(merged)
     main = next(path.name for path in merged.files() if "main" in path.name)

@@ -25,6 +25,7 @@ def squash(changing: Changing) -> tuple[list[str], str]:
     return names, squashed.name
 
 
+@pytest.mark.in_turn
 def test_database_with_all_of_them_records_it(changing: Changing) -> None:
     service = changing.service
     service.run(*MIGRATE, "upgrade")
@@ -62,6 +63,7 @@ def test_new_database_runs_it_and_goes_on(changing: Changing) -> None:
     assert "size" not in service.database.columns("team")
 
 
+@pytest.mark.in_turn
 def test_database_with_some_of_them_is_refused(changing: Changing, tmp_path: Path) -> None:
     service = changing.service
     released = tmp_path / "released"
@@ -80,6 +82,7 @@ def test_database_with_some_of_them_is_refused(changing: Changing, tmp_path: Pat
     assert applied(service) == [*names, squashed]
 
 
+@pytest.mark.in_turn
 def test_is_squashed_again(changing: Changing, tmp_path: Path) -> None:
     service = changing.service
     service.run(*MIGRATE, "upgrade")
@@ -218,6 +221,7 @@ class Report(Model):
 """
 
 
+@pytest.mark.in_turn
 def test_models_are_described_as_new_describes_them(changing: Changing) -> None:
     service = changing.service
     with (service.folder / MODELS).open("a", encoding="utf-8") as file:

@@ -9,8 +9,6 @@ from ..conftest import MakeService
 from ..support.migrating import FIRST, MIGRATE, applied, write_migration
 from ..support.services import Service, free_port
 
-pytestmark = pytest.mark.server
-
 COMMANDS = (
     ("python", "-m", "src"),
     ("uvicorn", "src.main:app", "--port", "0", "--log-level", "warning"),
@@ -29,6 +27,7 @@ def refuse(service: Service, *command: str, **environment: str) -> str:
     return own[0]
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("command", COMMANDS)
 def test_pending_migrations_stop_it(service: Service, command: tuple[str, ...]) -> None:
     line = refuse(service, *command)
@@ -43,6 +42,7 @@ def test_messages_name_the_command_with_uv_run(make_service: MakeService) -> Non
     assert "Run `uv run python -m src migrate upgrade`." in line
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("command", COMMANDS)
 def test_newer_migrations_stop_it(service: Service, command: tuple[str, ...]) -> None:
     name = write_migration(service, "1_2026_newer", "CREATE TABLE newer (id INT)")
@@ -79,6 +79,7 @@ def test_unreachable_sqlite_stops_it(make_service: MakeService) -> None:
     assert "The database cannot be used: file is not a database" in refuse(service, *COMMANDS[0])
 
 
+@pytest.mark.server
 def test_starts_unready_and_becomes_ready(service: Service) -> None:
     with service.serve(START_UNREADY="true") as server:
         behind = server.get("/readyz")
@@ -107,6 +108,7 @@ def test_starts_unready_without_a_database(service: Service) -> None:
     assert "The database cannot be used: " in server.output
 
 
+@pytest.mark.server
 def test_old_replica_stays_ready_while_a_newer_release_migrates(service: Service) -> None:
     service.run(*MIGRATE, "upgrade")
     with service.serve() as server:

@@ -65,6 +65,7 @@ def test_file_is_read_anew(make_service: MakeService) -> None:
     assert "CREATE TABLE two" in service.run(*dry_run).stdout
 
 
+@pytest.mark.in_turn
 def test_to_a_number(service: Service) -> None:
     for n in (1, 2):
         write_migration(service, f"{n}_2026_t", f"CREATE TABLE t{n} (id INT)")
@@ -87,6 +88,7 @@ def test_dry_run_changes_nothing(service: Service) -> None:
     assert service.database.tables() == set()
 
 
+@pytest.mark.in_turn
 def test_dry_run_calls_no_python_migration(service: Service) -> None:
     upgrade(service)
     write_migration(
@@ -328,6 +330,7 @@ def test_mysql_stamps_nothing_beside_what_is_unfinished(broken: Service) -> None
     assert REPORT in words(upgrade(broken, status=1))
 
 
+@pytest.mark.in_turn
 def test_stamp_keeps_the_order(service: Service) -> None:
     for n in (1, 2):
         write_migration(service, f"{n}_2026_t", f"CREATE TABLE t{n} (id INT)")
@@ -484,6 +487,7 @@ def test_commit_within_a_migration_keeps_nothing_of_a_failure(service: Service) 
     assert service.database.tables() == TABLES
 
 
+@pytest.mark.in_turn
 def test_status(service: Service) -> None:
     second = write_migration(service, "1_2026_two", "CREATE TABLE two (id INT)")
     third = write_migration(service, "2_2026_three", "CREATE TABLE three (id INT)")

@@ -169,6 +169,7 @@ BY_HAND = {
 }
 
 
+@pytest.mark.in_turn
 def test_what_models_cannot_express_is_accepted_while_it_exists(service: Service) -> None:
     there, back, line = BY_HAND[service.database.engine]
     service.run(*MIGRATE, "new", "--empty", "backfill")
@@ -218,6 +219,7 @@ TABLES_BY_HAND = {
 }
 
 
+@pytest.mark.in_turn
 def test_tables_without_models_are_accepted(service: Service) -> None:
     there, back = TABLES_BY_HAND[service.database.engine]
     write_migration(service, "1_2026_by_hand", *there, down=back)
@@ -443,6 +445,7 @@ def test_arrays_are_filled(make_changing: Callable[..., Changing]) -> None:
     assert verify(changing) == REVERSIBLE
 
 
+@pytest.mark.in_turn
 def test_table_without_sample_values_is_not_verified(changing: Changing) -> None:
     place = "class Place(fields.Field[str], str):\n    SQL_TYPE = {!r}\n\n\nclass Site(Model):\n"
     type_ = {"sqlite": "GEOMETRY", "postgresql": "POINT", "mysql": "POINT"}
@@ -468,6 +471,7 @@ def test_finds_values_that_are_cut(changing: Changing) -> None:
     assert re.search(r"upgrade\(\) changes team.city: '.*' becomes '.{1,2}'", output)
 
 
+@pytest.mark.in_turn
 def test_finds_rows_that_are_lost(changing: Changing) -> None:
     changing.change((NUMBER, NUMBER.replace("SmallInt", "Int")))
     changing.new()
@@ -519,6 +523,7 @@ def test_unique_column_with_a_constant_default_fails(changing: Changing) -> None
     assert "upgrade() failed in the scratch database, at statement" in verify(changing, status=1)
 
 
+@pytest.mark.in_turn
 def test_dropped_column_is_not_reversible_where_the_downgrade_fails(changing: Changing) -> None:
     changing.change((f"    {NICK}\n", ""), (', "nick"', ', "score"'))
     changing.service.run(*MIGRATE, "new", "change", "--drop", "player.nick", status=None)
@@ -537,6 +542,7 @@ def test_dropped_column_is_not_reversible_where_the_downgrade_fails(changing: Ch
 ADVICE = re.compile("by hand|mark|stamp|again|kept", re.IGNORECASE)
 
 
+@pytest.mark.in_turn
 def test_team_writes_rows_that_made_up_rows_cannot_replace(changing: Changing) -> None:
     changing.change((CITY, CITY.replace("30", "31")))
     changing.new()
@@ -563,6 +569,7 @@ def test_team_writes_rows_that_made_up_rows_cannot_replace(changing: Changing) -
     assert "9_gone.sql has no migration 9_gone.py: rename or delete it" in stale
 
 
+@pytest.mark.in_turn
 def test_failures_in_the_scratch_database_give_no_advice_about_the_real_one(
     changing: Changing,
 ) -> None:
@@ -577,6 +584,7 @@ def test_failures_in_the_scratch_database_give_no_advice_about_the_real_one(
     assert not ADVICE.search(output)
 
 
+@pytest.mark.in_turn
 def test_failures_in_python_give_no_advice_about_the_real_database(changing: Changing) -> None:
     changing.change((CITY, CITY.replace("30", "31")))
     changing.new()
@@ -589,6 +597,7 @@ def test_failures_in_python_give_no_advice_about_the_real_database(changing: Cha
     assert not ADVICE.search(output)
 
 
+@pytest.mark.in_turn
 def test_functions_run_once_for_each_apply_and_revert(changing: Changing) -> None:
     changing.change((CITY, CITY.replace("30", "31")))
     changing.new()
@@ -599,6 +608,7 @@ def test_functions_run_once_for_each_apply_and_revert(changing: Changing) -> Non
     assert (changing.service.folder / "runs").read_text() == "xxx"  # up, down, up
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize(
     ("body", "why"),
     [
@@ -620,6 +630,7 @@ def test_irreversible_migrations_are_noted(changing: Changing, body: str, why: s
     assert f"Verified: migrations match the models; {name} cannot be reverted\n" in output
 
 
+@pytest.mark.in_turn
 def test_changed_values_are_noted_where_they_are_wanted(changing: Changing) -> None:
     changing.change((CITY, CITY.replace("30", "31")))
     changing.new()
@@ -631,6 +642,7 @@ def test_changed_values_are_noted_where_they_are_wanted(changing: Changing) -> N
     assert "reverting does not restore the rows of player\n" in output
 
 
+@pytest.mark.in_turn
 def test_python_migrations_are_noted(changing: Changing) -> None:
     changing.change((CITY, CITY.replace("30", "31")))
     changing.new()
@@ -678,6 +690,7 @@ def test_enum_takes_the_name_of_another_column(make_changing: Callable[..., Chan
     assert "Verified" in verify(changing)
 
 
+@pytest.mark.in_turn
 def test_missing_columns_are_not_for_accepted_txt(changing: Changing) -> None:
     changing.change(after(MOTTO, "mascot = fields.CharField(max_length=20, null=True)"))
     changing.new()
@@ -802,6 +815,7 @@ OBJECTS = {
 }
 
 
+@pytest.mark.in_turn
 def test_notes_views_and_others_that_a_revert_does_not_restore(service: Service) -> None:
     up, down, notes = OBJECTS[service.database.engine]
     kept = [re.sub("^CREATE (?=VIEW|FUNCTION)", "CREATE OR REPLACE ", s) for s in up]
@@ -858,6 +872,7 @@ def test_comments_are_no_difference_on_sqlite(make_changing: Callable[..., Chang
     assert verify(changing) == "Verified: migrations match the models\n"
 
 
+@pytest.mark.in_turn
 def test_rows_that_migrations_insert_stay(changing: Changing) -> None:
     for field, insert, remove in (
         (

@@ -4,14 +4,11 @@ import tempfile
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
-from types import CodeType
 from typing import Any
 
 import pytest
-from copier._main import Worker
 from copier._template import load_template_config
 from copier._vcs import clone
-from jinja2 import Environment
 
 from tools.releases import NEXT, history
 from tools.render import Answers, git, render
@@ -25,25 +22,6 @@ MODELS = "v999.2.0"  # one that changes a model
 NEW_FIELD = "motto = fields.CharField(max_length=60, null=True)"
 
 Rendered = Callable[[Answers, str], Path]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _compile_once() -> Iterator[None]:
-    """Compile each text of the template once, where Copier compiles it again for each render."""
-    compile_text = Environment.compile
-    known: dict[object, CodeType] = {}
-
-    def remember(
-        environment: Environment, source: str, name: str | None = None, *rest: object
-    ) -> CodeType:
-        key = (source, name, type(environment), environment.keep_trailing_newline)
-        if key not in known:
-            known[key] = compile_text(environment, source, name, *rest)  # type: ignore[call-overload]
-        return known[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Environment, "compile", remember)
-        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -77,18 +55,6 @@ def _read_questions_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("copier._template.load_template_config", remember)
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _trust_modes() -> Iterator[None]:
-    """Ask git for none of the files whether it ignores modes, where Copier asks for each.
-
-    Only where it does, as on Windows, has Copier something to do then.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        if os.name == "posix":
-            patch.setattr(Worker, "_sync_git_index_executable_bit", lambda *_: None)
         yield
 
 
