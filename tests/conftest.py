@@ -27,23 +27,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--random-seed", type=int, help="begin with the sequence of this seed")
     group.addoption("--shrink", action="store_true", help="look for a smaller sequence that fails")
     parser.addoption(
-        "--all-engines",
+        "--all-turns",
         action="store_true",
-        help="run tests marked `in_turn` on every engine, not each case on only one",
+        help="run each case of tests marked `in_turn` on every engine, not on only one",
     )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run each case of the tests marked `in_turn` on one of its engines only, in turn."""
-    if config.getoption("all_engines"):
+    """Run each case of the tests marked `in_turn` on one of its engines only, in turn.
+
+    The mark names another parameter that takes turns, such as the release.
+    """
+    if config.getoption("all_turns"):
         return
     tests: dict[str, dict[str, list[pytest.Item]]] = {}
     for item in items:
-        if isinstance(item, pytest.Function) and item.get_closest_marker("in_turn"):
-            case = repr(
-                {key: value for key, value in item.callspec.params.items() if key != "engine"}
-            )
-            tests.setdefault(item.nodeid.partition("[")[0], {}).setdefault(case, []).append(item)
+        mark = item.get_closest_marker("in_turn")
+        if mark and isinstance(item, pytest.Function):
+            (turning,) = mark.args or ("engine",)
+            case = {name: value for name, value in item.callspec.params.items() if name != turning}
+            test = tests.setdefault(item.nodeid.partition("[")[0], {})
+            test.setdefault(repr(case), []).append(item)
     left_out = set()
     for name, cases in tests.items():
         # tests without other parameters take turns as well

@@ -3,7 +3,6 @@
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import copier
@@ -80,35 +79,26 @@ def check_update(service: Path, edits: dict[str, Edit], rendered: Rendered) -> N
     check_fixes(service, files(rendered(recorded(service), FIXED)), edits)
 
 
-def differing(
-    answers: Answers, edits: dict[str, Edit], rendered: Rendered, folder: Path
-) -> Iterator[Path]:
-    """Make edits in services of all releases, but for those in which they meet the same.
-
-    An update merges each file by itself, so that edits in the same files have the same outcome.
-
-    Yields:
-        The folders of the services.
-    """
-    met: list[object] = []
-    for release in starts(answers):
-        source = rendered(answers, release.tag)
-        service = take(source, folder / release.version)
-        before = files(service)
-        make(service, edits)
-        after = files(service)
-        edited = {path: before.get(path) for path in {*before, *after}}
-        edited = {path: text for path, text in edited.items() if text != after.get(path)}
-        if (same := [recorded(service), edited]) not in met:
-            met.append(same)
-            yield service
+def edited(edits: dict[str, Edit], source: Path, folder: Path) -> Path:
+    """Make edits in a copy of a rendered service."""
+    service = take(source, folder)
+    make(service, edits)
+    return service
 
 
-@pytest.mark.parametrize("name", EDITS)
-def test_edit_survives(name: str, rendered: Rendered, tmp_path: Path) -> None:
+ONE_EDIT = [
+    pytest.param(name, release, id=f"{name}-{release.version}")
+    for name, edit in EDITS.items()
+    for release in starts(edit.answers)
+]
+
+
+@pytest.mark.in_turn("release")
+@pytest.mark.parametrize(("name", "release"), ONE_EDIT)
+def test_edit_survives(name: str, release: Release, rendered: Rendered, tmp_path: Path) -> None:
     edits = {name: EDITS[name]}
-    for service in differing(EDITS[name].answers, edits, rendered, tmp_path):
-        check_update(service, edits, rendered)
+    service = edited(edits, rendered(EDITS[name].answers, release.tag), tmp_path / "service")
+    check_update(service, edits, rendered)
 
 
 ALL_EDITS = [
@@ -139,26 +129,30 @@ def test_edits_at_the_ends_survive(release: Release, rendered: Rendered, tmp_pat
     check_update(service, LAST, rendered)
 
 
-def test_lines_that_both_change_are_marked(rendered: Rendered, tmp_path: Path) -> None:
+@pytest.mark.in_turn("release")
+@pytest.mark.parametrize("release", STARTS, ids=lambda release: release.version)
+def test_lines_that_both_change_are_marked(
+    release: Release, rendered: Rendered, tmp_path: Path
+) -> None:
     """The one conflict that the edits can have: a line of their own next to one that is mended."""
 
     def insert(folder: Path) -> None:
         replace(folder / "pyproject.toml", r'^    "uvicorn>=.*$', r'\g<0>\n    "vine>=5",')
 
     edits = {"dependency beside a mended one": Edit(insert, {"pyproject.toml": '"vine>=5"'})}
-    for service in differing({}, edits, rendered, tmp_path):
-        update(service, ref=FIXED)
+    service = edited(edits, rendered({}, release.tag), tmp_path / "service")
+    update(service, ref=FIXED)
 
-        assert conflicts(service) == ["pyproject.toml"]
-        text = (service / "pyproject.toml").read_text(encoding="utf-8")
-        ours, theirs = re.findall(r"<<<<<<<.*?\n(.*?)=======\n(.*?)>>>>>>>", text, re.DOTALL)[0]
-        assert '"vine>=5"' in ours
-        assert '.0"' in theirs
-        checked = subprocess.run(
-            ["git", "diff", "--check"], cwd=service, capture_output=True, text=True, check=False
-        )
-        assert "pyproject.toml" in checked.stdout
-        assert "leftover conflict marker" in checked.stdout
+    assert conflicts(service) == ["pyproject.toml"]
+    text = (service / "pyproject.toml").read_text(encoding="utf-8")
+    ours, theirs = re.findall(r"<<<<<<<.*?\n(.*?)=======\n(.*?)>>>>>>>", text, re.DOTALL)[0]
+    assert '"vine>=5"' in ours
+    assert '.0"' in theirs
+    checked = subprocess.run(
+        ["git", "diff", "--check"], cwd=service, capture_output=True, text=True, check=False
+    )
+    assert "pyproject.toml" in checked.stdout
+    assert "leftover conflict marker" in checked.stdout
 
 
 @pytest.mark.parametrize(("release", "answers"), ALL_EDITS)
@@ -282,6 +276,7 @@ def edit_for_a_year(service: Service, known: list[tuple[object, dict[str, bytes]
     commit(folder)
 
 
+@pytest.mark.in_turn
 def test_edited_service_works_on(
     engine: str, rendered: Rendered, tmp_path: Path, make_service: MakeService
 ) -> None:
