@@ -155,6 +155,7 @@ def test_lines_that_both_change_are_marked(
     assert "leftover conflict marker" in checked.stdout
 
 
+@pytest.mark.in_turn("release")
 @pytest.mark.parametrize(("release", "answers"), ALL_EDITS)
 def test_recopy_keeps_the_teams_files(
     release: Release, answers: Answers, rendered: Rendered, tmp_path: Path
