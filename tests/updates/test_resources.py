@@ -102,6 +102,22 @@ def test_recorded_name_that_is_refused_since_then_is_updated(
         update(service, {"fields": "page:int"}, RESOURCE_FIXED, ORDERS)
 
 
+def test_resource_of_the_first_release_with_resources_becomes_a_fresh_one(
+    rendered: Path, repository: Path, tmp_path: Path
+) -> None:
+    old = render(repository, tmp_path / "old", {}, "v1.0.0")
+    add(repository, old, "order", FIELDS, ref="v1.0.0")
+    service = take(old, tmp_path / "service")
+
+    update(service, ref=NEXT)
+    commit(service)
+    update(service, ref=NEXT, answers_file=ORDERS)
+
+    assert conflicts(service) == []
+    paths = changed(files(service), files(rendered))
+    assert [path for path in paths if "orders" in path] == []
+
+
 def test_update_does_not_rename_a_resource(rendered: Path, tmp_path: Path) -> None:
     """The team's edits would stay behind."""
     service = take(rendered, tmp_path / "service")
@@ -123,6 +139,33 @@ def test_update_in_the_folder_of_a_resource_is_refused(rendered: Path, tmp_path:
 
     assert process.returncode != 0
     assert process.stderr.splitlines()[-1].endswith(f"folder, with --answers-file {ORDERS}")
+    assert files(service) == before
+
+
+@pytest.mark.parametrize(
+    ("command", "data", "says"),
+    [
+        # each of which would remove or overwrite the service
+        (("update",), ("kind=resource", "resource=task", "fields=a:int"), "kind=resource"),
+        (("update", "--answers-file", ORDERS), ("kind=service",), "kind=service"),
+        (("recopy", "--overwrite", "--answers-file", ORDERS), ("kind=service",), "kind=service"),
+    ],
+)
+def test_kind_cannot_change(
+    command: tuple[str, ...],
+    data: tuple[str, ...],
+    says: str,
+    rendered: Path,
+    tmp_path: Path,
+) -> None:
+    service = take(rendered, tmp_path / "service")
+    before = files(service)
+    options = ["--defaults", "--vcs-ref", NEXT, *(f"--data={answer}" for answer in data)]
+
+    process = copier(*command, *options, cwd=service)
+
+    assert process.returncode != 0
+    assert f"Leave out {says}: " in process.stderr.splitlines()[-1]
     assert files(service) == before
 
 
