@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2_ansible_filters import AnsibleCoreFiltersExtension
 
-from tools.releases import NEXT
+import update as script
+from tools.releases import NEXT, Release
 from tools.render import REPOSITORY, Answers, git
 
 from .combinations import EVERY_FILE, RELEASES, STARTS, WORKING_TREE, asked, options
@@ -108,6 +111,42 @@ def test_changelog_agrees(version: str) -> None:
     for steps in noted(version, "steps").values():
         for step in steps:
             assert [term for term in re.findall("`([^`]+)`", step) if term not in text] == []
+
+
+@pytest.mark.parametrize("answers", [{}, EVERY_FILE[-1]], ids=["default", "full"])
+@pytest.mark.parametrize("release", STARTS, ids=lambda release: release.version)
+def test_message_and_report_list_the_same(release: Release, answers: Answers) -> None:
+    """The message of Copier and the report of update.py, from each release."""
+    questions = {name: question["default"] for name, question in asked(WORKING_TREE).items()}
+    recorded = {**questions, "accounts": True, "container": True, "ci": "github", **answers}
+    environment = Environment(
+        autoescape=False,
+        loader=FileSystemLoader(REPOSITORY),
+        undefined=StrictUndefined,
+        extensions=[AnsibleCoreFiltersExtension],
+    )
+    message = environment.get_template("includes/updating.jinja").render(
+        came_from=release.tag, package_name="src", _copier_answers=recorded
+    )
+    notes = script.find_notes(script.Update("", Path(), old=release.tag, new=NEXT))
+
+    found = " ".join(message.split())
+    listed = [
+        *(
+            f"{note['release']}: {step}"
+            for note in notes
+            for step in script.list_steps(note, recorded)
+        ),
+        *(
+            f"{path}: {', '.join(places)}"
+            for note in notes
+            for path, places in note.get("moved", {}).items()
+        ),
+    ]
+    assert [text for text in listed if text not in found] == []
+    lines = re.findall(r"^    (?! )", message, re.MULTILINE)
+    assert len(lines) == len(listed)
+    assert too_long(message) == []
 
 
 def test_message_says_what_lies_between(rendered: Rendered, tmp_path: Path) -> None:

@@ -2,22 +2,26 @@
 
 import os
 import re
+import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tools.releases import NEXT
-from tools.render import git, update
+from tools.releases import NEXT, Release
+from tools.render import Answers, git, update
 
+from .combinations import RELEASES, asked
 from .command import add_uv
 from .conftest import FIXED, Rendered
-from .folders import commit, conflicts, take
+from .folders import commit, conflicts, files, take
+from .test_paths import NOTES, noted
 
 
-def repeat(service: Path, base: str) -> "subprocess.CompletedProcess[str]":
-    """Run the job, with a uv that runs this Copier."""
+def repeat(service: Path, base: str, path: str = "") -> "subprocess.CompletedProcess[str]":
+    """Run the job, with a uv that runs this Copier, or with the one on a path."""
     file = service / ".gitlab-ci.yml"
     if file.exists():
         script = yaml.safe_load(file.read_text(encoding="utf-8"))["update"]["script"]
@@ -31,7 +35,7 @@ def repeat(service: Path, base: str) -> "subprocess.CompletedProcess[str]":
         cwd=service,
         env={
             **os.environ,
-            "PATH": add_uv(service.parent / "bin"),
+            "PATH": path or add_uv(service.parent / "bin"),
             "CI_MERGE_REQUEST_DIFF_BASE_SHA": base,
             "GITHUB_STEP_SUMMARY": str(service.parent / "summary"),
         },
@@ -65,6 +69,48 @@ def test_update_is_repeated(ci: str, release: str, rendered: Rendered, tmp_path:
     assert process.returncode == 1, process.stdout
     refused = "src/start.py: the update removed it. Move your edits, then delete it."
     assert process.stdout.splitlines()[-1] == refused
+
+
+def add_fake_uv(folder: Path, fresh: Path) -> str:
+    """Write a uv that makes a folder a fresh service, as updates do by test_untouched.py, but at once.
+
+    Returns:
+        The PATH that finds it.
+    """
+    folder.mkdir()
+    (folder / "uv").write_text(
+        '#!/bin/sh\nset -e\nfor target; do :; done\nfind "$target" -type f ! -name .git -delete\n'
+        f'cp -R {shlex.quote(str(fresh))}/. "$target"\n',
+        encoding="utf-8",
+    )
+    (folder / "uv").chmod(0o755)
+    return f"{folder}{os.pathsep}{os.environ['PATH']}"
+
+
+@pytest.mark.parametrize("ci", ["github", "gitlab"])
+@pytest.mark.parametrize("release", RELEASES, ids=lambda release: release.version)
+def test_removed_files_of_each_release_are_refused(
+    release: Release, ci: str, rendered: Rendered, tmp_path: Path
+) -> None:
+    """Each one that includes/releases.yml lists, from the release that had it; and no others."""
+    answers: Answers = (
+        {} if ci == "github" else {"ci": ci}
+    )  # as in other tests, which share renders
+    old = answers if "ci" in asked(release) else {}
+    service = take(rendered(old, release.tag), tmp_path / "service")
+    base = git(service, "rev-parse", "HEAD").strip()
+    before = files(service)
+    fresh = rendered(answers, NEXT)
+    shutil.copytree(fresh, service, dirs_exist_ok=True)
+    commit(service)
+    newer = [*NOTES][: [*NOTES].index(release.version)] if release.version in NOTES else [*NOTES]
+    removed = {path for version in newer for path in noted(version, "moved") if path in before}
+
+    process = repeat(service, base, add_fake_uv(tmp_path / "bin", fresh))
+
+    assert process.returncode == bool(removed), process.stdout
+    end = ": the update removed it. Move your edits, then delete it."
+    assert {line.removesuffix(end) for line in process.stdout.splitlines()} == removed
 
 
 @pytest.mark.parametrize("ci", ["github", "gitlab"])
