@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from jinja2_ansible_filters import AnsibleCoreFiltersExtension
 
 import update as script
 from tools.releases import NEXT, Release
@@ -123,7 +122,7 @@ def test_message_and_report_list_the_same(release: Release, answers: Answers) ->
         autoescape=False,
         loader=FileSystemLoader(REPOSITORY),
         undefined=StrictUndefined,
-        extensions=[AnsibleCoreFiltersExtension],
+        extensions=["jinja2_ansible_filters.AnsibleCoreFiltersExtension"],
     )
     message = environment.get_template("includes/updating.jinja").render(
         came_from=release.tag, package_name="src", _copier_answers=recorded
