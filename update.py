@@ -30,6 +30,12 @@ NOTES = REPOSITORY / "includes" / "releases.yml"
 ANSWERS = ".copier-answers.yml"
 STATE = "update.json"
 UNRELEASED = "Unreleased"
+# Settings of git that Copier and this command rely on, which users may have changed
+GIT = {
+    "clone.defaultRemoteName": "origin",
+    "color.ui": "auto",
+    "status.showUntrackedFiles": "normal",
+}
 CONFLICT = re.compile(rb"^(<<<<<<< before updating|>>>>>>> after updating)$", re.MULTILINE)
 # What the update does to a file, in the order of the report
 KINDS = {
@@ -113,6 +119,16 @@ def read_state(work: Path) -> dict[str, Any]:
     return state
 
 
+def configure_git() -> dict[str, str]:
+    """Return the environment with the settings of `GIT`, after those that it has."""
+    environment = dict(os.environ)
+    count = int(environment.get("GIT_CONFIG_COUNT") or 0)
+    for number, (key, value) in enumerate(GIT.items(), start=count):
+        environment[f"GIT_CONFIG_KEY_{number}"] = key
+        environment[f"GIT_CONFIG_VALUE_{number}"] = value
+    return {**environment, "GIT_CONFIG_COUNT": str(count + len(GIT))}
+
+
 def run(*command: str, folder: Path) -> str:
     """Run a command and return what it prints.
 
@@ -122,6 +138,7 @@ def run(*command: str, folder: Path) -> str:
     process = subprocess.run(
         command,
         cwd=folder,
+        env=configure_git(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -217,6 +234,7 @@ def drop_before(update: Update, lost: Iterable[str]) -> None:
             before / update.subfolder,
             "diff",
             "-R",
+            "--no-ext-diff",
             "--no-prefix",
             "--relative",
             "HEAD",

@@ -19,6 +19,21 @@ from .edits import append, replace
 from .folders import commit, files, take
 
 CHECK = "test ! -e broken"
+# Settings that change what git prints, and what it calls a remote
+GIT_CONFIG = """\
+[user]
+name = Ada
+email = ada@example.com
+[color]
+ui = always
+[clone]
+defaultRemoteName = upstream
+[diff]
+external = true
+mnemonicPrefix = true
+[status]
+showUntrackedFiles = no
+"""
 
 
 def run(work: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -37,7 +52,12 @@ def rows(table: str) -> dict[str, list[str]]:
     return {row[0]: row[3:] for row in cells if len(row) > 4}
 
 
-def test_services_are_updated_reported_and_pushed(rendered: Rendered, tmp_path: Path) -> None:
+def test_services_are_updated_reported_and_pushed(
+    rendered: Rendered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a user with other settings of git as well."""
+    (tmp_path / "gitconfig").write_text(GIT_CONFIG, encoding="utf-8")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
     edited = take(rendered({}, "v0.8.0"), tmp_path / "edited")
     replace(edited / "src/main.py", r"^from \.api import (.*)$", r"from .api import \1  # ours")
     replace(edited / "src/start.py", r"^START_TIMEOUT = .*$", "START_TIMEOUT = 77")
