@@ -205,20 +205,26 @@ def test_all_recorded_answers_are_accepted_again(rendered: Rendered, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("make", "says"),
+    ("make", "path", "says"),
     [
-        (lambda _: None, "the path to the template is relative."),
-        (lambda clone: shutil.rmtree(clone / ".git"), "the template has no commits"),
+        (lambda _: None, "./template", "the path to the template is relative."),
+        (lambda clone: shutil.rmtree(clone / ".git"), "./template", "the template has no commits"),
+        (
+            lambda clone: append(clone / "README.md", "Mine.\n"),
+            "{folder}/template",
+            "It cannot be updated if",
+        ),
     ],
 )
 def test_copy_warns_of_a_template_that_cannot_update(
-    make: Callable[[Path], None], says: str, repository: Path, tmp_path: Path
+    make: Callable[[Path], None], path: str, says: str, repository: Path, tmp_path: Path
 ) -> None:
     clone = tmp_path / "template"
     git(tmp_path, "clone", "--quiet", str(repository), str(clone))
     make(clone)
 
-    process = copier("copy", "--defaults", "--vcs-ref", "HEAD", "./template", "new", cwd=tmp_path)
+    path = path.format(folder=tmp_path)
+    process = copier("copy", "--defaults", "--vcs-ref", "HEAD", path, "new", cwd=tmp_path)
 
     assert process.returncode == 0
     assert says in process.stderr
