@@ -50,6 +50,16 @@ TWICE_ROWS = [
     "INSERT INTO one (post_id, tag_id) VALUES (1, 1)",
     "INSERT INTO two (post_id, tag_id) VALUES (1, 2)",
 ]
+CLASS_RENAMED = (
+    TAG.replace("Tag", "Label")
+    + "    class Meta:\n        table = 'tag'\n"
+    + TWICE.removeprefix(TAG).replace("Tag',", "Label', forward_key='tag_id',")
+)
+TWO_ENDS = (
+    TAG
+    + model("Cat")
+    + model("Post", f"a = {MANY.format('a')}", f"b = {MANY.format('b').replace('Tag', 'Cat')}")
+)
 OWNED = model("Owner") + model("Post", "owner = fields.ForeignKeyField('models.Owner')")
 POSTS_AGAIN = model(
     "Post", "owner = fields.ForeignKeyField('models.Owner', related_name='more')"
@@ -434,6 +444,41 @@ RENAMES = {
         expected={"SELECT tag_id FROM two": [(1,)], "SELECT tag_id FROM three": [(2,)]},
         reverted={"SELECT tag_id FROM one": [(1,)]},
     ),
+    "relations that swap their tables while a model is renamed": Change(
+        TWICE.format("one", "two"),
+        TWICE.format("two", "one").replace("Tag", "Label"),
+        rows=TWICE_ROWS,
+        answers=["tag=label"],
+        expected={"SELECT label_id FROM two": [(1,)], "SELECT label_id FROM one": [(2,)]},
+        reverted={"SELECT tag_id FROM one": [(1,)]},
+    ),
+    "relations that pass on a table while their model is renamed": Change(
+        TWICE.format("one", "two"),
+        TWICE.format("two", "three").replace("Post", "Page"),
+        rows=TWICE_ROWS,
+        answers=["post=page"],
+        expected={"SELECT page_id, tag_id FROM two": [(1, 1)], "SELECT tag_id FROM three": [(2,)]},
+        reverted={"SELECT tag_id FROM one": [(1,)]},
+    ),
+    "relations that swap their tables while the class of a model is renamed": Change(
+        TWICE.format("one", "two"),
+        CLASS_RENAMED.format("two", "one"),
+        rows=TWICE_ROWS,
+        expected={"SELECT tag_id FROM two": [(1,)], "SELECT tag_id FROM one": [(2,)]},
+        reverted={"SELECT tag_id FROM one": [(1,)]},
+    ),
+    "relations to two models that swap their tables while one is renamed": Change(
+        TWO_ENDS.format("one", "two"),
+        TWO_ENDS.format("two", "one").replace("Tag", "Label"),
+        rows=[
+            *TWICE_ROWS[:3],
+            "INSERT INTO cat (id) VALUES (5)",
+            "INSERT INTO two (post_id, cat_id) VALUES (1, 5)",
+        ],
+        answers=["tag=label"],
+        expected={"SELECT label_id FROM two": [(1,)], "SELECT cat_id FROM one": [(5,)]},
+        reverted={"SELECT tag_id FROM one": [(1,)]},
+    ),
     "tables with long names that swap them": Change(
         model(LONG_NAMES[0], "a = fields.IntField()")
         + model(LONG_NAMES[1], "b = fields.IntField()"),
@@ -507,6 +552,12 @@ INTO_DROPPED = {
     "relation": (
         TWICE.format("one", "two"),
         TAG + model("Post", f"a = {MANY.format('a').format('two')}"),
+    ),
+    "relation to a model whose class is renamed": (
+        TWICE.format("one", "two"),
+        "".join(
+            line for line in CLASS_RENAMED.format("two", "x").splitlines(True) if " b =" not in line
+        ),
     ),
 }
 

@@ -1,5 +1,6 @@
 """Plan a migration from one description of the models to the next, without a database."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from . import diff, renames
@@ -96,7 +97,11 @@ class Planner:
         # models with equal tables may exchange them
         if old == new and all(before == after for before, after in same.items()):
             return None
-        found = renames.find(old, new, same, answers, ask)
+
+        def same_after(done: Sequence[Rename]) -> dict[str, str]:
+            return same_tables(old_state, state, done)
+
+        found = renames.find(old, new, same_after, answers, ask)
         for rename in found:
             old = renames.apply(old, rename)
         original = renames.original(found)
@@ -113,22 +118,42 @@ class Planner:
         return Plan(state, found, upgrade, downgrade, lost, replaced)
 
 
-def same_tables(old: State, new: State) -> dict[str, str]:
-    """Map the tables of models and relations that kept their names to their new tables."""
-    before, after = _by_names(old), _by_names(new)
-    return {table: after[names] for names, table in before.items() if names in after}
+def same_tables(old: State, new: State, done: Sequence[Rename] = ()) -> dict[str, str]:
+    """Map the tables of models and relations that kept their names to their new tables.
+
+    Args:
+        old: the models before.
+        new: the models after.
+        done: renames of tables. A model whose table has its new name is the same model.
+    """
+    names = {model["table"]: name for name, model in new.items()}
+    tables = renames.renamed_tables((model["table"] for model in old.values()), done)
+    known = {}
+    for name, model in old.items():
+        current = names.get(tables[model["table"]], name)
+        is_moved = tables[model["table"]] != model["table"]
+        if is_moved or (name not in new and current not in old):
+            known[name] = current
+    before, after = _by_names(old, known), _by_names(new, {})
+    return {table: after[key] for key, table in before.items() if key in after}
 
 
-def _by_names(state: State) -> dict[tuple[str, ...], str]:
-    """Map the names of models and automatic relations to their tables."""
+def _by_names(state: State, known: Mapping[str, str]) -> dict[tuple[str, ...], str]:
+    """Map the names of models and automatic relations to their tables.
+
+    Args:
+        state: the models.
+        known: the new names of renamed models.
+    """
     found: dict[tuple[str, ...], str] = {}
-    models = {model["table"] for model in state.values()}
+    tables = {model["table"] for model in state.values()}
     for name, model in state.items():
         if is_managed(name, model):
-            found[(name,)] = model["table"]
+            found[(known.get(name, name),)] = model["table"]
             for relation in model["m2m_fields"]:
-                if not relation["_generated"] and relation["through"] not in models:
-                    found[name, relation["name"], relation["model_name"]] = relation["through"]
+                if not relation["_generated"] and relation["through"] not in tables:
+                    ends = (known.get(end, end) for end in (name, relation["model_name"]))
+                    found[relation["name"], *ends] = relation["through"]
     return found
 
 

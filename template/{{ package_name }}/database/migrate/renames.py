@@ -1,7 +1,7 @@
 """Find renames between two states, order them, and apply them to tables."""
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from . import conversions
@@ -11,6 +11,7 @@ from .errors import MigrationError
 from .tables import Column, Table, Tables
 
 Ask = Callable[[str], bool]
+Same = Callable[[Sequence["Rename"]], Mapping[str, str]]
 
 TAKEN = (
     "already exists. Rename or drop it in an earlier migration: change only that in the models, "
@@ -172,15 +173,25 @@ def original(renames: Iterable[Rename]) -> Original:
     return find_original
 
 
-def find(
-    old: Tables, new: Tables, same_models: Mapping[str, str], answers: list[str], ask: Ask | None
-) -> list[Rename]:
+def renamed_tables(names: Iterable[str], done: Sequence[Rename]) -> dict[str, str]:
+    """Map names of tables to those after ordered renames."""
+    found = {}
+    for name in names:
+        found[name] = name
+        for rename in done:
+            if (rename.table, rename.old) == ("", found[name]):
+                found[name] = rename.new
+    return found
+
+
+def find(old: Tables, new: Tables, same: Same, answers: list[str], ask: Ask | None) -> list[Rename]:
     """Find renames, in the order in which they have to run.
 
     Args:
         old: the tables before.
         new: the tables after.
-        same_models: new table names by old ones, for models that kept their names.
+        same: maps old table names to new ones, for models and relations that kept their names,
+            given the renames of tables that are known.
         answers: renames, `old=new` or `table.old=new`.
         ask: asks about renames that `answers` do not mention; None without a terminal.
 
@@ -188,12 +199,18 @@ def find(
         MigrationError: an answer does not match the models, or an answer is missing.
     """
     search = _Search(new, set(answers), ask)
-    moved = [Rename("", a, b) for a, b in same_models.items() if a != b and a in old and b in new]
-    sure = _without_successors(moved, new)
-    done = search.tables(old, sure, [rename for rename in moved if rename not in sure])
+    moved = _moved(same(()), old, new)
+    asked = {rename.old for rename in moved if rename.new not in old}
+    done = search.tables(old, moved)
     for rename in done:
-        old = apply(old, rename)
         search.rename_answers(rename)
+    old = _all(old, done)
+    # renamed models are known now, and so are their relations, by the present names of their tables
+    more = {a: b for a, b in same(done).items() if a not in asked}
+    names = renamed_tables(more, done)
+    for rename in search.relations(old, _moved({names[a]: more[a] for a in more}, old, new)):
+        done.append(rename)
+        old = apply(old, rename)
     for linked in _links(old, new):
         done.append(linked)
         old = apply(old, linked)
@@ -212,14 +229,12 @@ class _Search:
         self.unanswered: list[str] = []
         self.unused = set(self.answers)
 
-    def tables(self, old: Tables, sure: list[Rename], unsure: list[Rename]) -> list[Rename]:
+    def tables(self, old: Tables, moved: list[Rename]) -> list[Rename]:
         gone = old.keys() - self.new.keys()
         created = self.new.keys() - old.keys()
+        sure = _without_successors(moved, self.new.keys())
         chosen = sure + self._answered("", old.keys(), self.new.keys(), sure)
-        moved = {rename.old for rename in chosen}
-        if taken := {rename.new for rename in chosen} & (old.keys() - moved):
-            name = min(taken)
-            raise MigrationError(f"{name} {TAKEN}. If you renamed it, pass --rename {name}=NEW")
+        _refuse_taken(chosen, old)
         renamed = _all(old, in_order(chosen))
         linked = {rename.old for rename in _links(renamed, self.new)}
         candidates = [
@@ -227,9 +242,21 @@ class _Search:
             for a in sorted((gone & renamed.keys()) - linked)
             for b in sorted(created)
         ]
+        unsure = [rename for rename in moved if rename not in sure]
         candidates += [(r, 1) for r in unsure if r.old in renamed and r.new in created]
         chosen += self._asked(candidates, chosen)
         return in_order(chosen)
+
+    def relations(self, old: Tables, moved: list[Rename]) -> list[Rename]:
+        links = [name for name in old.keys() & self.new.keys() if self.new[name].link]
+        staying = {
+            name for name in links if old[name].link and _same_ends(old[name], self.new[name])
+        }
+        moved = [rename for rename in moved if old[rename.old].link]
+        sure = _without_successors(moved, staying)
+        _refuse_taken(sure, old)
+        unsure = [(r, 1.0) for r in moved if r not in sure and r.new not in old]
+        return in_order(sure + self._asked(unsure, sure))
 
     def columns(self, old: Tables) -> list[Rename]:
         found: list[Rename] = []
@@ -308,11 +335,23 @@ class _Search:
         return found
 
 
-def _without_successors(moved: list[Rename], new: Tables) -> list[Rename]:
-    """Leave out models whose table may stay, since another model has its name now."""
+def _moved(same: Mapping[str, str], old: Tables, new: Tables) -> list[Rename]:
+    return [Rename("", a, b) for a, b in same.items() if a != b and a in old and b in new]
+
+
+def _refuse_taken(chosen: list[Rename], old: Tables) -> None:
+    """Raise MigrationError if a table would get the name of one that stays."""
+    moved = {rename.old for rename in chosen}
+    if taken := {rename.new for rename in chosen} & (old.keys() - moved):
+        name = min(taken)
+        raise MigrationError(f"{name} {TAKEN}. If you renamed it, pass --rename {name}=NEW")
+
+
+def _without_successors(moved: list[Rename], staying: Collection[str]) -> list[Rename]:
+    """Leave out tables that may stay, since another model or relation has their name now."""
     while True:
         targets = {rename.new for rename in moved}
-        sure = [rename for rename in moved if rename.old not in new or rename.old in targets]
+        sure = [rename for rename in moved if rename.old not in staying or rename.old in targets]
         if sure == moved:
             return sure
         moved = sure
