@@ -22,12 +22,19 @@ def more(declaration: str, options: str) -> str:
 PLAIN = item()
 UNIQUE = more(A, "unique=True")
 INDEXED = more(A, "db_index=True")
+BOTH = more(A, "unique=True, db_index=True")
 TOGETHER = "unique_together = (('a', 'b'),)"
 INDEXES = {
     "unique": Change(PLAIN, item(a=UNIQUE), ROWS),
     "not unique any more": Change(item(a=UNIQUE), PLAIN, ROWS),
     "index": Change(PLAIN, item(a=INDEXED), ROWS),
     "no index any more": Change(item(a=INDEXED), PLAIN, ROWS),
+    "unique with an index besides": Change(PLAIN, item(a=BOTH), ROWS),
+    "index to both": Change(item(a=INDEXED), item(a=BOTH), ROWS),
+    "unique to both": Change(item(a=UNIQUE), item(a=BOTH), ROWS),
+    "both to unique": Change(item(a=BOTH), item(a=UNIQUE), ROWS),
+    "both to index": Change(item(a=BOTH), item(a=INDEXED), ROWS),
+    "both, longer": Change(item(a=BOTH), item(a=BOTH.replace("20", "30")), ROWS),
     "index to unique": Change(item(a=INDEXED), item(a=UNIQUE), ROWS),
     "unique moves to another column": Change(item(a=UNIQUE), item(b=more(B, "unique=True")), ROWS),
     "unique together": Change(PLAIN, item(TOGETHER), ROWS),

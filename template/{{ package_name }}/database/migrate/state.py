@@ -26,12 +26,16 @@ Models = Mapping[str, type[Model]]
 
 
 def describe(app: str) -> State:
-    """Describe the models of an app as Aerich does, and add the fields that relations refer to."""
+    """Describe the models of an app as Aerich does, and add what its description lacks."""
     state: State = get_models_describe(app)
     for model in Tortoise.apps[app].values():
         described = state[model._meta.full_name]
         if enums := _undescribed_enums(described, model):
             described["enums"] = enums
+        unique = [f["name"] for f in described["data_fields"] if f["unique"]]
+        if unique:  # Aerich describes those with and without an index in the same way
+            indexed = [name for name in unique if model._meta.fields_map[name].index]
+            described["also_indexed"] = indexed
         for relation in (*described["fk_fields"], *described["o2o_fields"]):
             field: Any = model._meta.fields_map[relation["name"]]
             relation["to_field"] = field.to_field_instance.model_field_name
@@ -71,11 +75,11 @@ def with_enums(model: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_targets(old: State, current: State) -> State:
-    """Add the fields that relations refer to. Aerich and releases before 0.7 left them out.
+    """Add what Aerich and older releases left out: targets of relations, and indexes of unique fields.
 
     Args:
         old: the models, from a migration file.
-        current: the current models. Relations in both descriptions count as unchanged.
+        current: the current models. What both descriptions have counts as unchanged.
     """
     targets = {
         (model["table"], relation["name"], relation["python_type"]): relation["to_field"]
@@ -88,7 +92,9 @@ def with_targets(old: State, current: State) -> State:
         name: model | {kind: [dict(relation) for relation in model[kind]] for kind in relations}
         for name, model in old.items()
     }
+    indexed = {model["table"]: model.get("also_indexed", []) for model in current.values()}
     for model in completed.values():
+        model.setdefault("also_indexed", indexed.get(model["table"], []))
         for relation in (*model["fk_fields"], *model["o2o_fields"]):
             target = targets.get((model["table"], relation["name"], relation["python_type"]))
             known = old.get(relation["python_type"], {}).get("data_fields", ())
@@ -181,7 +187,7 @@ class StateReader:
         for f in others:
             if f["unique"]:
                 indexes.append(self._index(table, [f["db_column"]], "uid", alone=True))
-            elif f["indexed"]:
+            if f["indexed"] and (not f["unique"] or f["name"] in model.get("also_indexed", ())):
                 indexes.append(self._index(table, [f["db_column"]], "idx"))
         together = [[names[f] for f in group] for group in model["unique_together"]]
         indexes += [self._index(table, group, "uid") for group in together]
