@@ -175,6 +175,31 @@ AUTOMATIC = {
         "'1.0E-7'), ('b', '0E-12'), ('c', '7'",
         losses=narrow("DECIMAL(20,12)", "DECIMAL(20,8)"),
     ),
+    "fewer digits before the point": converted(
+        "fields.DecimalField(max_digits=20, decimal_places=2)",
+        "fields.DecimalField(max_digits=18, decimal_places=2)",
+        "'9999999999999999.99'), ('b', '-9999999999999999.99'), ('c', '-0.50'), ('d', '0.00'",
+        losses=narrow("DECIMAL(20,2)", "DECIMAL(18,2)"),
+    ),
+    "no digits before the point": converted(
+        "fields.DecimalField(max_digits=20, decimal_places=18)",
+        "fields.DecimalField(max_digits=18, decimal_places=18)",
+        "'0.999999999999999999'), ('b', '-1E-10'), ('c', '0E-18'",
+        losses=narrow("DECIMAL(20,18)", "DECIMAL(18,18)"),
+    ),
+    "largest integer to decimal": converted(
+        BIG,
+        "fields.DecimalField(max_digits=18, decimal_places=0)",
+        "999999999999999999), ('b', -999999999999999999), ('c', 0",
+        losses=narrow("BIGINT", "DECIMAL(18,0)"),
+        back={"item.n": {**TO_INT, "postgresql": "n::BIGINT"}},
+    ),
+    "scale of small numbers with many digits": converted(
+        "fields.DecimalField(max_digits=30, decimal_places=28)",
+        "fields.DecimalField(max_digits=30, decimal_places=27)",
+        "'1.23456789012345678901E-7'), ('b', '-1.23456789012345678900E-8'",
+        losses=narrow("DECIMAL(30,28)", "DECIMAL(30,27)"),
+    ),
     "more digits": converted(
         "fields.DecimalField(max_digits=6, decimal_places=2)",
         "fields.DecimalField(max_digits=12, decimal_places=4)",
@@ -442,6 +467,16 @@ TOO_MUCH = {
         "fields.DecimalField(max_digits=30, decimal_places=20)",
         "fields.DecimalField(max_digits=30, decimal_places=8)",
         "'1.25E-7'",
+    ),
+    "scale of a small number with many digits": converted(
+        "fields.DecimalField(max_digits=30, decimal_places=28)",
+        "fields.DecimalField(max_digits=30, decimal_places=26)",
+        "'-1.23456789012345678901E-7'",
+    ),
+    "digits of a large number": converted(
+        "fields.DecimalField(max_digits=20, decimal_places=2)",
+        "fields.DecimalField(max_digits=18, decimal_places=2)",
+        "'-10000000000000000.00'",
     ),
     "NUL": converted(char(30), char(5), "'a' || char(0) || 'bcdef'", engines=("sqlite",)),
     "digits": converted(

@@ -41,7 +41,7 @@ def misfit(old: str, new: str) -> str | None:
         new: the type as it will be.
 
     Returns:
-        A condition in SQL with `{column}`, `{length}`, `{number}` and `{finer}` (see `Dialect`),
+        A condition in SQL with `{column}`, `{length}`, `{larger}` and `{finer}` (see `Dialect`),
         empty if every value fits; None if the engine cannot convert, or would guess.
     """
     before, after = _parsed(old), _parsed(new)
@@ -60,10 +60,12 @@ def misfits(old: Column, new: Column, name: str, dialect: Dialect) -> str:
         name: its name in the database, quoted.
         dialect: the engine's SQL.
     """
-    length, number = dialect.length.format(column=name), dialect.number.format(column=name)
+    length, after = dialect.length.format(column=name), _parsed(new.meaning)
+    digits = after.size - after.scale
+    larger = dialect.larger.format(column=name, digits=digits, limit=f"1{'0' * digits}")
+    finer = dialect.finer.format(column=name, scale=after.scale)
     condition = misfit(old.meaning, new.meaning) or ""
-    finer = dialect.finer.format(column=name, scale=_parsed(new.meaning).scale)
-    condition = condition.format(column=name, length=length, number=number, finer=finer)
+    condition = condition.format(column=name, length=length, larger=larger, finer=finer)
     renamed = renamed_members(old, new)
 
     def listed(values: Iterable[str]) -> str:
@@ -184,8 +186,7 @@ def _too_precise(old: _Type, new: _Type) -> str:
     conditions = []
     digits = new.size - new.scale
     if _DIGITS.get(old.name, old.size - old.scale) > digits:
-        # ABS() overflows for the smallest integer
-        conditions.append(f"{{number}} >= 1{'0' * digits} OR {{number}} <= -1{'0' * digits}")
+        conditions.append("{larger}")
     if old.scale > new.scale:
         conditions.append("{finer}")
     return " OR ".join(conditions)

@@ -24,7 +24,8 @@ class Dialect(Protocol):
         name: Tortoise's name of the dialect: `sqlite`, `postgres` or `mysql`.
         new_uuid: SQL for a random UUID.
         length: SQL for the length of a column's value as text, with `{column}`.
-        number: SQL for a column's value as a number, with `{column}`.
+        larger: a condition that finds numbers with more than `{digits}` digits before the point,
+            which are those from `{limit}` on, with `{column}`.
         finer: a condition that finds decimals with more places than `{scale}`, with `{column}`.
         text: SQL for a column's value as text, with `{column}`.
         exact: SQL for a column's text that compares case and trailing spaces, with `{column}`.
@@ -38,7 +39,7 @@ class Dialect(Protocol):
     name: str
     new_uuid: str
     length: str
-    number: str
+    larger: str
     finer: str
     text: str
     exact: str

@@ -14,6 +14,8 @@ class StandardSQL(ABC):
     """The standard SQL of a dialect. `Dialect` documents the methods."""
 
     without_checks: tuple[str, str]
+    # ABS() overflows for the smallest integer
+    larger = "{column} >= {limit} OR {column} <= -{limit}"
     finer = "{column} <> ROUND({column}, {scale})"
 
     def quote(self, name: str) -> str:

@@ -107,7 +107,6 @@ class MySQL(StandardSQL):
     name = "mysql"
     new_uuid = "UUID()"
     length = "CHAR_LENGTH(CONCAT({column}, ''))"
-    number = "{column}"
     text = "CAST({column} AS CHAR)"
     exact = "CAST({column} AS BINARY)"
     strict = True

@@ -86,7 +86,6 @@ class PostgreSQL(StandardSQL):
     name = "postgres"
     new_uuid = "gen_random_uuid()"
     length = "CHAR_LENGTH(CONCAT({column}, ''))"
-    number = "{column}"
     text = "{column}::TEXT"
     exact = "{column}"
     strict = True

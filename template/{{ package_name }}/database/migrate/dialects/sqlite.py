@@ -62,10 +62,15 @@ class SQLite(StandardSQL):
     )
     # LENGTH() of a text ends at a NUL: such a text is measured in bytes
     length = "iif(instr({column}, char(0)), LENGTH(CAST({column} AS BLOB)), LENGTH({column}))"
-    number = "({column} + 0)"
     # Compare texts: numbers keep only 15 digits. Decimals below 0.000001 have an exponent
+    larger = (
+        "iif({column} LIKE '%E%', abs({column} + 0) >= {limit},"
+        " length(ltrim(substr({column}, 1, instr({column} || '.', '.') - 1), '-0')) > {digits})"
+    )
     finer = (
-        "iif({column} LIKE '%E%', ({column} + 0) <> ROUND({column} + 0, {scale}),"
+        "iif({column} LIKE '%E%', {column} + 0 <> 0 AND length(rtrim(replace(substr({column}, 1,"
+        " instr(upper({column}), 'E') - 1), '.', ''), '0')) - length(ltrim(substr({column}, 1, 1),"
+        " '0123456789')) - 1 - substr({column}, instr(upper({column}), 'E') + 1) > {scale},"
         " rtrim(substr({column}, instr({column} || '.', '.') + 1 + {scale}), '0') <> '')"
     )
     text = "CAST({column} AS TEXT)"
