@@ -266,6 +266,9 @@ CLAUSES = {
     "collation": f"{ID}, {TEXT}\nCOLLATE NOCASE, n INT NOT NULL)",
     "conflict": f"{ID}, {TEXT} ON CONFLICT REPLACE, n INT NOT NULL)",
     "default": f"{ID}, {TEXT} DEFAULT (lower('A')), n INT NOT NULL)",
+    "default without a function": f"{ID}, {TEXT} DEFAULT (1 + 2), n INT NOT NULL)",
+    "constant default": f"{ID}, {TEXT}, n INT NOT NULL DEFAULT 5)",
+    "text as default": f"{ID}, {TEXT} DEFAULT 'a', n INT NOT NULL)",
     "foreign key": f"{ID}, {TEXT}, n INT NOT NULL REFERENCES item (id))",
     "strict table": "id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT, n INT) STRICT",
     "table without row ids": f"id INT PRIMARY KEY, {TEXT}, n INT NOT NULL) WITHOUT ROWID",
@@ -306,6 +309,26 @@ INDEXED = model(
 
 def test_rebuild_knows_the_indexes_of_the_model(changes: Bench) -> None:
     changes.apply("sqlite", Change(INDEXED, INDEXED.replace("20", "30")))
+
+
+def test_rebuild_drops_defaults_that_the_model_has(changes: Bench) -> None:
+    """Aerich writes them, and Tortoise before 1.0 did."""
+    before = model(
+        "Item",
+        NAME.replace("20", "20, default='a(b)'"),
+        "n = fields.IntField(default=5)",
+        "on = fields.BooleanField(default=True)",
+        "at = fields.DatetimeField(auto_now_add=True)",
+        "m = fields.IntField(null=True)",
+    )
+    body = (
+        f"{ID}, {TEXT} DEFAULT 'a(b)', n INT NOT NULL DEFAULT 5, \"on\" INT NOT NULL DEFAULT 1,"
+        " at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, m INT DEFAULT NULL)"
+    )
+    rows = ["DROP TABLE item", f"CREATE TABLE item ({body}", "INSERT INTO item (m) VALUES (7)"]
+    expected = {'SELECT name, n, "on", m FROM item': [("a(b)", 5, 1, 7)]}
+    change = Change(before, before.replace("20", "30"), rows, expected=expected, reversible=False)
+    changes.apply("sqlite", change)
 
 
 OTHERS = model("Other", "m = fields.IntField()")

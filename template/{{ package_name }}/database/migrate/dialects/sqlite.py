@@ -2,7 +2,7 @@
 
 import re
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from math import isnan
@@ -263,8 +263,9 @@ class SQLite(StandardSQL):
             f" UNION ALL SELECT 1 FROM pragma_foreign_key_list({name}) WHERE \"from\" || ' '"
             " || \"table\" || ' ' || on_delete || ' ' || on_update"
             f" COLLATE NOCASE NOT IN ({self._listed(keys)})"
-            f" UNION ALL SELECT 1 FROM pragma_table_info({name}) WHERE dflt_value LIKE '%(%'"
-            " AND dflt_value NOT LIKE '''%'"
+            f" UNION ALL SELECT 1 FROM pragma_table_info({name})"
+            " WHERE name || ' ' || trim(dflt_value, '()''')"
+            f" NOT IN ({self._listed(self._defaults(table))})"
             f" AND name NOT IN ({self._listed(c.name for c in table.columns.values() if c.default)})"
         )
         message = (
@@ -272,6 +273,14 @@ class SQLite(StandardSQL):
             " drops them: keep them in the CREATE TABLE after this check, and delete the check"
         )
         return self.guard(select, message)
+
+    def _defaults(self, table: Table) -> Iterator[str]:
+        """List the defaults that a rebuild may drop, since the ORM writes the same values."""
+        for column in table.columns.values():
+            values = ["NULL", str(column.backfill).strip("()'")]
+            if column.backfill == self.now(column.type):
+                values.append("CURRENT_TIMESTAMP")
+            yield from (f"{column.name} {value}" for value in values)
 
     def _listed(self, values: Iterable[str]) -> str:
         return ", ".join(map(self._text, sorted(values)))
