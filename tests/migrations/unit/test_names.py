@@ -236,14 +236,20 @@ def test_unmanaged_tables_are_left_alone(changes: Bench, engine: str) -> None:
     assert changes.plan_or_none(engine, Change(item + MANAGED, item + UNMANAGED)) is None
     changed = UNMANAGED.replace("20", "30")
     assert changes.plan_or_none(engine, Change(item + UNMANAGED, item + changed)) is None
+    linked = LINKED.replace("managed = False", "table = 'old'")
+    assert changes.plan_or_none(engine, Change(item + linked, item + LINKED)) is None
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_table_that_is_managed_again(changes: Bench, engine: str) -> None:
     """It may be in the database: the upgrade creates it only if it is not, the downgrade keeps it."""
     item = model("Item")
-    plan = changes.plan(
-        engine, Change(item + UNMANAGED, item + MANAGED.replace("=20", "=20, db_index=True"))
+    linked = LINKED.replace("managed = False", "table = 'old'")
+    plans = (
+        changes.plan(
+            engine, Change(item + UNMANAGED, item + MANAGED.replace("=20", "=20, db_index=True"))
+        ),
+        changes.plan(engine, Change(item + LINKED, item + linked)),
     )
-    assert all(" IF NOT EXISTS " in sql for sql in plan.upgrade.statements)
-    assert plan.downgrade.statements == []
+    assert all(" IF NOT EXISTS " in sql for plan in plans for sql in plan.upgrade.statements)
+    assert [plan.downgrade.statements for plan in plans] == [[], []]

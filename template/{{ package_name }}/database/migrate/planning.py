@@ -9,7 +9,7 @@ from .dialects import Dialect
 from .diff import Diff
 from .losses import Loss, losses, replaced_values
 from .renames import Ask, Rename
-from .state import Models, State, StateReader, is_managed, with_targets
+from .state import Models, State, StateReader, is_managed, unmanaged_tables, with_targets
 from .tables import Table, Tables
 
 
@@ -56,8 +56,7 @@ class Planner:
         """
         old = self._reader.tables(with_targets(old_state, state))
         new = self._reader.tables(state, models)
-        unmanaged_now = {m["table"] for name, m in state.items() if not is_managed(name, m)}
-        unmanaged_before = {m["table"] for name, m in old_state.items() if not is_managed(name, m)}
+        unmanaged_now, unmanaged_before = unmanaged_tables(state), unmanaged_tables(old_state)
         before = {
             name: _with_new_members(table, new[name]) if name in new else table
             for name, table in old.items()

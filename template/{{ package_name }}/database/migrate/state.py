@@ -396,3 +396,12 @@ def members_by_name(described: Mapping[str, Any]) -> dict[str, str]:
 def is_managed(name: str, model: dict[str, Any]) -> bool:
     """Tell whether migrations create a model's table."""
     return model.get("managed") is not False and not name.endswith(".Aerich")
+
+
+def unmanaged_tables(state: State) -> set[str]:
+    """List the tables of unmanaged models and of their automatic relations."""
+    unmanaged = {name: model for name, model in state.items() if not is_managed(name, model)}
+    relations = [relation for model in unmanaged.values() for relation in model["m2m_fields"]]
+    links = {relation["through"] for relation in relations if not relation["_generated"]}
+    managed = {model["table"] for name, model in state.items() if name not in unmanaged}
+    return {model["table"] for model in unmanaged.values()} | (links - managed)

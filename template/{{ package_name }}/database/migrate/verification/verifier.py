@@ -20,7 +20,14 @@ from ..files import SAMPLES, Direction, Function, Migration, migrations
 from ..model_checks import refuse_models
 from ..server_defaults import declared_defaults
 from ..sessions import load
-from ..state import StateReader, describe, indexes_by_column, is_managed, with_targets
+from ..state import (
+    StateReader,
+    describe,
+    indexes_by_column,
+    is_managed,
+    unmanaged_tables,
+    with_targets,
+)
 from ..tables import Tables
 from .backfills import wrong_value
 from .contents import NAME, Content, Places, Rows, State, changes, survivors
@@ -153,11 +160,7 @@ class _Verifier:
             with suppress(MigrationError):
                 theirs = await self._created(wanted, nullcontext())
                 wanted |= {p: facts for p, facts in theirs.items() if actual.get(p) == facts}
-        unmanaged = {
-            model["table"]
-            for name, model in get_models_describe(APP).items()
-            if not is_managed(name, model)
-        }
+        unmanaged = unmanaged_tables(get_models_describe(APP))
         wanted = {place: facts for place, facts in wanted.items() if place[0] not in unmanaged}
         actual = {place: facts for place, facts in actual.items() if place[0] not in unmanaged}
         return compare(actual, wanted, "the migrations", "the models")
@@ -280,7 +283,7 @@ class _Verifier:
     async def _unmanaged(self) -> list[str]:
         """Explain references to tables of unmanaged models that no migration creates."""
         existing = {table for table, _ in await read(self.client)}
-        unmanaged = {m["table"] for name, m in self.described.items() if not is_managed(name, m)}
+        unmanaged = unmanaged_tables(self.described)
         return [
             f"{table.name}.{key.column} refers to {key.table}, which no migration creates, since its "
             "model is not managed: delete this migration and run `new` again with db_constraint=False "
