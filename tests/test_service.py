@@ -184,12 +184,14 @@ def test_own_suite_names_the_server_it_misses(service: Service) -> None:
         line = rf"TEST_DATABASE_URL: {fix}.* Example: TEST_DATABASE_URL=.*\n"
         assert re.fullmatch(line, process.stdout + process.stderr)
 
-    process = service.run(
-        "pytest", status=1, TEST_DATABASE_URL=f"{service.database.engine}://x@127.0.0.1:1/x"
-    )
-    output = process.stdout + process.stderr
-    assert "Start the server in TEST_DATABASE_URL" in output
-    assert "Traceback" not in output
+    for url, why in (
+        (f"{service.database.engine}://x@127.0.0.1:1/x", "Connect call failed"),
+        (re.sub("//.*@", "//nobody:wrong@", service.database.url), "nobody"),
+    ):
+        process = service.run("pytest", status=1, TEST_DATABASE_URL=url)
+        output = process.stdout + process.stderr
+        assert re.search(f"Correct TEST_DATABASE_URL, or start its server: .*{why}", output)
+        assert "Traceback" not in output
 
 
 @pytest.mark.python
