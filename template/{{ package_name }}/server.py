@@ -14,6 +14,7 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
+from .commands.settings import list_unread
 from .logs import configure_logging
 from .settings import settings
 
@@ -62,6 +63,8 @@ def serve(application: str, port: int, setting: str = "PORT") -> None:
     if hasattr(signal, "SIGHUP"):  # by default, it ends the process amid requests
         signal.signal(signal.SIGHUP, stop_without_terminal)
     configure_logging()  # also for the process that supervises workers
+    for line in list_unread() if settings.environment == "development" else ():
+        logger.warning(line)
     has_websockets = find_spec("websockets") is not None
     config = uvicorn.Config(
         application,

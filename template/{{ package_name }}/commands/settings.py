@@ -35,13 +35,18 @@ def _show(name: str, field: FieldInfo, value: Any) -> str:  # noqa: ANN401 - a s
     return HIDDEN if is_secret and text and "://" not in text else text
 
 
+def list_unread() -> list[str]:
+    """Report what `.env` has and nothing reads, such as a name with a typo."""
+    example = PROJECT / ".env.example"  # it also has what tests and other programs read
+    text = example.read_text(encoding="utf-8").lower() if example.exists() else ""
+    known = Settings.model_fields.keys() | re.findall(r"^(?:# )?(\w+)=", text, re.MULTILINE)
+    names = sorted(DotEnvSettingsSource(Settings).env_vars.keys() - known)
+    return [f".env has {name.upper()}, which the service does not read" for name in names]
+
+
 def main() -> None:
     """Print the table of settings."""
     argparse.ArgumentParser(description="List the settings, and where they come from.").parse_args()
     for name, origin, value in list_settings():
         sys.stdout.write(f"{name:<25} {origin:<12} {value}".rstrip() + "\n")
-    example = PROJECT / ".env.example"  # it also has what tests and other programs read
-    text = example.read_text(encoding="utf-8").lower() if example.exists() else ""
-    known = Settings.model_fields.keys() | re.findall(r"^(?:# )?(\w+)=", text, re.MULTILINE)
-    for name in sorted(DotEnvSettingsSource(Settings).env_vars.keys() - known):
-        sys.stderr.write(f".env has {name.upper()}, which the service does not read\n")
+    sys.stderr.writelines(f"{line}\n" for line in list_unread())
