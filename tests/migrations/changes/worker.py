@@ -27,6 +27,7 @@ LIBRARIES = (
     "aiosqlite",
     "asyncmy",
     "asyncpg",
+    "click",
     "pydantic_settings",
     "tortoise.backends.asyncpg.client",
     "tortoise.backends.mysql.client",
@@ -36,9 +37,6 @@ LIBRARIES = (
     "tortoise.fields.db_defaults",
     "tortoise.indexes",
     "tortoise.migrations.schema_generator",
-    "typer",
-    "typer.main",
-    "typer.testing",
 )
 
 

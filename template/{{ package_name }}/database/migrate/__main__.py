@@ -8,14 +8,14 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import typer
+import click
 
 from .checks import content_problems, folder_problems, unfinished_problems
 from .context import COMMAND, ENGINE, is_unreachable, reason, unusable
@@ -35,18 +35,26 @@ class OutputError(Exception):
     """The output cannot be written."""
 
 
-app = typer.Typer(
-    add_completion=False,
-    help="Migrate the database.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+timeout_option = click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    default=60,
+    show_default=True,
+    help="Seconds to wait for the lock.",
 )
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
-Name = Annotated[str, typer.Argument(help="The migration's file name.")]
-Timeout = Annotated[float, typer.Option(min=0, help="Seconds to wait for the lock.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
-Applied = Annotated[bool, typer.Option("--applied/--pending", help="The state to record.")]
+
+class OrderedGroup(click.Group):
+    """List the commands as they stand in this file, not by name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=OrderedGroup)
+def app() -> None:
+    """Migrate the database."""
 
 
 @app.command(hidden=ENGINE == "sqlite")
@@ -59,14 +67,10 @@ def create_database() -> None:
 
 
 @app.command()
-def upgrade(
-    timeout: Timeout = 60,
-    to: Annotated[
-        int | None, typer.Option(min=0, help="Number of the last migration to apply.")
-    ] = None,
-    *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the SQL.")] = False,
-) -> None:
+@timeout_option
+@click.option("--to", type=click.IntRange(min=0), help="Number of the last migration to apply.")
+@click.option("--dry-run", is_flag=True, help="Only print the SQL.")
+def upgrade(timeout: float, to: int | None, *, dry_run: bool) -> None:
     """Apply the pending migrations."""
     from . import executor
 
@@ -78,12 +82,12 @@ def upgrade(
 
 
 @app.command()
-def downgrade(
-    number: Annotated[int, typer.Argument(min=0, help="Number of the newest migration to keep.")],
-    timeout: Timeout = 60,
-    *,
-    yes: Yes = False,
-) -> None:
+@click.argument(
+    "number", type=click.IntRange(min=0), help="Number of the newest migration to keep."
+)
+@timeout_option
+@yes_option
+def downgrade(number: int, timeout: float, *, yes: bool) -> None:
     """Revert every migration after a number, newest first."""
     from . import executor
     from .reverting import losses_of
@@ -97,7 +101,11 @@ def downgrade(
 
 
 @app.command()
-def stamp(name: Name, timeout: Timeout = 60, *, applied: Applied, yes: Yes = False) -> None:
+@click.argument("name", help="The migration's file name.")
+@timeout_option
+@click.option("--applied/--pending", required=True, help="The state to record.")
+@yes_option
+def stamp(name: str, timeout: float, *, applied: bool, yes: bool) -> None:
     """Record that a migration was applied or reverted by hand."""
     from . import executor
 
@@ -106,11 +114,14 @@ def stamp(name: Name, timeout: Timeout = 60, *, applied: Applied, yes: Yes = Fal
     _print(f"{name} is recorded as {'applied' if applied else 'pending'}")
 
 
-app.command("mark", hidden=True)(stamp)  # its name until 0.6
+app.add_command(  # its name until 0.6
+    click.Command("mark", callback=stamp.callback, params=stamp.params, hidden=True)
+)
 
 
 @app.command()
-def status(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def status(*, as_json: bool) -> None:
     """List the migrations, and which of them are applied."""
     from . import executor
 
@@ -129,11 +140,14 @@ def status(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON."
 
 
 @app.command()
-def verify(
-    since: Annotated[
-        int, typer.Option(min=-1, help="Number of the newest released migration.")
-    ] = 0,
-) -> None:
+@click.option(
+    "--since",
+    type=click.IntRange(min=-1),
+    default=0,
+    show_default=True,
+    help="Number of the newest released migration.",
+)
+def verify(since: int) -> None:
     """Verify the migrations in a scratch database.
 
     They have to create what the models declare. Migrations after the newest released one have to
@@ -148,42 +162,34 @@ def verify(
 
 
 @app.command()
+@click.argument("name", help="What changes: a-z, 0-9 and _.")
+@click.option("--rename", multiple=True, help="A rename: old=new or table.old=new.")
+@click.option("--drop", multiple=True, help="A loss to accept: table or table.column.")
+@click.option("--no-rename", is_flag=True, help="Treat nothing else as renamed.")
+@click.option("--empty", is_flag=True, help="Write an empty migration to fill in.")
 def new(
-    name: Annotated[str, typer.Argument(help="What changes: a-z, 0-9 and _.")],
-    rename: Annotated[
-        list[str] | None, typer.Option(help="A rename: old=new or table.old=new.")
-    ] = None,
-    drop: Annotated[
-        list[str] | None, typer.Option(help="A loss to accept: table or table.column.")
-    ] = None,
-    *,
-    no_rename: Annotated[
-        bool, typer.Option("--no-rename", help="Treat nothing else as renamed.")
-    ] = False,
-    empty: Annotated[
-        bool, typer.Option("--empty", help="Write an empty migration to fill in.")
-    ] = False,
+    name: str, rename: tuple[str, ...], drop: tuple[str, ...], *, no_rename: bool, empty: bool
 ) -> None:
     """Write the next migration from changes in the models."""
     if empty:
         if rename or drop or no_rename:
-            raise typer.BadParameter("leave out the other options", param_hint="--empty")
+            raise click.BadParameter("leave out the other options", param_hint="--empty")
         _write_empty(name)
         return
 
     from .detection import plan
     from .writer import stop_note, write_plan
 
-    ask = typer.confirm if sys.stdin.isatty() else None
+    ask = click.confirm if sys.stdin.isatty() else None
     newest = _checked_newest(name)
-    planned = _run(plan(newest, rename or [], (lambda _: False) if no_rename else ask))
+    planned = _run(plan(newest, list(rename), (lambda _: False) if no_rename else ask))
     if planned is None:
         _print("Nothing changed: the models match the migrations")
         return
     losses = planned.losses
     if no_rename:
         losses = [replace(loss, renames=()) for loss in losses]
-    _confirm_losses(losses, drop or [])
+    _confirm_losses(losses, drop)
     replaced = planned.replaced
     for loss, rows in zip(replaced, _count_affected(replaced), strict=True):
         _print(loss.describe(rows))
@@ -226,7 +232,7 @@ def _checked_newest(name: str) -> Migration:
     return files[-1]
 
 
-def _confirm_losses(losses: "list[Loss]", named: list[str]) -> None:
+def _confirm_losses(losses: "list[Loss]", named: Sequence[str]) -> None:
     """Ask about losses without `--drop`. Exit with 1 if there is no terminal to ask at."""
     if unknown := sorted(set(named) - {loss.place for loss in losses}):
         _finish([f"Remove --drop {unknown[0]}: the migration does not destroy that"])
@@ -236,7 +242,7 @@ def _confirm_losses(losses: "list[Loss]", named: list[str]) -> None:
     ]
     if sys.stdin.isatty():
         for loss, line in zip(open_, described, strict=True):
-            typer.confirm(f"{line}.{_hint(loss)} Continue?", abort=True)
+            click.confirm(f"{line}.{_hint(loss)} Continue?", abort=True)
     elif open_:
         lines = zip(open_, described, strict=True)
         _finish(
@@ -270,9 +276,8 @@ def _count_affected(losses: "list[Loss]") -> list[int | None]:
 
 
 @app.command()
-def renumber(
-    names: Annotated[list[str] | None, typer.Argument(help="The files or their names.")] = None,
-) -> None:
+@click.argument("names", nargs=-1, help="The files or their names.")
+def renumber(names: tuple[str, ...]) -> None:
     """Move the migrations of a merged branch to the end."""
     from . import executor
     from .renumber import renumber as move
@@ -284,7 +289,7 @@ def renumber(
         raise
     except executor.sessions.errors:
         applied = []
-    moved = _run(move([Path(name).name for name in names or []], applied))
+    moved = _run(move([Path(name).name for name in names], applied))
     if not moved:
         _print("Nothing to do: no migration has to move")
         return
@@ -294,7 +299,8 @@ def renumber(
 
 
 @app.command()
-def squash(*, yes: Yes = False) -> None:
+@yes_option
+def squash(*, yes: bool) -> None:
     """Replace all released migrations with one.
 
     A database that has all of them only records the new one at its next upgrade. The replaced
@@ -315,7 +321,8 @@ def squash(*, yes: Yes = False) -> None:
 
 
 @app.command()
-def baseline(*, yes: Yes = False) -> None:
+@yes_option
+def baseline(*, yes: bool) -> None:
     """Start new migrations after a change of database engine."""
     from .baseline import baseline as begin
 
@@ -415,7 +422,7 @@ def _finish(problems: Iterable[str], success: str = "", *, err: bool = True) -> 
     for problem in problems:
         _print(problem, err=err)
     if problems:
-        raise typer.Exit(1)
+        raise click.exceptions.Exit(1)
     if success:
         _print(success)
 
@@ -433,8 +440,8 @@ def _print(text: str, *, err: bool = False) -> None:
         OutputError: it cannot be written, such as to a full disk.
     """
     try:
-        typer.echo(text, err=err)
-    except BrokenPipeError:  # nobody reads it any more, which Typer handles
+        click.echo(text, err=err)
+    except BrokenPipeError:  # nobody reads it any more, which Click handles
         raise
     except OSError as error:
         raise OutputError(str(error)) from error
@@ -451,15 +458,15 @@ def _run(work: Coroutine[object, object, T]) -> T:
         raise
     except sessions.errors as error:
         _print(unusable(error), err=True)
-    raise typer.Exit(1)
+    raise click.exceptions.Exit(1)
 
 
 def _confirm(question: str, *, yes: bool) -> None:
     if not yes and not sys.stdin.isatty():
         _print(f"{question} Add --yes: there is no terminal to ask at.", err=True)
-        raise typer.Exit(1)
+        raise click.exceptions.Exit(1)
     if not yes:
-        typer.confirm(question, abort=True)
+        click.confirm(question, abort=True)
 
 
 def _count(number: int) -> str:
@@ -472,7 +479,7 @@ def main() -> None:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names may have any characters
     if sys.stdout is None:
-        typer.echo("Nothing was done: the standard output is closed", err=True)
+        click.echo("Nothing was done: the standard output is closed", err=True)
         sys.exit(1)
     try:
         app(prog_name=COMMAND)
@@ -483,7 +490,7 @@ def main() -> None:
         else:
             message = f"A file cannot be used: {reason(error)}"
         with suppress(OSError):
-            typer.echo(message, err=True)
+            click.echo(message, err=True)
         sys.exit(1)
 
 
