@@ -77,8 +77,7 @@ def test_without_accounts_nothing_is_left_of_them(
 
     files = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
     assert not {path for path in files if re.search(r"auth|users|(?<!open)api|people", path)}
-    # the library `limits`, not the service's module of that name, which limits requests
-    words = r"accounts?\b(?!: false)|sessions|smtp|mail(?!to)|\blimits\[|redis|argon|zxcvbn"
+    words = r"accounts?\b(?!: false)|sessions|smtp|mail(?!to)|redis|argon|zxcvbn"
     words += "|multipart|throttle"
     for path in files - {"LICENSE"}:
         text = (folder / path).read_text(encoding="utf-8")

@@ -75,7 +75,7 @@ PACKAGE_IGNORES = (
 PACKAGE = "/database/migrate/"
 # What a service has by default, beside that package
 MOST_FILES = 70
-MOST_LINES = {"sqlite": 4811, "postgresql": 5019, "mysql": 5010}  # non-blank
+MOST_LINES = {"sqlite": 4837, "postgresql": 5045, "mysql": 5036}  # non-blank
 WINDOWS_DEVICES = {
     "con",
     "prn",

@@ -238,6 +238,14 @@ def test_dependencies_are_declared_and_used(service: Service) -> None:
     )
 
 
+def test_start_imports_nothing_that_it_does_not_use(service: Service) -> None:
+    program = "import sys, src.server, src.main; print(*sys.modules)"
+    imported = service.run("python", "-c", program).stdout.split()
+
+    assert "src.main" in imported
+    assert not {"aerich", "aiosmtplib", "redis", "rich"}.intersection(imported)
+
+
 def test_installs_and_passes_with_its_oldest_dependencies(service: Service, tmp_path: Path) -> None:
     uv(
         service.folder,

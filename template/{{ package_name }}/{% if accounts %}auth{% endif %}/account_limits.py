@@ -3,10 +3,10 @@
 from collections.abc import Awaitable, Callable
 
 from fastapi import Depends, params
-from limits import RateLimitItem, parse
 
 from ..settings import settings
 from .client_address import client_address
+from .counters import Limit
 from .throttling import PerAddress, hit, refuse
 
 WIDE = 10  # times a limit: for one address, which many people may share, and for one account
@@ -27,12 +27,12 @@ class AccountLimits:
 
     def __init__(self, action: str, limit: str, *, names: int = 1) -> None:
         self._action = action
-        self._limit = parse(limit)
+        self._limit = Limit.parse(limit)
         self._wide = self._multiplied(WIDE)
         self._account = self._multiplied(WIDE // names)
 
-    def _multiplied(self, times: int) -> RateLimitItem:
-        return type(self._limit)(self._limit.amount * times, self._limit.multiples)
+    def _multiplied(self, times: int) -> Limit:
+        return self._limit._replace(attempts=self._limit.attempts * times)
 
     def per_address(self) -> params.Depends:
         """Create a dependency that counts all requests from an address, on whatever account."""

@@ -1,36 +1,97 @@
-"""Counters of attempts in this process's memory."""
+"""Limits of attempts, and counters of them in this process's memory or in Redis."""
 
+import re
 import time
-from collections import Counter
-
-from limits.aio.storage import MemoryStorage
+from typing import NamedTuple, Self
 
 MAX_COUNTERS = 100_000  # about 30 MB
+REDIS_TIMEOUT = 2  # seconds
+DAY = 24 * 60 * 60  # seconds
+UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": DAY, "month": 30 * DAY, "year": 360 * DAY}
+LIMIT = re.compile(rf"([0-9]+) ?(?:/|per) ?([0-9]*) ?({'|'.join(UNITS)})s?", re.IGNORECASE)
+HIT = """
+local count = redis.call('INCR', KEYS[1])
+if count == 1 then redis.call('EXPIRE', KEYS[1], ARGV[1]) end
+return {count, redis.call('TTL', KEYS[1])}
+"""
 
 
-class BoundedStorage(MemoryStorage):
-    """Keep a limited number of counters, however many addresses and names clients send.
+class Limit(NamedTuple):
+    """A number of attempts in a time that starts with the first one."""
 
-    limits keeps all counters, and looks at each of them for every attempt: 100,000 counters delay
-    every other request by 20 ms. Remove this class when it does neither.
-    """
+    attempts: int
+    seconds: int
 
-    async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a limit such as "20/minute" or "5 per 2 hours".
+
+        Raises:
+            ValueError: the text is not a limit.
+        """
+        found = LIMIT.fullmatch(text.strip())
+        if not found:
+            raise ValueError(f"{text!r} should be a number and a time, such as 10/minute")
+        return cls(int(found[1]), int(found[2] or 1) * UNITS[found[3].lower()])
+
+    def __str__(self) -> str:
+        return f"{self.attempts}/{self.seconds}"
+
+
+class CountersError(Exception):
+    """Attempts cannot be counted."""
+
+
+class MemoryCounters:
+    """Keep a limited number of counters, however many addresses and names clients send."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+        self.ends: dict[str, float] = {}
+
+    async def hit(self, key: str, limit: Limit) -> float:
+        """Count an attempt, and return the seconds to wait if it is above the limit; otherwise 0."""
         now = time.time()
-        if self.expirations.get(key, 0) <= now:
-            if len(self.storage) >= MAX_COUNTERS:
+        if self.ends.get(key, 0) <= now:
+            if len(self.counts) >= MAX_COUNTERS:
                 self._shrink(now)
-            self.storage[key], self.expirations[key] = 0, now + expiry
-        self.storage[key] += amount
-        return self.storage[key]
+            self.counts[key], self.ends[key] = 0, now + limit.seconds
+        self.counts[key] += 1
+        return self.ends[key] - now if self.counts[key] > limit.attempts else 0
 
     def _shrink(self, now: float) -> None:
         """Forget expired counters. If more than half are left, forget those with the lowest counts.
 
         So a flood of new names and addresses does not reset the counter of an account under attack.
         """
-        left = [key for key, expiry in self.expirations.items() if expiry > now]
-        left.sort(key=self.storage.__getitem__, reverse=True)
+        left = [key for key, end in self.ends.items() if end > now]
+        left.sort(key=self.counts.__getitem__, reverse=True)
         kept = left[: MAX_COUNTERS // 2]
-        self.storage = Counter({key: self.storage[key] for key in kept})
-        self.expirations = {key: self.expirations[key] for key in kept}
+        self.counts = {key: self.counts[key] for key in kept}
+        self.ends = {key: self.ends[key] for key in kept}
+
+
+class RedisCounters:
+    """Count in Redis, for all replicas, with keys that start with a prefix."""
+
+    def __init__(self, url: str, prefix: str) -> None:
+        import redis.asyncio  # noqa: PLC0415 - a start without Redis saves 7 %
+
+        client = redis.asyncio.Redis.from_url(
+            url, socket_connect_timeout=REDIS_TIMEOUT, socket_timeout=REDIS_TIMEOUT
+        )
+        self._hit = client.register_script(HIT)
+        self._prefix = prefix
+        self._error = redis.RedisError
+
+    async def hit(self, key: str, limit: Limit) -> float:
+        """Count an attempt, and return the seconds to wait if it is above the limit; otherwise 0.
+
+        Raises:
+            CountersError: Redis does not count it.
+        """
+        try:
+            count, left = await self._hit([f"{self._prefix}:{key}"], [limit.seconds])
+        except self._error as error:
+            raise CountersError(str(error)) from error
+        return float(left) if count > limit.attempts else 0

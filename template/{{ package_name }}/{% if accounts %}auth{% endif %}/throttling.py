@@ -10,7 +10,6 @@ Redis for all replicas.
 
 import logging
 import math
-import time
 from collections.abc import Awaitable
 from contextvars import ContextVar
 from hashlib import sha256
@@ -18,27 +17,22 @@ from typing import Literal
 
 from fastapi import Depends, HTTPException, params
 from fastapi.routing import APIRoute
-from limits import RateLimitItem, parse
-from limits.aio.storage import RedisStorage
-from limits.aio.strategies import FixedWindowRateLimiter
-from limits.errors import StorageError
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..settings import settings
 from .client_address import client_address, normalise_address
-from .counters import BoundedStorage
+from .counters import CountersError, Limit, MemoryCounters, RedisCounters
 from .dependencies import CurrentUser
 from .events import Event, record
 from .settings import SLUG
 
-REDIS_TIMEOUT = 2  # seconds
 RETRY = {"Retry-After": "5"}  # seconds
 
 logger = logging.getLogger(__name__)
 
 # Set for each request by `Throttling`
-limiter: ContextVar[FixedWindowRateLimiter] = ContextVar("limiter")
+counters: ContextVar[MemoryCounters | RedisCounters] = ContextVar("counters")
 
 
 def throttle(
@@ -57,16 +51,15 @@ def throttle(
     Raises:
         ValueError: the limit is malformed.
     """
-    item = parse(limit)
-    counter = PerAddress(action, item) if per == "address" else PerUser(action, item)
-    dependency: params.Depends = Depends(counter)
+    counter = PerAddress if per == "address" else PerUser
+    dependency: params.Depends = Depends(counter(action, Limit.parse(limit)))
     return dependency
 
 
 class PerAddress:
     """The dependency that counts requests per client address, each once."""
 
-    def __init__(self, action: str, limit: RateLimitItem) -> None:
+    def __init__(self, action: str, limit: Limit) -> None:
         self.action = action
         self.limit = limit
 
@@ -80,7 +73,7 @@ class PerAddress:
 class PerUser:
     """The dependency that counts requests per user."""
 
-    def __init__(self, action: str, limit: RateLimitItem) -> None:
+    def __init__(self, action: str, limit: Limit) -> None:
         self.action = action
         self.limit = limit
 
@@ -88,7 +81,7 @@ class PerUser:
         refuse(await hit(self.action, "user", str(user.id), self.limit))
 
 
-async def hit(action: str, kind: str, key: str, limit: RateLimitItem) -> int:
+async def hit(action: str, kind: str, key: str, limit: Limit) -> int:
     """Count an attempt.
 
     Args:
@@ -103,18 +96,16 @@ async def hit(action: str, kind: str, key: str, limit: RateLimitItem) -> int:
     Raises:
         HTTPException: Redis cannot be reached.
     """
-    name = f"{action}-{kind}"
-    key = sha256(key.encode()).hexdigest()  # bounded, and no personal data in Redis
-    counters = limiter.get()
+    name = sha256(key.encode()).hexdigest()  # bounded, and no personal data in Redis
     try:
-        if await counters.hit(limit, name, key):
-            return 0
-        window = await counters.get_window_stats(limit, name, key)
-    except StorageError as error:
+        wait = await counters.get().hit(f"{action}-{kind}/{name}/{limit}", limit)
+    except CountersError as error:
         logger.warning("Attempts cannot be counted: %s", error)
         raise HTTPException(503, "Attempts cannot be counted right now.", RETRY) from None
+    if not wait:
+        return 0
     record(Event.THROTTLED, actor=None, target=None, action=action, counter=kind)
-    return min(max(1, math.ceil(window.reset_time - time.time())), limit.get_expiry())
+    return min(max(1, math.ceil(wait)), limit.seconds)
 
 
 def refuse(wait: int) -> None:
@@ -138,13 +129,14 @@ class Throttling:
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self.limiter = _create_limiter()
+        url = settings.redis_url
+        self.counters = RedisCounters(url, SLUG) if url else MemoryCounters()
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "lifespan":
             return self.app(scope, receive, send)
         client_address.set(normalise_address(scope["client"][0] if scope.get("client") else ""))
-        limiter.set(self.limiter)
+        counters.set(self.counters)
 
         async def count_and_receive() -> Message:
             route = scope.get("route")
@@ -155,18 +147,3 @@ class Throttling:
 
         is_http = scope["type"] == "http"
         return self.app(scope, count_and_receive if is_http else receive, send)
-
-
-def _create_limiter() -> FixedWindowRateLimiter:
-    """Create counters in this process's memory, or in Redis, for all replicas."""
-    if not settings.redis_url:
-        return FixedWindowRateLimiter(BoundedStorage())
-    storage = RedisStorage(
-        f"async+{settings.redis_url}",
-        wrap_exceptions=True,
-        implementation="redispy",
-        key_prefix=SLUG,  # other services may count in the same database
-        socket_connect_timeout=REDIS_TIMEOUT,
-        socket_timeout=REDIS_TIMEOUT,
-    )
-    return FixedWindowRateLimiter(storage)
