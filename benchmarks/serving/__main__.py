@@ -1,8 +1,9 @@
-"""Measure the rendered service on PostgreSQL, beside others that do the same work.
+"""Measure the rendered service, beside others that do the same work.
 
-    python -m benchmarks.serving [--short] [--publish]
+    python -m benchmarks.serving [--engine ENGINE] [--short] [--publish]
 
-It needs wrk and a PostgreSQL server, takes about ten minutes, and is best left alone meanwhile.
+It needs wrk and a server of the engine, by default PostgreSQL. It takes about ten minutes, or two
+for another engine, and is best left alone meanwhile.
 """
 
 import argparse
@@ -10,7 +11,7 @@ import asyncio
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -28,26 +29,39 @@ from . import generated, report, start
 from .load import LoadError, Sample, load, pin, require_wrk
 
 PEERS = Path(__file__).parent / "peers"
-LOGINS = 40
 SERVICE = ("python", "-m", "src")
 BARE = ("uvicorn", "bare:app", "--no-access-log")
 HUNDRED = ("uvicorn", "--factory", "--no-access-log")
 
 
 class Scale(NamedTuple):
-    """How much is measured."""
+    """How much is measured.
+
+    Attributes:
+        until_good: whether to stop after the first round without a ratio that is much worse.
+    """
 
     rows: int
     rounds: int
+    warm_up: int
+    logins: int
     seconds: int
     starts: int
     from_nothing: int
     copies: int
     upgrades: int
+    until_good: bool = False
 
 
-FULL = Scale(rows=1_000_000, rounds=8, seconds=3, starts=10, from_nothing=3, copies=5, upgrades=5)
-SHORT = Scale(rows=1_000, rounds=2, seconds=1, starts=1, from_nothing=0, copies=0, upgrades=0)
+FULL = Scale(
+    rows=1_000_000, rounds=8, warm_up=1, logins=40, seconds=3, starts=10, from_nothing=3, copies=5,
+    upgrades=5,
+)  # fmt: skip
+ENGINE = FULL._replace(rows=10_000, logins=0, starts=0, from_nothing=0, copies=0, upgrades=0)
+SHORT = Scale(
+    rows=1_000, rounds=3, warm_up=0, logins=2, seconds=1, starts=1, from_nothing=0, copies=0,
+    upgrades=0, until_good=True,
+)  # fmt: skip
 
 
 @dataclass
@@ -74,17 +88,20 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def prepared(template: Path, folder: Path, scale: Scale) -> Iterator[Contestants]:
+def prepared(template: Path, folder: Path, scale: Scale, engine: str) -> Iterator[Contestants]:
     with ExitStack() as stack:
         say("render and install the service")
-        rendered = render(template, folder / "service", {"database": "postgresql"})
-        commands = install(rendered, "serving")
-        uv(rendered, "pip", "install", "--quiet", "--python", str(commands.parent), "orjson")
-        database = stack.enter_context(new_database("postgresql", folder))
+        rendered = render(template, folder / "service", {"database": engine})
+        commands = install(rendered, "serving" if engine == "postgresql" else engine)
+        database = stack.enter_context(new_database(engine, folder))
         quiet = {"LOG_LEVEL": "WARNING", "ENVIRONMENT": "production", **UNTHROTTLED}
         service = Service(rendered, commands, database, environment=quiet)
         service.upgrade()
         contestants = Contestants(service, Service(PEERS, commands, database))
+        if engine != "postgresql":
+            yield contestants
+            return
+        uv(rendered, "pip", "install", "--quiet", "--python", str(commands.parent), "orjson")
         say("render and install the best-known generator's service")
         try:
             contestants.generator = generated.install_generator(folder)
@@ -106,24 +123,34 @@ def running(contestants: Contestants) -> Iterator[dict[str, Server]]:
     with ExitStack() as stack:
         servers = {
             "service": contestants.service.serve(),
-            "limit": contestants.peers.serve("uvicorn", "limit:app", "--no-access-log"),
             "idiom": contestants.peers.serve("uvicorn", "idiom:app", "--no-access-log"),
-            "bare": contestants.peers.serve(*BARE),
-            "hundred": contestants.service.serve(
-                *HUNDRED,
-                "hundred:make_service",
-                "--http=src.http_protocol:LimitedProtocol",
-                PYTHONPATH=str(PEERS),
-            ),
-            "bare_hundred": contestants.peers.serve(*HUNDRED, "hundred:make_bare"),
         }
-        if contestants.other:
-            servers["generator"] = contestants.other.serve(*generated.COMMAND)
+        if contestants.service.database.engine == "postgresql":
+            servers |= _others(contestants)
         started = {name: stack.enter_context(server) for name, server in servers.items()}
-        for server in started.values():
-            pin(server.process.pid, last=False)
-        two = contestants.service.serve(WEB_CONCURRENCY="2")
-        yield started | {"two": stack.enter_context(two)}
+        for name, server in started.items():
+            if name != "two":
+                pin(server.process.pid, last=False)
+        yield started
+
+
+def _others(contestants: Contestants) -> dict[str, AbstractContextManager[Server]]:
+    """List what only runs on PostgreSQL, or is measured once."""
+    others = {
+        "limit": contestants.peers.serve("uvicorn", "limit:app", "--no-access-log"),
+        "bare": contestants.peers.serve(*BARE),
+        "hundred": contestants.service.serve(
+            *HUNDRED,
+            "hundred:make_service",
+            "--http=src.http_protocol:LimitedProtocol",
+            PYTHONPATH=str(PEERS),
+        ),
+        "bare_hundred": contestants.peers.serve(*HUNDRED, "hundred:make_bare"),
+        "two": contestants.service.serve(WEB_CONCURRENCY="2"),
+    }
+    if contestants.other:
+        others["generator"] = contestants.other.serve(*generated.COMMAND)
+    return others
 
 
 def fill(contestants: Contestants, servers: dict[str, Server], rows: int) -> str:
@@ -133,12 +160,13 @@ def fill(contestants: Contestants, servers: dict[str, Server], rows: int) -> str
         The administrator's token.
     """
     say(f"make {rows:,} users")
-    url, query = servers["service"].url, contestants.service.database.query
+    url, database = servers["service"].url, contestants.service.database
     person = {"username": "ada", "email": "ada@example.com", "password": PASSWORD}
     httpx2.post(f"{url}/users", json=person).raise_for_status()
-    query("UPDATE users SET is_admin = true")
-    query(ROWS["postgresql"].format(count=rows))
-    query("VACUUM (ANALYZE) users")  # not while it is measured
+    database.query("UPDATE users SET is_admin = true")
+    database.query(ROWS[database.engine].format(count=rows))
+    if database.engine == "postgresql":
+        database.query("VACUUM (ANALYZE) users")  # not while it is measured
     login = httpx2.post(f"{url}/auth/token", data={"username": "ada", "password": PASSWORD})
     return str(login.raise_for_status().json()["access_token"])
 
@@ -157,6 +185,12 @@ def works(contestants: Contestants, rows: int) -> list[Work]:
     if contestants.other:
         page_of_users["generator"] = generated.LIST
     same = ("service", "limit", "idiom")
+    if contestants.service.database.engine != "postgresql":
+        both = ("service", "idiom")
+        return [
+            Work(report.LIST, dict.fromkeys(both, page), both),
+            Work(report.ME, dict.fromkeys(both, "/users/me"), both),
+        ]
     return [
         Work(report.LIST, page_of_users, same),
         Work(report.LAST, {"service": f"{page}&cursor={rows - 9:016x}"}),
@@ -197,7 +231,7 @@ def measure(
     for work in everything:
         check_bodies(work, servers, token)
     samples: dict[tuple[str, str], list[Sample]] = {}
-    for number in range(scale.rounds + 1):
+    for number in range(0 if scale.warm_up else 1, scale.rounds + 1):
         say(f"round {number} of {scale.rounds}" if number else "warm up")
         for work in everything:
             names = list(work.paths)
@@ -205,7 +239,7 @@ def measure(
                 sample = load(
                     servers[name].url + work.paths[name],
                     token,
-                    seconds=scale.seconds if number else 1,
+                    seconds=scale.seconds if number else scale.warm_up,
                     server=servers[name].process.pid,
                     database=(
                         contestants.other
@@ -216,6 +250,9 @@ def measure(
                 )
                 if number:
                     samples.setdefault((work.name, name), []).append(sample)
+        so_far = report.Results(samples, contestants.service.database.engine)
+        if number and scale.until_good and not report.regressions(so_far):
+            break
     for work in everything:
         check_bodies(work, servers, token)
     return samples
@@ -226,8 +263,8 @@ def memory(server: Server) -> float:
     return float(psutil.Process(server.process.pid).memory_info().rss / 1e6)
 
 
-async def log_in_at_once(server: Server) -> float:
-    """Log in 40 times at once.
+async def log_in_at_once(server: Server, count: int) -> float:
+    """Log in some times at once.
 
     Returns:
         The memory that this added at most, in MB.
@@ -236,7 +273,7 @@ async def log_in_at_once(server: Server) -> float:
     form = {"username": "ada", "password": PASSWORD}
     async with httpx2.AsyncClient(timeout=120) as client:
         url = f"{server.url}/auth/token"
-        logins = asyncio.gather(*(client.post(url, data=form) for _ in range(LOGINS)))
+        logins = asyncio.gather(*(client.post(url, data=form) for _ in range(count)))
         while not logins.done():
             peak = max(peak, memory(server))
             await asyncio.sleep(0.002)
@@ -282,18 +319,20 @@ def from_nothing(
     return times
 
 
-def run(scale: Scale) -> report.Results:
+def run(scale: Scale, engine: str) -> report.Results:
     with (
         tempfile.TemporaryDirectory() as name,
         snapshot() as template,
-        prepared(template, Path(name), scale) as contestants,
+        prepared(template, Path(name), scale, engine) as contestants,
     ):
-        cold = starts(contestants, scale.starts)
+        cold = starts(contestants, scale.starts) if scale.starts else {}
         with running(contestants) as servers:
             token = fill(contestants, servers, scale.rows)
             samples = measure(contestants, servers, token, scale)
             loaded = memory(servers["service"])
-            logins = asyncio.run(log_in_at_once(servers["service"]))
+            logins = asyncio.run(log_in_at_once(servers["service"], scale.logins))
+        if engine != "postgresql":
+            return report.Results(samples, engine)
         say("copy and update")
         copies, updates = start.time_copier(Path(name), scale.copies)
         nothing = from_nothing(contestants, template, Path(name), scale.from_nothing)
@@ -318,6 +357,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.serving", description=__doc__.partition("\n")[0]
     )
+    parser.add_argument("--engine", choices=ROWS, default="postgresql")
     parser.add_argument(
         "--short", action="store_true", help="verify that it works, and that no ratio is much worse"
     )
@@ -328,12 +368,13 @@ def main() -> None:
         help="the folder for serving.md and serving.svg; default: build/benchmarks",
     )
     parser.add_argument(
-        "--publish", action="store_true", help="write the tables and the plot to both READMEs"
+        "--publish", action="store_true", help="write the tables and the plot to the READMEs"
     )
     options = parser.parse_args()
     try:
         require_wrk()
-        results = run(SHORT if options.short else FULL)
+        scale = FULL if options.engine == "postgresql" else ENGINE
+        results = run(SHORT if options.short else scale, options.engine)
     except LoadError as error:
         sys.exit(str(error))
     options.output.mkdir(parents=True, exist_ok=True)

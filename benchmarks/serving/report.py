@@ -4,7 +4,7 @@ import platform
 import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,7 +29,6 @@ README = REPOSITORY / "README.md"
 TABLES = REPOSITORY / "benchmarks" / "README.md"
 PER_CPU_SECOND = "requests per CPU second"
 LEAST_SHARE = 0.75  # of a published ratio; less is a regression, not noise
-START, END = "<!-- performance: written by benchmarks/serving -->", "<!-- /performance -->"
 
 NAMES = {
     "limit": "Starlette + asyncpg + orjson by hand",
@@ -52,6 +51,7 @@ class Results:
 
     Attributes:
         samples: of each work and who did it.
+        engine: the database's.
         starts: cold starts, by who started.
         loaded: memory after the load.
         logins: the memory that 40 logins at once add.
@@ -62,14 +62,15 @@ class Results:
     """
 
     samples: Samples
-    starts: Mapping[str, list[float]]
-    loaded: float
-    logins: float
-    copies: list[float]
-    updates: list[float]
-    from_nothing: Mapping[str, list[float]]
-    upgrades: list[tuple[float, float]]
-    missing: str
+    engine: str = "postgresql"
+    starts: Mapping[str, list[float]] = field(default_factory=dict)
+    loaded: float = 0
+    logins: float = 0
+    copies: list[float] = field(default_factory=list)
+    updates: list[float] = field(default_factory=list)
+    from_nothing: Mapping[str, list[float]] = field(default_factory=dict)
+    upgrades: list[tuple[float, float]] = field(default_factory=list)
+    missing: str = ""
 
 
 class Spread(NamedTuple):
@@ -111,8 +112,8 @@ def _ratio(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
 def goals(results: Results) -> list[Goal]:
     """Compare what was measured with what it should be."""
 
-    def column(work: str, name: str, field: str = "rate") -> list[float]:
-        return [getattr(sample, field) for sample in results.samples.get((work, name), ())]
+    def column(work: str, name: str, unit: str = "rate") -> list[float]:
+        return [getattr(sample, unit) for sample in results.samples.get((work, name), ())]
 
     rows: list[Goal] = []
 
@@ -129,15 +130,16 @@ def goals(results: Results) -> list[Goal]:
             rows.append(Goal(work, unit, bound, at_least, _ratio(ours, theirs)))
 
     def bound(work: str, unit: str, most: float, values: list[float]) -> None:
-        if values:
+        if any(values):
             rows.append(Goal(work, unit, most, at_least=False, value=spread(values)))
 
+    page, own = (2.75, 2.75) if results.engine == "postgresql" else (2, 1.8)
     for path, work, name, least in (
         ("/users?limit=10", LIST, "limit", 0.52),
-        ("/users?limit=10", LIST, "idiom", 2.75),
+        ("/users?limit=10", LIST, "idiom", page),
         ("/users?limit=10", LIST, "generator", 1.5),
         ("/users/me", ME, "limit", 0.57),
-        ("/users/me", ME, "idiom", 2.75),
+        ("/users/me", ME, "idiom", own),
         ("/livez", LIVEZ, "bare", 0.85),
     ):
         # as in requests per second, but also true while the machine does something else
@@ -266,11 +268,12 @@ def markdown(results: Results) -> str:
         ["Work", "Who", "Requests/s", "CPU: server", "database", "wrk", "Median, ms", "p99, ms"],
         rows,
     )
-    lines += ["", "Cold starts, in seconds:", ""]
-    lines += _table(
-        ["Who", "To the first 200"],
-        [[NAMES[name], spread(times).show(2)] for name, times in results.starts.items()],
-    )
+    if results.starts:
+        lines += ["", "Cold starts, in seconds:", ""]
+        lines += _table(
+            ["Who", "To the first 200"],
+            [[NAMES[name], spread(times).show(2)] for name, times in results.starts.items()],
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -289,17 +292,21 @@ def summary(results: Results) -> list[str]:
 
 
 def publish(results: Results) -> None:
-    """Write all tables to the benchmarks' README, the summary to the README, and the plot."""
-    plot(results, PLOT)
-    measured = f"Measured on {machine()}, one worker, {CONNECTIONS} connections."
-    _replace(README, "\n".join([measured, "", *summary(results)]))
-    _replace(TABLES, markdown(results).rstrip())
+    """Write all tables to the benchmarks' README; of PostgreSQL, also the summary and the plot."""
+    _replace(TABLES, results.engine, markdown(results).rstrip())
+    if results.engine == "postgresql":
+        plot(results, PLOT)
+        measured = f"Measured on {machine()}, one worker, {CONNECTIONS} connections."
+        _replace(README, results.engine, "\n".join([measured, "", *summary(results)]))
 
 
-def _replace(file: Path, text: str) -> None:
-    """Write a text between the marks in a file."""
-    before, start, rest = file.read_text(encoding="utf-8").partition(START)
-    _, end, after = rest.partition(END)
+def _replace(file: Path, engine: str, text: str) -> None:
+    """Write a text between the marks of an engine in a file."""
+    mark = "performance" if engine == "postgresql" else engine
+    before, start, rest = file.read_text(encoding="utf-8").partition(
+        f"<!-- {mark}: written by benchmarks/serving -->"
+    )
+    _, end, after = rest.partition(f"<!-- /{mark} -->")
     file.write_text(f"{before}{start}\n{text}\n{end}{after}", encoding="utf-8")
 
 

@@ -84,8 +84,9 @@ CurrentUser = Annotated[User, Depends(current_user)]
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     url = os.environ["DATABASE_URL"].replace("postgresql://", "asyncpg://")
+    pool = "" if url.startswith("sqlite") else "?minsize=1&maxsize=10"
     config: dict[str, Any] = {
-        "connections": {"default": f"{url}?minsize=1&maxsize=10"},
+        "connections": {"default": f"{url}{pool}"},
         "apps": {"models": {"models": [__name__]}},
         "use_tz": True,
         "timezone": "UTC",
