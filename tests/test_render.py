@@ -75,7 +75,7 @@ PACKAGE_IGNORES = (
 PACKAGE = "/database/migrate/"
 # What a service has by default, beside that package
 MOST_FILES = 70
-MOST_LINES = {"sqlite": 4837, "postgresql": 5045, "mysql": 5036}  # non-blank
+MOST_LINES = {"sqlite": 4839, "postgresql": 5047, "mysql": 5038}  # non-blank
 WINDOWS_DEVICES = {
     "con",
     "prn",
