@@ -210,6 +210,7 @@ def test_each_step_passes(ci: str, engine: str, template: Path, tmp_path: Path) 
             "PRE_COMMIT_HOME": str(tmp_path / "hooks"),
             "DATABASE_URL": database.url,
             "TEST_DATABASE_URL": SERVERS.get(engine, ""),
+            "PYTEST_ADDOPTS": "-k health",  # tests/test_service.py runs all tests
         }
         environment = {name: value for name, value in environment.items() if value}
 

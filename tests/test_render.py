@@ -2,11 +2,14 @@
 
 import ast
 import itertools
+import os
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from statistics import median
 
@@ -89,14 +92,18 @@ Rendered = Callable[[Answers], Path]
 
 @pytest.fixture(scope="session")
 def rendered(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Rendered:
-    """Render each combination of answers once."""
-    folders: dict[str, Path] = {}
+    """Render each combination of answers once, for all processes that run tests."""
+    run = tmp_path_factory.getbasetemp()
+    shared = run.parent if "PYTEST_XDIST_WORKER" in os.environ else run
 
     def get(answers: Answers) -> Path:
-        key = repr(answers)
-        if key not in folders:
-            folders[key] = render(template, tmp_path_factory.mktemp("render") / "service", answers)
-        return folders[key]
+        folder = shared / "rendered" / sha256(repr(answers).encode()).hexdigest()
+        if not folder.exists():
+            whole = render(template, tmp_path_factory.mktemp("render") / "service", answers)
+            folder.parent.mkdir(exist_ok=True)
+            with suppress(OSError):  # another process was faster
+                whole.rename(folder)
+        return folder
 
     return get
 
