@@ -283,7 +283,7 @@ LONGER_KEY = model("Item", NAME.replace("20", "30"), BY_KEY.format("parent", "CA
 def test_rebuild_refuses_to_drop_clauses(changes: Bench, body: str) -> None:
     rows = ["DROP TABLE item", f"CREATE TABLE item ({body}"]
     message = changes.fail("sqlite", Change(WITH_NUMBER, LONGER, rows))
-    assert message.startswith("item has constraints or options that its model lacks")
+    assert message.startswith("item has constraints, defaults or options that its model lacks")
 
 
 @pytest.mark.parametrize("rule", ["ON DELETE SET NULL", "ON DELETE CASCADE ON UPDATE CASCADE"])
@@ -291,7 +291,7 @@ def test_rebuild_refuses_to_change_rules(changes: Bench, rule: str) -> None:
     key = f"parent_id INT REFERENCES item (id) {rule}"
     rows = ["DROP TABLE item", f"CREATE TABLE item ({ID}, {TEXT}, {key})"]
     message = changes.fail("sqlite", Change(LONGER_KEY.replace("30", "20"), LONGER_KEY, rows))
-    assert message.startswith("item has constraints or options that its model lacks")
+    assert message.startswith("item has constraints, defaults or options that its model lacks")
 
 
 INDEXED = model(
@@ -328,6 +328,19 @@ def test_rebuild_drops_defaults_that_the_model_has(changes: Bench) -> None:
     rows = ["DROP TABLE item", f"CREATE TABLE item ({body}", "INSERT INTO item (m) VALUES (7)"]
     expected = {'SELECT name, n, "on", m FROM item': [("a(b)", 5, 1, 7)]}
     change = Change(before, before.replace("20", "30"), rows, expected=expected, reversible=False)
+    changes.apply("sqlite", change)
+
+
+def test_rebuild_drops_the_default_of_a_column_that_is_dropped(changes: Bench) -> None:
+    rows = ["DROP TABLE item", f"CREATE TABLE item ({ID}, {TEXT}, n INT NOT NULL DEFAULT 5)"]
+    change = Change(
+        WITH_NUMBER,
+        model("Item", NAME.replace("20", "30")),
+        [*rows, "INSERT INTO item (name) VALUES ('a')"],
+        expected={"SELECT name FROM item": [("a",)]},
+        losses=["item.n is dropped with its values"],
+        reversible=False,
+    )
     changes.apply("sqlite", change)
 
 

@@ -48,6 +48,7 @@ SELECT tbl_name AS "table", iif(type = 'view', 'view', 'trigger ' || name || ' o
 FROM sqlite_master WHERE type IN ('view', 'trigger')"""
 # Clauses of a table, without white space, that models cannot express
 _CLAUSES = ("CHECK(", "COLLATENOCASE", "COLLATERTRIM", "DEFERRABLE", "ONCONFLICT")
+_AROUND = "()'"  # what may enclose a default
 _FACTS = (_COLUMNS, _INDEXES, _FOREIGN_KEYS, _CHECKS, _TRIGGERS)
 
 
@@ -201,7 +202,7 @@ class SQLite(StandardSQL):
                 values[column.name] = column.default or column.backfill or "NULL"
         names = ", ".join(map(self.quote, values))
         select = f"SELECT {', '.join(values.values())} FROM {table}"
-        sql = [self._guard_unknown(old), self._guard_clauses(old)]
+        sql = [self._guard_unknown(old), self._guard_clauses(old, new)]
         sql += [self._create(new, copy), f"INSERT INTO {self.quote(copy)} ({names}) {select}"]
         if any(c.generated and old.columns.get(c.name) == c for c in new.columns.values()):
             # never use a number twice
@@ -244,7 +245,7 @@ class SQLite(StandardSQL):
         )
         return self.guard(select, message)
 
-    def _guard_clauses(self, table: Table) -> str:
+    def _guard_clauses(self, table: Table, new: Table) -> str:
         """Fail if a rebuild would drop constraints or options that only the database has."""
         name = self._text(table.name)
         own = re.sub(
@@ -255,6 +256,7 @@ class SQLite(StandardSQL):
             for clause in _CLAUSES
         ]
         keys = {f"{k.column} {k.table} {k.on_delete} NO ACTION" for k in table.foreign_keys}
+        kept = (c.name for c in table.columns.values() if c.name in new.columns and not c.default)
         select = (
             "SELECT 1 FROM (SELECT replace(replace(replace(upper(sql), ' ', ''), char(9), ''), char(10),"
             f" '') AS s FROM sqlite_master WHERE type = 'table' AND tbl_name = {name})"
@@ -264,23 +266,21 @@ class SQLite(StandardSQL):
             " || \"table\" || ' ' || on_delete || ' ' || on_update"
             f" COLLATE NOCASE NOT IN ({self._listed(keys)})"
             f" UNION ALL SELECT 1 FROM pragma_table_info({name})"
-            " WHERE name || ' ' || trim(dflt_value, '()''')"
-            f" NOT IN ({self._listed(self._defaults(table))})"
-            f" AND name NOT IN ({self._listed(c.name for c in table.columns.values() if c.default)})"
+            f" WHERE name || ' ' || trim(dflt_value, {self._text(_AROUND)})"
+            f" NOT IN ({self._listed(self._defaults(table))}) AND name IN ({self._listed(kept)})"
         )
         message = (
-            f"{table.name} has constraints or options that its model lacks, and rebuilding the table"
-            " drops them: keep them in the CREATE TABLE after this check, and delete the check"
+            f"{table.name} has constraints, defaults or options that its model lacks, and rebuilding the"
+            " table drops them: keep them in the CREATE TABLE after this check, and delete the check"
         )
         return self.guard(select, message)
 
     def _defaults(self, table: Table) -> Iterator[str]:
         """List the defaults that a rebuild may drop, since the ORM writes the same values."""
         for column in table.columns.values():
-            values = ["NULL", str(column.backfill).strip("()'")]
-            if column.backfill == self.now(column.type):
-                values.append("CURRENT_TIMESTAMP")
-            yield from (f"{column.name} {value}" for value in values)
+            now = "CURRENT_TIMESTAMP" if column.backfill == self.now(column.type) else ""
+            for value in filter(None, ("NULL", column.backfill, now)):
+                yield f"{column.name} {value.strip(_AROUND)}"
 
     def _listed(self, values: Iterable[str]) -> str:
         return ", ".join(map(self._text, sorted(values)))
