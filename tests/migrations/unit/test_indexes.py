@@ -202,6 +202,12 @@ def test_states_without_the_indexes_of_unique_fields(engine: str) -> None:
     planner = Planner(dialects.load(engine), described.reader)
     assert planner.plan(old, described.state, described.models, [], None) is None
 
+    moved = asyncio.run(read_models(item("table = 'things'", a=BOTH), engine))
+    plan = planner.plan(old, moved.state, moved.models, [], None)
+    assert plan is not None
+    # it gets another name, for which SQLite drops and creates it
+    assert any("idx_item_a_" in statement for statement in plan.upgrade.statements)
+
 
 def test_expression_on_mysql(changes: Bench) -> None:
     change = Change(

@@ -93,8 +93,9 @@ def with_targets(old: State, current: State) -> State:
         for name, model in old.items()
     }
     indexed = {model["table"]: model.get("also_indexed", []) for model in current.values()}
-    for model in completed.values():
-        model.setdefault("also_indexed", indexed.get(model["table"], []))
+    for name, model in completed.items():
+        table = current[name]["table"] if name in current else model["table"]
+        model.setdefault("also_indexed", indexed.get(table, []))
         for relation in (*model["fk_fields"], *model["o2o_fields"]):
             target = targets.get((model["table"], relation["name"], relation["python_type"]))
             known = old.get(relation["python_type"], {}).get("data_fields", ())
