@@ -80,16 +80,17 @@ def install_tools() -> None:
         )
 
 
-def render(folder: Path) -> None:
-    """Render the default service, unless the folder already holds one.
+def check_folder(folder: Path) -> None:
+    """Exit if the folder holds something other than a service."""
+    is_service = (folder / ANSWERS).is_file()
+    if folder.exists() and not is_service and (not folder.is_dir() or any(folder.iterdir())):
+        sys.exit(f"Choose another folder: {folder} is not empty")
 
-    Raises:
-        SystemExit: the folder holds something else.
-    """
+
+def render(folder: Path) -> None:
+    """Render the default service, unless the folder already holds one."""
     if (folder / ANSWERS).is_file():
         say_step(2, f"Reuse the service in {folder.name}")
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        sys.exit(f"Choose another folder: {folder} is not empty")
     else:
         say_step(2, f"Render the default service into {folder.name}")
         run(
@@ -176,6 +177,7 @@ def check_port(port: int) -> None:
 def prepare(folder: Path, port: int) -> str:
     """Render, install, migrate and commit the service, and return the name of its package."""
     check_port(port)
+    check_folder(folder)
     install_tools()
     render(folder)
     package = read_package(folder)

@@ -165,6 +165,7 @@ def test_quickstart_leaves_other_folders_alone(content: str, tmp_path: Path) -> 
     )
 
     assert process.returncode == 1
+    assert process.stdout == ""  # before it installs anything
     assert "Choose another folder" in process.stderr
     assert "mine" in (target if content == "file" else target / "mine.txt").read_text()
 
