@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from tools.screenshots import API_LINES, outline
 
 from .conftest import MakeService
-from .support.services import Service, free_port
+from .support.services import Service, free_port, uv
 
 STATEMENTS = """\
 user = await User.create(username="ada", email="ada@example.com", hashed_password="-")
@@ -71,6 +72,26 @@ def test_shell_has_the_models_and_awaits(service: Service) -> None:
     assert 'FROM "users"' in process.stdout
     assert "['ada@example.com']" in process.stdout
     assert "ZeroDivisionError" in process.stderr
+    assert service.database.query("SELECT username FROM users") == [("ada",)]
+
+
+def test_shell_is_ipython_where_it_is_installed(service: Service, tmp_path: Path) -> None:
+    service.upgrade()
+    statements = tmp_path / "statements"
+    statements.write_text(STATEMENTS, encoding="utf-8")
+
+    output = uv(
+        service.folder,
+        *("run", "--quiet", "--with", "ipython"),
+        *("sh", "-c", f"python -m src shell < {statements}"),
+        UV_PROJECT_ENVIRONMENT=str(service.commands.parent),
+        IPYTHONDIR=str(tmp_path / "ipython"),
+        **service.variables(),
+    ).stdout
+
+    assert "Out[2]: ['ada']" in output
+    assert "ZeroDivisionError" in output
+    assert "['ada@example.com']" in output
     assert service.database.query("SELECT username FROM users") == [("ada",)]
 
 

@@ -1,4 +1,4 @@
-"""A Python shell with the models and the database. `await` works at its prompt."""
+"""A shell with the models and the database, IPython if that is installed. `await` works in it."""
 
 import argparse
 import ast
@@ -6,6 +6,8 @@ import asyncio
 import code
 import inspect
 import sys
+from importlib import import_module
+from importlib.util import find_spec
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -38,6 +40,17 @@ class AwaitingConsole(code.InteractiveConsole):
             self.showtraceback()
 
 
+def interact(names: dict[str, Any], hint: str, runner: asyncio.Runner) -> None:
+    """Read and run statements in IPython if it is installed, else in Python's own console."""
+    if find_spec("IPython") is None:
+        AwaitingConsole(names, runner).interact(hint, exitmsg="")
+    else:
+        terminal = import_module("IPython.terminal.embed").InteractiveShellEmbed
+        shell = terminal(user_ns=names, banner1=f"{hint}\n", exit_msg="")
+        shell.autoawait, shell.loop_runner = True, runner.run
+        shell()
+
+
 def main() -> None:
     """Read statements until the end of the input.
 
@@ -56,7 +69,7 @@ def main() -> None:
             models = dict(context.apps["models"]) if context.apps else {}
             models.pop("Aerich", None)
             hint = f"Models: {', '.join(sorted(models))}. Example: await User.first()"
-            AwaitingConsole(models, runner).interact(hint, exitmsg="")
+            interact(models, hint, runner)
         runner.run(connected.__aexit__(None, None, None))
 
 
