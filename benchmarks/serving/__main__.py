@@ -121,7 +121,7 @@ def prepared(template: Path, folder: Path, scale: Scale, engine: str) -> Iterato
 def running(contestants: Contestants) -> Iterator[dict[str, Server]]:
     """Start all, with one worker each, on the first core; `two` has two workers on all cores."""
     with ExitStack() as stack:
-        servers = {
+        servers: dict[str, AbstractContextManager[Server]] = {
             "service": contestants.service.serve(),
             "idiom": contestants.peers.serve("uvicorn", "idiom:app", "--no-access-log"),
         }
@@ -136,7 +136,7 @@ def running(contestants: Contestants) -> Iterator[dict[str, Server]]:
 
 def _others(contestants: Contestants) -> dict[str, AbstractContextManager[Server]]:
     """List what only runs on PostgreSQL, or is measured once."""
-    others = {
+    others: dict[str, AbstractContextManager[Server]] = {
         "limit": contestants.peers.serve("uvicorn", "limit:app", "--no-access-log"),
         "bare": contestants.peers.serve(*BARE),
         "hundred": contestants.service.serve(
