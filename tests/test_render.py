@@ -78,7 +78,7 @@ PACKAGE_IGNORES = (
 PACKAGE = "/database/migrate/"
 # What a service has by default, beside that package
 MOST_FILES = 70
-MOST_LINES = {"sqlite": 4839, "postgresql": 5047, "mysql": 5038}  # non-blank
+MOST_LINES = {"sqlite": 4850, "postgresql": 5058, "mysql": 5049}  # non-blank
 WINDOWS_DEVICES = {
     "con",
     "prn",
