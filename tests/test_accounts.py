@@ -138,6 +138,7 @@ def test_addresses_that_no_mail_reaches_are_refused_in_words(make_service: MakeS
             (error,) = answer.json()["errors"]
             assert error["location"] == ["body", "email"]
             assert re.search("domain|address|@-sign|IP", error["message"]), error
+            assert "Value error" not in error["message"]
 
 
 def test_of_many_resets_with_one_token_one_succeeds(service: Service) -> None:
