@@ -6,10 +6,8 @@ includes/releases.yml has what each release moved, removed and changed.
 import re
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import update as script
@@ -20,25 +18,16 @@ from .combinations import EVERY_FILE, RELEASES, STARTS, WORKING_TREE, asked, opt
 from .command import copier, too_long
 from .conftest import Rendered
 from .folders import files, take
+from .notes import NOTES, noted
 
 UNRELEASED = "Unreleased"
 SETTINGS = "template/.env.example.jinja"
-NOTES: dict[str, dict[str, Any]] = {
-    note["release"]: note
-    for note in yaml.safe_load((REPOSITORY / "includes/releases.yml").read_text("utf-8"))
-}
 CHANGELOG = (REPOSITORY / "CHANGELOG.md").read_text("utf-8")
 
 
 def name(tag: str) -> str:
     """Return what the changelog calls a release, and the working tree."""
     return UNRELEASED if tag == NEXT else tag.removeprefix("v")
-
-
-def noted(version: str, what: str) -> dict[str, Any]:
-    """Return the notes of a release about one thing: its moved files, settings or steps."""
-    found: dict[str, Any] = NOTES.get(version, {}).get(what, {})
-    return found
 
 
 def section(version: str) -> str:

@@ -17,7 +17,7 @@ from .combinations import RELEASES, asked
 from .command import add_uv
 from .conftest import FIXED, Rendered
 from .folders import commit, conflicts, files, take
-from .test_paths import NOTES, noted
+from .notes import NOTES, noted
 
 
 def repeat(service: Path, base: str, path: str = "") -> "subprocess.CompletedProcess[str]":

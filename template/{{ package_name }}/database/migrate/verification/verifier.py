@@ -24,7 +24,6 @@ from ..state import (
     StateReader,
     describe,
     indexes_by_column,
-    is_managed,
     unmanaged_tables,
     with_targets,
 )
