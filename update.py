@@ -119,7 +119,7 @@ def read_state(work: Path) -> dict[str, Any]:
     return state
 
 
-def configure_git() -> dict[str, str]:
+def git_environment() -> dict[str, str]:
     """Return the environment with the settings of `GIT`, after those that it has."""
     environment = dict(os.environ)
     count = int(environment.get("GIT_CONFIG_COUNT") or 0)
@@ -138,7 +138,7 @@ def run(*command: str, folder: Path) -> str:
     process = subprocess.run(
         command,
         cwd=folder,
-        env=configure_git(),
+        env=git_environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

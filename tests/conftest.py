@@ -29,14 +29,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--all-turns",
         action="store_true",
-        help="run each case of tests marked `in_turn` on every engine, not on only one",
+        help="run each case of tests marked `in_turn` on every engine or release, not on only one",
     )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run each case of the tests marked `in_turn` on one of its engines only, in turn.
+    """Run each case of the tests marked `in_turn` on one engine only, and the next on the next.
 
-    The mark names another parameter that takes turns, such as the release.
+    The test's name says where they begin. The mark may name another parameter than the engine,
+    such as the release.
     """
     if config.getoption("all_turns"):
         return

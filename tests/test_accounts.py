@@ -379,6 +379,34 @@ def somebody_new() -> tuple[str, dict[str, str]]:
     return f"ada{secrets.token_hex(4)}", {"X-Forwarded-For": address}
 
 
+LAST_MOMENTS = """
+import asyncio, sys
+
+from redis.asyncio import Redis
+from src.auth.counters import Limit, RedisCounters
+
+
+async def main(url, key):
+    counters, client, left = RedisCounters(url, "test"), Redis.from_url(url), 0
+    assert await counters.hit(key, Limit(1, 60)) == 0
+    while not 0 < left <= 400:  # again if the counter ended in between
+        await client.pexpire(f"test:{key}", 400)
+        wait = await counters.hit(key, Limit(1, 60))
+        left = await client.pttl(f"test:{key}")
+    await client.delete(f"test:{key}")
+    assert 0 < wait <= 0.4, wait
+
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+def test_limit_in_redis_lasts_to_the_end_of_its_time(make_service: MakeService) -> None:
+    """Redis rounds what is left to seconds: a limit ended up to half a second early."""
+    require_redis()
+    make_service("sqlite").run("python", "-c", LAST_MOMENTS, REDIS, secrets.token_hex(8))
+
+
 @pytest.mark.in_turn
 def test_replicas_share_their_counts_in_redis(service: Service) -> None:
     require_redis()

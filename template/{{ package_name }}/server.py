@@ -91,7 +91,7 @@ def serve(application: str, port: int, setting: str = "PORT") -> None:
         with suppress(KeyboardInterrupt), _explained(port, setting):
             gc.disable()  # imports create many objects, but no garbage: this saves a tenth of the start
             config.load()
-            gc.freeze()  # else the collector looks at all of them once
+            gc.freeze()  # the collector does not look at them again
             gc.enable()
             server.run()
         started = server.started

@@ -45,8 +45,8 @@ def interact(names: dict[str, Any], hint: str, runner: asyncio.Runner) -> None:
     if find_spec("IPython") is None:
         AwaitingConsole(names, runner).interact(hint, exitmsg="")
     else:
-        terminal = import_module("IPython.terminal.embed").InteractiveShellEmbed
-        shell = terminal(user_ns=names, banner1=f"{hint}\n", exit_msg="")
+        embedded_shell = import_module("IPython.terminal.embed").InteractiveShellEmbed
+        shell = embedded_shell(user_ns=names, banner1=f"{hint}\n", exit_msg="")
         shell.autoawait, shell.loop_runner = True, runner.run
         shell()
 

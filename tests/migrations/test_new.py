@@ -333,7 +333,6 @@ def test_server_that_refuses_the_login_is_an_error(changing: Changing, login: st
     assert len(changing.files()) == 3
 
 
-@pytest.mark.in_turn
 def test_plain_aerich_runs_what_was_written(changing: Changing) -> None:
     changing.change((NAME, NAME.replace("40", "50")), (TEAM, TEAM.replace("players", "crew")))
     database = changing.service.database

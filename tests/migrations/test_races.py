@@ -119,6 +119,7 @@ def test_killed_process_leaves_nothing(service: Service) -> None:
     assert applied(service) == [FIRST, name]
 
 
+@pytest.mark.server
 def test_holder_is_stopped_longer_than_others_wait(service: Service) -> None:
     service.run(*MIGRATE, "upgrade")
     name = write_holding_migration(service, "1_2026_hold")

@@ -169,7 +169,6 @@ BY_HAND = {
 }
 
 
-@pytest.mark.in_turn
 def test_what_models_cannot_express_is_accepted_while_it_exists(service: Service) -> None:
     there, back, line = BY_HAND[service.database.engine]
     service.run(*MIGRATE, "new", "--empty", "backfill")
@@ -219,7 +218,6 @@ TABLES_BY_HAND = {
 }
 
 
-@pytest.mark.in_turn
 def test_tables_without_models_are_accepted(service: Service) -> None:
     there, back = TABLES_BY_HAND[service.database.engine]
     write_migration(service, "1_2026_by_hand", *there, down=back)
@@ -471,7 +469,6 @@ def test_finds_values_that_are_cut(changing: Changing) -> None:
     assert re.search(r"upgrade\(\) changes team.city: '.*' becomes '.{1,2}'", output)
 
 
-@pytest.mark.in_turn
 def test_finds_rows_that_are_lost(changing: Changing) -> None:
     changing.change((NUMBER, NUMBER.replace("SmallInt", "Int")))
     changing.new()
@@ -523,7 +520,6 @@ def test_unique_column_with_a_constant_default_fails(changing: Changing) -> None
     assert "upgrade() failed in the scratch database, at statement" in verify(changing, status=1)
 
 
-@pytest.mark.in_turn
 def test_dropped_column_is_not_reversible_where_the_downgrade_fails(changing: Changing) -> None:
     changing.change((f"    {NICK}\n", ""), (', "nick"', ', "score"'))
     changing.service.run(*MIGRATE, "new", "change", "--drop", "player.nick", status=None)
@@ -815,7 +811,6 @@ OBJECTS = {
 }
 
 
-@pytest.mark.in_turn
 def test_notes_views_and_others_that_a_revert_does_not_restore(service: Service) -> None:
     up, down, notes = OBJECTS[service.database.engine]
     kept = [re.sub("^CREATE (?=VIEW|FUNCTION)", "CREATE OR REPLACE ", s) for s in up]

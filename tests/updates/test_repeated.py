@@ -72,7 +72,7 @@ def test_update_is_repeated(ci: str, release: str, rendered: Rendered, tmp_path:
 
 
 def add_fake_uv(folder: Path, fresh: Path) -> str:
-    """Write a uv that makes a folder a fresh service, as updates do by test_untouched.py, but at once.
+    """Write a uv that replaces a service with a fresh one, as an update does: see test_untouched.py.
 
     Returns:
         The PATH that finds it.

@@ -36,7 +36,7 @@ def _show(name: str, field: FieldInfo, value: Any) -> str:  # noqa: ANN401 - a s
 
 
 def list_unread() -> list[str]:
-    """Report what `.env` has and nothing reads, such as a name with a typo."""
+    """Describe the keys in `.env` that nothing reads, such as a name with a typo."""
     example = PROJECT / ".env.example"  # it also has what tests and other programs read
     text = example.read_text(encoding="utf-8").lower() if example.exists() else ""
     known = Settings.model_fields.keys() | re.findall(r"^(?:# )?(\w+)=", text, re.MULTILINE)

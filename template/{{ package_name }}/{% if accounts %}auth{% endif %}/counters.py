@@ -8,11 +8,14 @@ MAX_COUNTERS = 100_000  # about 30 MB
 REDIS_TIMEOUT = 2  # seconds
 DAY = 24 * 60 * 60  # seconds
 UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": DAY, "month": 30 * DAY, "year": 360 * DAY}
-LIMIT = re.compile(rf"([0-9]+) ?(?:/|per) ?([0-9]*) ?({'|'.join(UNITS)})s?", re.IGNORECASE)
+NUMBER = "[1-9][0-9]{0,5}"
+LIMIT = re.compile(
+    rf"({NUMBER})\s*(?:/|per)\s*({NUMBER})?\s*({'|'.join(UNITS)})s?", re.IGNORECASE
+)
 HIT = """
 local count = redis.call('INCR', KEYS[1])
 if count == 1 then redis.call('EXPIRE', KEYS[1], ARGV[1]) end
-return {count, redis.call('TTL', KEYS[1])}
+return {count, redis.call('PTTL', KEYS[1])}
 """
 
 
@@ -75,7 +78,7 @@ class RedisCounters:
     """Count in Redis, for all replicas, with keys that start with a prefix."""
 
     def __init__(self, url: str, prefix: str) -> None:
-        import redis.asyncio  # noqa: PLC0415 - a start without Redis saves 7 %
+        import redis.asyncio  # noqa: PLC0415 - starts without Redis do not pay for it
 
         client = redis.asyncio.Redis.from_url(
             url, socket_connect_timeout=REDIS_TIMEOUT, socket_timeout=REDIS_TIMEOUT
@@ -91,7 +94,7 @@ class RedisCounters:
             CountersError: Redis does not count it.
         """
         try:
-            count, left = await self._hit([f"{self._prefix}:{key}"], [limit.seconds])
+            count, left = await self._hit([f"{self._prefix}:{key}"], [limit.seconds])  # left: ms
         except self._error as error:
             raise CountersError(str(error)) from error
-        return float(left) if count > limit.attempts else 0
+        return max(left, 1) / 1000 if count > limit.attempts else 0

@@ -46,7 +46,7 @@ yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
 class OrderedGroup(click.Group):
-    """List the commands as they stand in this file, not by name."""
+    """List the commands in the order of this file."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
@@ -115,7 +115,9 @@ def stamp(name: str, timeout: float, *, applied: bool, yes: bool) -> None:
 
 
 app.add_command(  # its name until 0.6
-    click.Command("mark", callback=stamp.callback, params=stamp.params, hidden=True)
+    click.Command(
+        "mark", callback=stamp.callback, params=stamp.params, help=stamp.help, hidden=True
+    )
 )
 
 

@@ -200,13 +200,13 @@ def find(old: Tables, new: Tables, same: Same, answers: list[str], ask: Ask | No
     """
     search = _Search(new, set(answers), ask)
     moved = _moved(same(()), old, new)
-    asked = {rename.old for rename in moved if rename.new not in old}
+    handled = {rename.old for rename in moved if rename.new not in old}
     done = search.tables(old, moved)
     for rename in done:
         search.rename_answers(rename)
     old = _all(old, done)
-    # renamed models are known now, and so are their relations, by the present names of their tables
-    more = {a: b for a, b in same(done).items() if a not in asked}
+    # Relations of renamed models are known only now. Their tables may have new names already.
+    more = {a: b for a, b in same(done).items() if a not in handled}
     names = renamed_tables(more, done)
     for rename in search.relations(old, _moved({names[a]: more[a] for a in more}, old, new)):
         done.append(rename)

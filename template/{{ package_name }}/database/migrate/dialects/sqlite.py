@@ -48,7 +48,7 @@ SELECT tbl_name AS "table", iif(type = 'view', 'view', 'trigger ' || name || ' o
 FROM sqlite_master WHERE type IN ('view', 'trigger')"""
 # Clauses of a table, without white space, that models cannot express
 _CLAUSES = ("CHECK(", "COLLATENOCASE", "COLLATERTRIM", "DEFERRABLE", "ONCONFLICT")
-_AROUND = "()'"  # what may enclose a default
+_DEFAULT_QUOTES = "()'"  # what may enclose a default
 _FACTS = (_COLUMNS, _INDEXES, _FOREIGN_KEYS, _CHECKS, _TRIGGERS)
 
 
@@ -68,6 +68,7 @@ class SQLite(StandardSQL):
         "iif({column} LIKE '%E%', abs({column} + 0) >= {limit},"
         " length(ltrim(substr({column}, 1, instr({column} || '.', '.') - 1), '-0')) > {digits})"
     )
+    # With an exponent: the digits after the first one, less the exponent, are the places
     finer = (
         "iif({column} LIKE '%E%', {column} + 0 <> 0 AND length(rtrim(replace(substr({column}, 1,"
         " instr(upper({column}), 'E') - 1), '.', ''), '0')) - length(ltrim(substr({column}, 1, 1),"
@@ -154,7 +155,7 @@ class SQLite(StandardSQL):
         created = [*changes.created, *(after for _, after in changes.renamed)]
         table = f"ALTER TABLE {self.quote(new.name)}"
         return [
-            *(f"DROP INDEX {self.quote(i.names[0])}" for i in gone if not i.unique),
+            *(f"DROP INDEX IF EXISTS {self.quote(i.names[0])}" for i in gone if not i.unique),
             *(
                 f"{table} DROP COLUMN {self.quote(name)}"
                 for name in old.columns
@@ -266,7 +267,7 @@ class SQLite(StandardSQL):
             " || \"table\" || ' ' || on_delete || ' ' || on_update"
             f" COLLATE NOCASE NOT IN ({self._listed(keys)})"
             f" UNION ALL SELECT 1 FROM pragma_table_info({name})"
-            f" WHERE name || ' ' || trim(dflt_value, {self._text(_AROUND)})"
+            f" WHERE name || ' ' || trim(dflt_value, {self._text(_DEFAULT_QUOTES)})"
             f" NOT IN ({self._listed(self._defaults(table))}) AND name IN ({self._listed(kept)})"
         )
         message = (
@@ -280,7 +281,7 @@ class SQLite(StandardSQL):
         for column in table.columns.values():
             now = "CURRENT_TIMESTAMP" if column.backfill == self.now(column.type) else ""
             for value in filter(None, ("NULL", column.backfill, now)):
-                yield f"{column.name} {value.strip(_AROUND)}"
+                yield f"{column.name} {value.strip(_DEFAULT_QUOTES)}"
 
     def _listed(self, values: Iterable[str]) -> str:
         return ", ".join(map(self._text, sorted(values)))
