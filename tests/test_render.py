@@ -78,7 +78,7 @@ PACKAGE_IGNORES = (
 PACKAGE = "/database/migrate/"
 # What a service has by default, beside that package
 MOST_FILES = 70
-MOST_LINES = {"sqlite": 4855, "postgresql": 5063, "mysql": 5054}  # non-blank
+MOST_LINES = {"sqlite": 4858, "postgresql": 5066, "mysql": 5057}  # non-blank
 WINDOWS_DEVICES = {
     "con",
     "prn",

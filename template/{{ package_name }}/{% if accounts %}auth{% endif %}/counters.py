@@ -8,9 +8,9 @@ MAX_COUNTERS = 100_000  # about 30 MB
 REDIS_TIMEOUT = 2  # seconds
 DAY = 24 * 60 * 60  # seconds
 UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": DAY, "month": 30 * DAY, "year": 360 * DAY}
-NUMBER = "[1-9][0-9]{0,5}"
 LIMIT = re.compile(
-    rf"({NUMBER})\s*(?:/|per)\s*({NUMBER})?\s*({'|'.join(UNITS)})s?", re.IGNORECASE
+    r"([1-9][0-9]{0,8})\s*(?:/|per)\s*([1-9][0-9]{0,3})?\s*(" + "|".join(UNITS) + ")s?",
+    re.IGNORECASE,
 )
 HIT = """
 local count = redis.call('INCR', KEYS[1])
