@@ -15,7 +15,7 @@ import pytest
 from tools.recording import COMMANDS, record, recorded, without_times
 from tools.releases import releases
 from tools.render import REPOSITORY, git, render
-from tools.screenshots import API, TESTS
+from tools.screenshots import API, SCREENS, TESTS
 from tools.tables import INCLUDED, PAGES, included, with_tables
 
 from .conftest import MakeService
@@ -139,6 +139,10 @@ def test_pictures_are_small_and_current() -> None:
     for picture in (API, TESTS):
         assert picture.stat().st_size < 150_000
         assert f"(docs/pictures/{picture.name})" in README
+    tutorial = (REPOSITORY / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    for picture in SCREENS.values():
+        assert picture.stat().st_size < 50_000
+        assert f"(pictures/{picture.name})" in tutorial
 
 
 def test_claims_are_counted() -> None:

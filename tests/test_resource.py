@@ -762,7 +762,7 @@ def test_resource_is_asked_for_at_a_terminal(engine: str, template: Path, tmp_pa
     for question, answer in (("singular", "order"), ("plural", ""), ("Fields", "title:string")):
         terminal.expect(question)
         terminal.send(f"{answer}\r")
-    terminal.expect(r"Write title:str\(100\) -- ")
+    terminal.expect(r"Write title:str\(100\)")
     terminal.send("\x15owner:user title:str(50)\r")
     terminal.expect("Who may use it")
     terminal.send("\r")

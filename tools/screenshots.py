@@ -1,4 +1,4 @@
-"""Take the pictures of the documentation: `/docs` of a new service, and its test run."""
+"""Take the pictures of the documentation: pages of a new service, and its test run."""
 
 import io
 import os
@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import ViewportSize, sync_playwright
 from rich.console import Console
 from rich.text import Text
 
@@ -17,8 +17,10 @@ from .render import REPOSITORY, snapshot
 
 PICTURES = REPOSITORY / "docs" / "pictures"
 API, API_LINES, TESTS = (PICTURES / name for name in ("api.png", "api.txt", "tests.svg"))
+SCREENS = {"/": PICTURES / "home.png", "/reset-password": PICTURES / "reset-password.png"}
 COLUMNS = 80
 WIDTH, HEIGHT = 1000, 1250  # pixels
+SCREEN = ViewportSize(width=600, height=380)  # of those
 # Rich's own format loads fonts from another host
 FORMAT = """\
 <svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
@@ -56,7 +58,10 @@ def outline(document: dict[str, Any]) -> str:
 
 
 def photograph(url: str) -> None:
-    """Take a picture of `/docs`, with the request that signs up open, and write what it shows."""
+    """Take pictures of the pages, and write what `/docs` shows.
+
+    Of `/docs`, the request that signs up is open.
+    """
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     with sync_playwright() as playwright:
         # as root, Chromium runs only without a sandbox
@@ -70,6 +75,10 @@ def photograph(url: str) -> None:
         page.evaluate("document.activeElement.blur()")
         page.wait_for_timeout(1000)  # the operation opens with an animation
         page.screenshot(path=API)
+        page.set_viewport_size(SCREEN)
+        for path, picture in SCREENS.items():
+            page.goto(f"{url}{path}#token=example")
+            page.screenshot(path=picture)
         document = page.request.get(f"{url}/openapi.json").json()
         browser.close()
     API_LINES.write_text(outline(document), encoding="utf-8")
@@ -102,7 +111,7 @@ def main() -> None:
         command = ("uv", "run", "pytest")
         output = run((*command, "--color=yes"), service, path)
     TESTS.write_text(draw(" ".join(command), without_machine(output)), encoding="utf-8")
-    for picture in (API, TESTS):
+    for picture in (API, *SCREENS.values(), TESTS):
         print(f"{picture.relative_to(REPOSITORY)}: {picture.stat().st_size / 1024:.0f} KiB")
 
 
