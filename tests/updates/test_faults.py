@@ -212,7 +212,7 @@ def test_all_recorded_answers_are_accepted_again(rendered: Rendered, tmp_path: P
         (
             lambda clone: append(clone / "README.md", "Mine.\n"),
             "{folder}/template",
-            "It cannot be updated if",
+            "this service cannot be updated",
         ),
     ],
 )
