@@ -27,12 +27,21 @@ def add_uv(folder: Path) -> str:
     Returns:
         The PATH that finds it.
     """
-    folder.mkdir(exist_ok=True)
-    (folder / "uv").write_text(
-        '#!/bin/sh\nset -e\nwhile [ "$1" != copier ]; do shift; done\nshift\n'
-        f'exec {shlex.quote(sys.executable)} -m copier "$@"\n',
-        encoding="utf-8",
+    return write_uv(
+        folder,
+        'while [ "$1" != copier ]; do shift; done\nshift\n'
+        f'exec {shlex.quote(sys.executable)} -m copier "$@"',
     )
+
+
+def write_uv(folder: Path, script: str) -> str:
+    """Write a shell script that is called uv.
+
+    Returns:
+        The PATH that finds it.
+    """
+    folder.mkdir(exist_ok=True)
+    (folder / "uv").write_text(f"#!/bin/sh\nset -e\n{script}\n", encoding="utf-8")
     (folder / "uv").chmod(0o755)
     return f"{folder}{os.pathsep}{os.environ['PATH']}"
 

@@ -14,7 +14,7 @@ from tools.releases import NEXT, Release
 from tools.render import Answers, git, update
 
 from .combinations import RELEASES, asked
-from .command import add_uv
+from .command import add_uv, write_uv
 from .conftest import FIXED, Rendered
 from .folders import commit, conflicts, files, take
 from .notes import NOTES, noted
@@ -77,14 +77,11 @@ def add_fake_uv(folder: Path, fresh: Path) -> str:
     Returns:
         The PATH that finds it.
     """
-    folder.mkdir()
-    (folder / "uv").write_text(
-        '#!/bin/sh\nset -e\nfor target; do :; done\nfind "$target" -type f ! -name .git -delete\n'
-        f'cp -R {shlex.quote(str(fresh))}/. "$target"\n',
-        encoding="utf-8",
+    return write_uv(
+        folder,
+        'for target; do :; done\nfind "$target" -type f ! -name .git -delete\n'
+        f'cp -R {shlex.quote(str(fresh))}/. "$target"',
     )
-    (folder / "uv").chmod(0o755)
-    return f"{folder}{os.pathsep}{os.environ['PATH']}"
 
 
 @pytest.mark.parametrize("ci", ["github", "gitlab"])
@@ -93,9 +90,8 @@ def test_removed_files_of_each_release_are_refused(
     release: Release, ci: str, rendered: Rendered, tmp_path: Path
 ) -> None:
     """Each one that includes/releases.yml lists, from the release that had it; and no others."""
-    answers: Answers = (
-        {} if ci == "github" else {"ci": ci}
-    )  # as in other tests, which share renders
+    # as in other tests, which share renders
+    answers: Answers = {} if ci == "github" else {"ci": ci}
     old = answers if "ci" in asked(release) else {}
     service = take(rendered(old, release.tag), tmp_path / "service")
     base = git(service, "rev-parse", "HEAD").strip()
