@@ -58,7 +58,8 @@ FIELDS = (
 
 # Changes that a migration must carry out, and revert, without a refusal
 REVERSIBLE = {"add", "rename", "table", "index", "description", "default", "nullable", "on_delete"}
-SAFE = REVERSIBLE | {"remove", "widen", "not unique"}
+# a table that is managed again may have rows that no migration brought, so it is not dropped
+SAFE = REVERSIBLE | {"remove", "widen", "not unique", "managed"}
 
 
 class Generator:
@@ -97,7 +98,7 @@ class Generator:
         return self.one([name for name in names if name.lower() not in taken])
 
     def add_model(self, models: Models) -> set[str]:
-        name = self._name(MODELS, {m.name for m in models.models} | _tables(models))
+        name = self._name(MODELS, {m.name for m in models.all} | _tables(models))
         model = Model(models.uid(), name)
         model.fields.append(self._primary(models))
         models.models.append(model)
@@ -130,7 +131,7 @@ class Generator:
         if f.kind == "Datetime" and not f.default and self.maybe():
             f.auto, f.null = self.one(("auto_now", "auto_now_add")), False
         f.unique = f.kind in UNIQUE and self.maybe(5) and unique_value(f, 1) is not None
-        f.index = f.kind in INDEXED and not f.unique and self.maybe(5)
+        f.index = f.kind in INDEXED and self.maybe(5)
         if self.maybe(6):
             f.description = "it's 100 % of\nthis"
         if self.maybe(8):
@@ -184,8 +185,8 @@ class Generator:
             if found:
                 kinds |= found
                 names.append(name)
-        if "remove" in kinds and len(names) > 1:
-            kinds.add("swap")  # another change may take the name of what was removed
+        if {"remove", "managed"} & kinds and len(names) > 1:
+            kinds.add("swap")  # another change may take the name of what was removed, or rename it
         return changed, kinds, names
 
     def _pick(self, models: Models, suits: Callable[[Model, Field], bool]) -> list[Any]:
@@ -226,7 +227,7 @@ class Generator:
 
     def rename_model(self, models: Models) -> set[str]:
         model = self.one(models.models)
-        model.name = self._name(MODELS, {m.name for m in models.models} | _tables(models))
+        model.name = self._name(MODELS, {m.name for m in models.all} | _tables(models))
         return {"rename"}
 
     def rename_field(self, models: Models) -> set[str] | None:
@@ -360,11 +361,11 @@ class Generator:
         )
         if f is None:
             return None
-        f.unique, f.index = not f.unique, False
+        f.unique = not f.unique
         return {"unique"} if f.unique else {"not unique"}
 
     def change_index(self, models: Models) -> set[str] | None:
-        _, f = self._pick(models, lambda _, f: _plain(f) and f.kind in INDEXED and not f.unique)
+        _, f = self._pick(models, lambda _, f: _plain(f) and f.kind in INDEXED)
         if f is None:
             return None
         f.index = not f.index
@@ -463,7 +464,8 @@ class Generator:
         target = models.by_uid(f.target)
         assert target
         ends = (_table(model), _table(target))
-        f.through = ("_".join(ends), f"{ends[0]}_id", f"{ends[1]}_id")
+        f.through = (f.links or "_".join(ends), f"{ends[0]}_id", f"{ends[1]}_id")
+        f.links = ""
         uid = models.uid()
         through = Model(uid, f"Through{uid}", table=f.through[0])
         through.fields = [
@@ -476,6 +478,40 @@ class Generator:
             through.together = [[through.fields[1].uid, through.fields[2].uid]]
         models.models.append(through)
         return {"through"}
+
+    def set_links_table(self, models: Models) -> set[str] | None:
+        _, f = self._pick(models, lambda _, f: f.kind == "ManyToMany" and not f.through)
+        if f is None:
+            return None
+        f.links = "" if f.links else f"links_{f.uid}"
+        return {"table"}
+
+    def swap_links_tables(self, models: Models) -> set[str] | None:
+        found = [f for _, f in models.fields() if f.links]
+        if len(found) < 2:
+            return None
+        first = self.one(found)
+        second = self.one([f for f in found if f is not first])
+        first.links, second.links = second.links, first.links
+        return {"swap"}
+
+    def set_managed(self, models: Models) -> set[str] | None:
+        related = {f.target for _, f in models.fields()}
+        alone = [
+            m
+            for m in models.models
+            if m.uid not in related and not any(f.is_relation for f in m.fields)
+        ]
+        suits = models.unmanaged + (alone if len(models.models) > 1 else [])
+        if not suits:
+            return None
+        model = self.one(suits)
+        old, new = models.unmanaged, models.models
+        if model in new:
+            old, new = new, old
+        old.remove(model)
+        new.append(model)
+        return {"managed"}
 
     # rows
 
@@ -565,7 +601,7 @@ def _table(model: Model) -> str:
 
 
 def _tables(models: Models) -> set[str]:
-    return {_table(model) for model in models.models}
+    return {_table(model) for model in models.all}
 
 
 def _reset_default(f: Field) -> None:
@@ -605,7 +641,10 @@ CHANGES = (
     "rename_primary_key",
     "resize",
     "set_column",
+    "set_links_table",
+    "set_managed",
     "set_table",
     "swap_fields",
+    "swap_links_tables",
     "swap_models",
 )

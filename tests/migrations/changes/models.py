@@ -63,7 +63,8 @@ class Field:
         column: `source_field`, if it is not the name.
         target: the related model's uid.
         to_field: the uid of the field that a foreign key refers to, if it is not the primary key.
-        through: the table of a many-to-many relation, and its two columns, if they are named.
+        through: the table of a many-to-many relation's own model, and its two columns.
+        links: the table of a many-to-many relation without such a model, if it is named.
     """
 
     uid: int
@@ -86,6 +87,7 @@ class Field:
     on_delete: str = ""
     db_constraint: bool = True
     through: tuple[str, ...] = ()
+    links: str = ""
 
     @property
     def is_relation(self) -> bool:
@@ -116,17 +118,27 @@ class Model:
 
 @dataclass
 class Models:
-    """All models of a service, and the last uid that was used."""
+    """All models of a service, and the last uid that was used.
+
+    Attributes:
+        models: the models whose tables the migrations create.
+        unmanaged: the models with `managed = False`. Their tables stay as they are.
+    """
 
     models: list[Model] = field(default_factory=list)
+    unmanaged: list[Model] = field(default_factory=list)
     last: int = 0
+
+    @property
+    def all(self) -> list[Model]:
+        return [*self.models, *self.unmanaged]
 
     def uid(self) -> int:
         self.last += 1
         return self.last
 
     def by_uid(self, uid: int) -> Model | None:
-        return next((model for model in self.models if model.uid == uid), None)
+        return next((model for model in self.all if model.uid == uid), None)
 
     def fields(self) -> Iterator[tuple[Model, Field]]:
         for model in self.models:
@@ -137,12 +149,12 @@ class Models:
         """Write the module of models."""
         imports = POSTGRESQL if engine == "postgresql" else ""
         head = HEADER.replace("from tortoise.fields.db", imports + "from tortoise.fields.db")
-        return head + DEFINITIONS + "".join(self._model(model) for model in self.models)
+        return head + DEFINITIONS + "".join(self._model(model) for model in self.all)
 
     def _model(self, model: Model) -> str:
         lines = [f"\n\nclass {model.name}(Model):"]
         lines += [f"    {f.name} = {self._field(f)}" for f in model.fields]
-        meta = []
+        meta = ["managed = False"] if model in self.unmanaged else []
         if model.table:
             meta.append(f"table = {model.table!r}")
         if model.description:
@@ -176,6 +188,8 @@ class Models:
                 ("through", "backward_key", "forward_key"), f.through, strict=False
             ):
                 options.append(f"{keyword}={text!r}")
+            if f.links:
+                options.append(f"through={f.links!r}")
         elif f.argument:
             options.append(f'"{f.argument}"' if f.kind == "Array" else f.argument)
         if f.size:

@@ -55,7 +55,7 @@ def layout(models: Models, described: list[dict[str, Any]]) -> Layout:
     """Find the tables and columns of models in Tortoise's description of them."""
     by_name = {model["name"]: model for model in described}
     tables = {}
-    for model in models.models:
+    for model in models.all:
         found = by_name[f"models.{model.name}"]
         data = {f["name"]: f["db_column"] for f in (found["pk_field"], *found["data_fields"])}
         relations = [*found["fk_fields"], *found["o2o_fields"]]

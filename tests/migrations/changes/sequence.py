@@ -134,8 +134,8 @@ class Sequence:
         self._must("baseline", "--yes")
         self._must("upgrade")
         self._places = layout(models, described)
-        self._schema_is(self._wanted(), "after the first migration")
         self._models = models
+        self._schema_is(self._wanted(), "after the first migration")
         self._insert()
 
     # commands
@@ -183,16 +183,24 @@ class Sequence:
     def _wanted(self) -> dict[str, Table]:
         return read_schema(self._bench.twin)
 
+    def _found(self) -> dict[str, Table]:
+        return self._managed(read_schema(self._bench.database))
+
+    def _managed(self, schema: dict[str, Table]) -> dict[str, Table]:
+        """Leave out the tables of unmanaged models, which stay as they are."""
+        left_alone = {self._places[model.uid].name for model in self._models.unmanaged}
+        return {name: table for name, table in schema.items() if name not in left_alone}
+
     def _schema_is(self, wanted: dict[str, Table], when: str) -> dict[str, Table]:
-        found = read_schema(self._bench.database)
-        if lines := differences(found, wanted):
+        found = self._found()
+        if lines := differences(found, self._managed(wanted)):
             kind = re.sub(r"[\w.]+:.*| of \w+", "", lines[0])
             self._fail(f"schema {when} differs: {kind}", "\n".join(lines))
         return found
 
     def _moment(self) -> Moment:
         rows = take(self._bench.database, self._models, self._places)
-        return Moment(self._models, self._places, read_schema(self._bench.database), rows)
+        return Moment(self._models, self._places, self._found(), rows)
 
     def _insert(self) -> None:
         rows, links = self._generator.rows(self._models, self._inserted)
@@ -230,8 +238,8 @@ class Sequence:
         if not self._new(before, places, kinds):
             return self._undo(before)
         if self._file is None:  # nothing changed in the tables
-            self._schema_is(wanted, "after new found nothing")
             self._models, self._places = models, places
+            self._schema_is(wanted, "after new found nothing")
             return True
         self._announced(before, models, places)
         answer = self._command("upgrade")
@@ -278,7 +286,7 @@ class Sequence:
     def _new(self, before: Moment, places: Layout, kinds: set[str]) -> bool:
         """Write the migration, with the answers of somebody who knows what was renamed."""
         there = set(self._bench.files())
-        answers = _renames(before.places, places)
+        answers = [*_renames(before.places, places), *self._links_renames(before, places)]
         for _ in range(3):
             drops = [part for name in sorted(self._drops) for part in ("--drop", name)]
             answer = self._command("new", "change", *answers, "--no-rename", *drops)
@@ -303,6 +311,18 @@ class Sequence:
             self._refused("verify after filling in", answer, kinds <= SAFE | {"add required"})
             return False
         return True
+
+    def _links_renames(self, before: Moment, places: Layout) -> list[str]:
+        """Name the tables of many-to-many relations whose `through` was changed."""
+        fields = {f.uid: f for _, f in before.models.fields()}
+        options = []
+        for model, f in self._after.fields():
+            old_model = before.models.by_uid(model.uid)
+            old = fields.get(f.uid)
+            if old_model and old and old.links != f.links:
+                a, b = before.places[model.uid].links[f.uid][0], places[model.uid].links[f.uid][0]
+                options += ["--rename", f"{a}={b}"]
+        return options
 
     def _filled(self, before: Moment, places: Layout) -> bool:
         """Write values in the places where a new file wants them, if they are known."""
@@ -340,7 +360,7 @@ class Sequence:
                 names = (
                     {f"{t}.{old.columns[f.uid]}" for t in tables} | tables
                     if f.has_column
-                    else {old.links[f.uid][0]}
+                    else _named(old.links[f.uid])
                 )
                 is_gone = not f.has_column or new
                 if is_gone and before.rows.count(f.uid) and not names & self._drops:
@@ -428,6 +448,12 @@ class Sequence:
             what = self._what()
             text = "\n".join(d.text for d in unexpected)
             self._fail(f"values are not the same after downgrade ({what})", text)
+
+
+def _named(links: tuple[str, str, str, int]) -> set[str]:
+    """List how `new` may name the loss of links: by their table, or by a column of it."""
+    table, *ends, _ = links
+    return {table, *(f"{table}.{end}" for end in ends)}
 
 
 def _renames(before: Layout, after: Layout) -> list[str]:
