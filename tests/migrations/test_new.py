@@ -2,10 +2,12 @@
 
 import asyncio
 import re
+import runpy
 from collections.abc import Callable
 
 import pexpect
 import pytest
+from aerich.utils import compress_dict, decompress_dict
 
 from ..support.databases import session
 from ..support.migrating import wait_until
@@ -208,6 +210,25 @@ def test_nothing_changed(changing: Changing, edit: tuple[str, str]) -> None:
 
     assert "Nothing changed" in changing.new().stdout
     assert models(changing) == before
+
+
+def test_index_of_a_unique_field_after_an_older_release(changing: Changing) -> None:
+    """Releases before 1.2 did not describe it, so only the SQL of the migrations shows it."""
+    both = NAME.replace("unique=True", "unique=True, db_index=True")
+    changing.change((NAME, both))
+    changing.new()
+
+    for before, after_ in ((both, NAME), (NAME, both)):
+        path = changing.files()[-1]
+        state = decompress_dict(runpy.run_path(str(path))["MODELS_STATE"])
+        for model in state.values():
+            model.pop("also_indexed", None)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(f"\nMODELS_STATE = {compress_dict(state)!r}\n")
+        assert "Nothing changed" in changing.new().stdout
+
+        changing.change((before, after_))
+        assert "are reversible" in changing.new().stdout
 
 
 @pytest.mark.in_turn

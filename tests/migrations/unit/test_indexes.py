@@ -2,10 +2,12 @@
 
 import asyncio
 from copy import deepcopy
+from typing import Any
 
 import pytest
 from migration_package import dialects
 from migration_package.errors import MigrationError
+from migration_package.past_indexes import with_unique_indexes
 from migration_package.planning import Planner
 
 from tests.support.changes import Bench, Change, model, on_engines, read_models
@@ -39,6 +41,29 @@ INDEXES = {
     "unique to both": Change(item(a=UNIQUE), item(a=BOTH), ROWS),
     "both to unique": Change(item(a=BOTH), item(a=UNIQUE), ROWS),
     "both to index": Change(item(a=BOTH), item(a=INDEXED), ROWS),
+    "both to plain": Change(item(a=BOTH), PLAIN, ROWS),
+    "both in a group": Change(item(TOGETHER, a=BOTH), item(TOGETHER, a=UNIQUE), ROWS),
+    "both, and a declared index": Change(
+        item("indexes = [Index(fields=('a', 'b'))]", a=BOTH),
+        item("indexes = [Index(fields=('a', 'b'))]", a=INDEXED),
+        ROWS,
+    ),
+    "both renamed": Change(
+        item(a=BOTH), item(a=UNIQUE.replace("a =", "c =")), ROWS, answers=["item.a=c"]
+    ),
+    "both with another type to unique": Change(
+        item(a=BOTH), item(a=UNIQUE.replace("20", "30")), ROWS
+    ),
+    "index of a one-to-one field": Change(
+        PLAIN + model("Kid", "item = fields.OneToOneField('models.Item', db_index=True)"),
+        PLAIN + model("Kid", "item = fields.OneToOneField('models.Item')"),
+        [*ROWS, "INSERT INTO kid (item_id) VALUES (1), (2)"],
+    ),
+    "foreign key with an index to one-to-one": Change(
+        PLAIN + model("Kid", "item = fields.ForeignKeyField('models.Item', db_index=True)"),
+        PLAIN + model("Kid", "item = fields.OneToOneField('models.Item')"),
+        [*ROWS, "INSERT INTO kid (item_id) VALUES (1), (2)"],
+    ),
     "both, longer": Change(item(a=BOTH), item(a=BOTH.replace("20", "30")), ROWS),
     "index to unique": Change(item(a=INDEXED), item(a=UNIQUE), ROWS),
     "unique moves to another column": Change(item(a=UNIQUE), item(b=more(B, "unique=True")), ROWS),
@@ -207,6 +232,33 @@ def test_states_without_the_indexes_of_unique_fields(engine: str) -> None:
     assert plan is not None
     # it gets another name, for which SQLite drops and creates it
     assert any("idx_item_a_" in statement for statement in plan.upgrade.statements)
+
+
+@pytest.mark.parametrize(
+    ("sql", "indexed"),
+    [
+        ('CREATE TABLE "item" ("a" INT UNIQUE); CREATE UNIQUE INDEX "one" ON "item" ("a");', False),
+        ('CREATE TABLE IF NOT EXISTS "item" ("a" INT); CREATE INDEX "gen" ON "item" ("a");', True),
+        ("CREATE TABLE `item` (`a` INT, KEY `gen` (`a`))", True),
+        (
+            "CREATE TABLE `item` (`a` INT, KEY `gen` (`a`)); ALTER TABLE `item` DROP KEY `gen`",
+            False,
+        ),
+        ("CREATE TABLE item (a INT); CREATE INDEX by_hand ON item (a)", True),
+        ("CREATE TABLE item (a INT); CREATE INDEX hand ON item (a); DROP INDEX hand", False),
+        ("CREATE TABLE item (a INT); ALTER TABLE item ADD INDEX by_hand (a)", True),
+        ("CREATE TABLE item (a INT); CREATE INDEX gen ON item (a); DROP TABLE item", False),
+        ("CREATE TABLE other (a INT); CREATE INDEX gen ON other (a)", None),
+    ],
+)
+def test_indexes_of_unique_fields_in_the_sql_of_migrations(sql: str, indexed: bool | None) -> None:
+    field = {"name": "a", "db_column": "a", "unique": True, "indexed": True}
+    old: dict[str, Any] = {"models.Item": {"table": "item", "data_fields": [field]}}
+
+    found = with_unique_indexes(old, lambda: sql.split("; "), lambda _table, _column: "gen")
+
+    wanted = None if indexed is None else ["a"] * indexed
+    assert found["models.Item"].get("also_indexed") == wanted
 
 
 def test_expression_on_mysql(changes: Bench) -> None:

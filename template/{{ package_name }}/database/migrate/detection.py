@@ -1,17 +1,18 @@
 """Find what changed in the models since the newest migration, without a server."""
 
 from .context import APP, connected, dialect
-from .files import Migration
+from .files import Migration, migrations
 from .model_checks import refuse_models
+from .past_indexes import with_unique_indexes
 from .planning import Plan, Planner, same_tables
 from .renames import Ask
-from .state import describe, live_models
+from .state import State, StateReader, describe, live_models
 
 
 async def changed_tables(newest: Migration) -> list[str]:
     """List the tables that changed in the models since the newest migration."""
     async with connected():
-        old_state, state = newest.models_state, describe(APP)
+        old_state, state = _state(newest), describe(APP)
         before, after = Planner(dialect).compare(old_state, state, live_models(APP))
     same = same_tables(old_state, state)
     moved = {table for old, new in same.items() if old != new for table in (old, new)}
@@ -35,4 +36,13 @@ async def plan(newest: Migration, answers: list[str], ask: Ask | None) -> Plan |
     async with connected():
         refuse_models()
         planner = Planner(dialect)
-        return planner.plan(newest.models_state, describe(APP), live_models(APP), answers, ask)
+        return planner.plan(_state(newest), describe(APP), live_models(APP), answers, ask)
+
+
+def _state(newest: Migration) -> State:
+    """Read the models after the newest migration, and what only the SQL of the migrations shows."""
+
+    def read_upgrades() -> list[str]:
+        return [migration.function("upgrade").text for migration in migrations()]
+
+    return with_unique_indexes(newest.models_state, read_upgrades, StateReader(dialect).index_name)

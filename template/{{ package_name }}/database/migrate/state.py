@@ -170,6 +170,10 @@ class StateReader:
                     found[relation["through"]] = self._through(state, model, relation)
         return found
 
+    def index_name(self, table: str, column: str) -> str:
+        """Return the name that Tortoise generates for the index of a column."""
+        return self._index(table, [column], "idx").names[0]
+
     def _table(self, state: State, model: dict[str, Any], live: type[Model] | None) -> Table:
         table: str = model["table"]
         others = [f for f in model["data_fields"] if f.get("db_field_types")]
