@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from migration_package.dialects import load
+from migration_package.dialects import is_guard, load
 
 from tests.support.changes import NAME, Bench, Change, item, model, on_engines, script
 from tools.render import ENGINES
@@ -720,7 +720,8 @@ def test_enum_with_one_member_more(changes: Bench) -> None:
     change = Change(before, before.replace("'1'\n", "'1'\n    blue = '2'\n", 1))
     assert changes.plan_or_none("sqlite", change) is None
     for engine in ("postgresql", "mysql"):
-        (statement,) = changes.apply(engine, change).upgrade
+        upgrade = changes.apply(engine, change).upgrade
+        (statement,) = (sql for sql in upgrade if not is_guard(sql))
         assert "blue: 2" in statement
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from migration_package import dialects
 from migration_package.errors import MigrationError
 
 from tests.support.changes import Bench, Change, model, on_engines
@@ -204,8 +205,9 @@ PASSES = {
 def test_passes_over_a_table_on_mysql(changes: Bench, after: str, count: int) -> None:
     """One ALTER TABLE per table; dropping a default is not a pass, and a reference needs its column."""
     plan = changes.plan("mysql", Change(ITEM, after))
-    assert len(plan.upgrade.statements) == count
-    assert "DROP DEFAULT" in plan.upgrade.statements[1] if "default" in after else True
+    statements = [sql for sql in plan.upgrade.statements if not dialects.is_guard(sql)]
+    assert len(statements) == count
+    assert "DROP DEFAULT" in statements[1] if "default" in after else True
 
 
 def test_guards_come_first_on_mysql(changes: Bench) -> None:
@@ -216,7 +218,7 @@ def test_guards_come_first_on_mysql(changes: Bench) -> None:
     )
     plan = changes.plan("mysql", Change(ITEM, after, answers=["item.name=title"]))
     kinds = [statement.split()[0] for statement in plan.upgrade.statements]
-    assert kinds == ["SELECT", "SELECT", "ALTER", "ALTER"]
+    assert kinds == ["SELECT", "SELECT", "SELECT", "ALTER", "ALTER"]
     rows = ["INSERT INTO item (name) VALUES ('a'), ('a')"]
     changes.fail("mysql", Change(ITEM, after, rows, answers=["item.name=title"]))
 

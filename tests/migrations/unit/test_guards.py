@@ -1,5 +1,6 @@
 """Rows that stand in the way of a change: it fails before it changes anything, and says why."""
 
+import re
 from typing import Any
 
 import pytest
@@ -207,3 +208,102 @@ NOTHING = {
 @on_engines(NOTHING)
 def test_nothing_changes(changes: Bench, engine: str, change: Change) -> None:
     assert changes.plan_or_none(engine, change) is None
+
+
+def by_hand(before: str, after: str, *alters: str, engine: str = "mysql", **rest: Any) -> Change:
+    """Change a column that somebody altered by hand before."""
+    return Change(model("Item", before), model("Item", after), alters, engines=(engine,), **rest)
+
+
+SHORT, LONG = "n = fields.CharField(max_length=20)", "n = fields.CharField(max_length=30)"
+AT = "n = fields.DatetimeField({})"
+ATTRIBUTES = {
+    "default": by_hand(
+        NUMBER.format(""), NUMBER.format("null=True"), "ALTER TABLE item ALTER n SET DEFAULT 5"
+    ),
+    "default of a field that gets another type": by_hand(
+        NUMBER.format("null=True"),
+        "n = fields.BigIntField(null=True)",
+        "ALTER TABLE item ALTER n SET DEFAULT 5",
+    ),
+    "default of another column": by_hand(
+        f"{SHORT}\n    m = fields.IntField()",
+        f"{LONG}\n    m = fields.BigIntField()",
+        "ALTER TABLE item ALTER m SET DEFAULT 5",
+    ),
+    "default of a renamed column": by_hand(
+        SHORT,
+        LONG.replace("n =", "m ="),
+        "ALTER TABLE item ALTER n SET DEFAULT 'x'",
+        answers=["item.n=m"],
+    ),
+    "default that differs by case": by_hand(
+        SHORT.replace("20", "20, default='x'"),
+        LONG.replace("30", "30, default='x'"),
+        "ALTER TABLE item ALTER n SET DEFAULT 'X'",
+    ),
+    "on update": by_hand(
+        AT.format(""),
+        AT.format("null=True"),
+        "ALTER TABLE item MODIFY n DATETIME(6) NOT NULL ON UPDATE CURRENT_TIMESTAMP(6)",
+    ),
+    "collation": by_hand(
+        SHORT, LONG, "ALTER TABLE item MODIFY n VARCHAR(20) COLLATE utf8mb4_bin NOT NULL"
+    ),
+    "comment": by_hand(SHORT, LONG, "ALTER TABLE item MODIFY n VARCHAR(20) NOT NULL COMMENT 'x'"),
+    "invisible": by_hand(
+        SHORT.replace("20", "20, null=True"),
+        LONG.replace("30", "30, null=True"),
+        "ALTER TABLE item MODIFY n VARCHAR(20) NULL INVISIBLE",
+    ),
+    "generated": by_hand(
+        SHORT.replace("20", "20, null=True"),
+        LONG.replace("30", "30, null=True"),
+        "ALTER TABLE item DROP n",
+        "ALTER TABLE item ADD n VARCHAR(20) AS (concat('a', 'b')) STORED",
+    ),
+    "collation on PostgreSQL": by_hand(
+        SHORT,
+        LONG,
+        'ALTER TABLE item ALTER n TYPE VARCHAR(20) COLLATE "C"',
+        engine="postgresql",
+    ),
+}
+
+
+@on_engines(ATTRIBUTES)
+def test_refuses_to_drop_attributes_that_the_model_lacks(
+    changes: Bench, engine: str, change: Change
+) -> None:
+    message = changes.fail(engine, change)
+    assert re.search("that its model lacks, and .* drops it: add .*, and delete the check", message)
+
+
+KEPT_BY_THE_ORM = {
+    "default of the field": by_hand(
+        NUMBER.format("default=5"),
+        NUMBER.format("default=5, null=True"),
+        "ALTER TABLE item ALTER n SET DEFAULT 5",
+    ),
+    "text": by_hand(
+        SHORT.replace("20", "20, default='it'"),
+        LONG.replace("30", "30, default='it'"),
+        "ALTER TABLE item ALTER n SET DEFAULT 'it'",
+    ),
+    "time": by_hand(
+        AT.format("auto_now=True"),
+        AT.format("auto_now=True, null=True"),
+        "ALTER TABLE item MODIFY n DATETIME(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6)"
+        " ON UPDATE CURRENT_TIMESTAMP(6)",
+    ),
+    "default and comment of the model": by_hand(
+        SHORT.replace("20", "20, db_default='it', description='old'"),
+        LONG.replace("30", "30, db_default='at', description='new'"),
+    ),
+    "JSON": by_hand("n = fields.JSONField()", "n = fields.JSONField(null=True)"),
+}
+
+
+@on_engines(KEPT_BY_THE_ORM)
+def test_drops_defaults_that_the_orm_writes(changes: Bench, engine: str, change: Change) -> None:
+    changes.apply(engine, change)

@@ -215,6 +215,13 @@ class _Writer:
     # --- Rows that do not fit the change ---
 
     def _guard(self, old: Table, new: Table) -> None:
+        changes = [
+            (replace(before, name=self._original(old.name, name)[1]), new.columns[name])
+            for name, before in old.columns.items()
+            if name in new.columns
+        ]
+        table = self._original(old.name, "")[0]
+        self._diff.guards += self._sql.attribute_guards(table, changes)
         for column in new.columns.values():
             before = old.columns.get(column.name)
             if before is None or self._is_replaced(old.name, column.name):

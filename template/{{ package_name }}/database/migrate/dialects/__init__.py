@@ -182,6 +182,15 @@ class Dialect(Protocol):
         """
         ...
 
+    def attribute_guards(self, table: str, changes: Sequence[tuple[Column, Column]]) -> list[str]:
+        """Fail if changes of columns would drop attributes that only the database has.
+
+        Args:
+            table: the table.
+            changes: columns of the table, and what they become.
+        """
+        ...
+
     def lock(self, tables: Sequence[str]) -> list[str]:
         """Keep others from writing to tables until the migration ends, if that needs a statement."""
         ...

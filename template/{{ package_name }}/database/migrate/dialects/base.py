@@ -106,6 +106,9 @@ class StandardSQL(ABC):
     def add_foreign_key(self, table: Table, key: ForeignKey) -> list[str]:
         return [f"ALTER TABLE {self.quote(table.name)} ADD {self._reference(key)}"]
 
+    def attribute_guards(self, table: str, changes: Sequence[tuple[Column, Column]]) -> list[str]:
+        return []
+
     def lock(self, tables: Sequence[str]) -> list[str]:
         return []
 

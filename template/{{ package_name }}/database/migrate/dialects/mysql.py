@@ -1,7 +1,7 @@
 """The SQL of MySQL and MariaDB."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
@@ -336,6 +336,48 @@ class MySQL(StandardSQL):
             "EXECUTE migration",
             "DEALLOCATE PREPARE migration",
         ]
+
+    def attribute_guards(self, table: str, changes: Sequence[tuple[Column, Column]]) -> list[str]:
+        """Fail if MODIFY would drop what its definition of a column lacks."""
+        found = [
+            f"column_name = {self._text(old.name)} AND ({' OR '.join(self._unknown(old))})"
+            for old, new in changes
+            if old != replace(new, name=old.name)
+        ]
+        if not found:
+            return []
+        select = (
+            "SELECT 1 FROM information_schema.columns JOIN information_schema.tables"
+            " USING (table_schema, table_name) WHERE table_schema = DATABASE()"
+            f" AND table_name = {self._text(table)} AND ({' OR '.join(found)})"
+        )
+        message = (
+            f"{table} has a column with a DEFAULT, a COLLATE or another attribute that its model lacks,"
+            " and MODIFY drops it: add it to the MODIFY after this check, and delete the check"
+        )
+        return [self.guard(select, message)]
+
+    def _unknown(self, column: Column) -> Iterator[str]:
+        """Write conditions that find attributes of a column that its model lacks.
+
+        MODIFY may drop a DEFAULT and ON UPDATE if the ORM writes the same values.
+        """
+        is_now = column.backfill == self.now(column.type)
+        if not column.default:
+            known = {self._text(value.strip("'")) for value in ("NULL", column.backfill or "NULL")}
+            value = "CAST(TRIM(BOTH '''' FROM column_default) AS BINARY)"
+            others = " AND column_default NOT LIKE 'CURRENT_TIME%'" if is_now else ""
+            yield f"{value} NOT IN ({', '.join(sorted(known))}){others}"
+        yield "extra LIKE '%INVISIBLE%'"
+        if not column.computed:
+            yield "extra LIKE '% GENERATED'"
+        if not is_now:
+            yield "extra LIKE '%ON UPDATE%'"
+        # a type may have a collation, and MariaDB gives JSON another one
+        if not re.search("JSON|COLLATE|CHARACTER SET|CHARSET", column.type, re.IGNORECASE):
+            yield "collation_name <> table_collation"
+        if not column.comment:
+            yield "column_comment <> ''"
 
     def guard(self, select: str, message: str) -> str:
         """Fail with "Subquery returns more than 1 row": SIGNAL only works in procedures."""

@@ -348,6 +348,26 @@ class PostgreSQL(StandardSQL):
         names = ", ".join(map(self.quote, tables))
         return [f"LOCK TABLE {names} IN SHARE ROW EXCLUSIVE MODE"] if names else []
 
+    def attribute_guards(self, table: str, changes: Sequence[tuple[Column, Column]]) -> list[str]:
+        """Fail if a change of the type would drop a collation."""
+        names = [
+            self._text(old.name)
+            for old, new in changes
+            if old.type != new.type and "COLLATE" not in old.type.upper()
+        ]
+        if not names:
+            return []
+        select = (
+            "SELECT 1 FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid"
+            f" WHERE attrelid = {self._text(self.quote(table))}::regclass"
+            f" AND attname IN ({', '.join(names)}) AND attcollation <> typcollation"
+        )
+        message = (
+            f"{table} has a column with a collation that its model lacks, and changing its type drops"
+            " it: add COLLATE to the ALTER COLUMN after this check, and delete the check"
+        )
+        return [self.guard(select, message)]
+
     def guard(self, select: str, message: str) -> str:
         raise_ = f"RAISE EXCEPTION USING MESSAGE = {self._text(message)}"
         return f"{_do(f'IF EXISTS ({select}) THEN {raise_}; END IF')} {guard_comment()}"
