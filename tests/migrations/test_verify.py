@@ -255,6 +255,74 @@ def test_simple_rows_meet_a_new_check(service: Service) -> None:
     assert "failed" not in output
 
 
+def test_default_that_the_model_lacks_is_accepted(changing: Changing) -> None:
+    changing.change(after(SCORE, "bonus = fields.IntField(default=3)"))
+    changing.new()
+    path = changing.files()[-1]
+    text = re.sub(r"\n[^\n]* DROP DEFAULT;", "", path.read_text(encoding="utf-8"))
+    path.write_text(text.replace('"bonus" INT NOT NULL,', '"bonus" INT NOT NULL DEFAULT 3,', 1))
+
+    difference, advice = changing.service.run(*MIGRATE, "verify", status=1).stderr.splitlines()
+
+    assert re.fullmatch("player: column bonus is .* default .* by the models", difference)
+    assert advice.startswith("To keep a DEFAULT that the model lacks, copy its line to ")
+    accepted = Path(advice.partition("copy its line to ")[2])
+    accepted.write_text(difference, encoding="utf-8")
+    assert "Verified" in changing.service.run(*MIGRATE, "verify").stdout
+
+
+@pytest.mark.parametrize(
+    ("engine", "up", "down", "kept"),
+    [
+        (
+            "mysql",
+            "ALTER TABLE player ALTER nick SET DEFAULT 'x'",
+            "ALTER TABLE player ALTER nick DROP DEFAULT",
+            (r"(MODIFY COLUMN `nick` VARCHAR\(\d+\) NOT NULL)", r"\1 DEFAULT 'x'"),
+        ),
+        (
+            "mysql",
+            "ALTER TABLE player MODIFY nick VARCHAR(20) COLLATE utf8mb4_bin NOT NULL",
+            "ALTER TABLE player MODIFY nick VARCHAR(20) NOT NULL",
+            (r"(MODIFY COLUMN `nick` VARCHAR\(\d+\))", r"\1 COLLATE utf8mb4_bin"),
+        ),
+        (
+            "postgresql",
+            'ALTER TABLE player ALTER nick TYPE VARCHAR(20) COLLATE "C"',
+            "ALTER TABLE player ALTER nick TYPE VARCHAR(20)",
+            (r'(ALTER COLUMN "nick" TYPE VARCHAR\(\d+\))', r'\1 COLLATE "C"'),
+        ),
+    ],
+)
+def test_change_of_a_column_loses_no_attribute_silently(
+    engine: str,
+    up: str,
+    down: str,
+    kept: tuple[str, str],
+    make_changing: Callable[..., Changing],
+) -> None:
+    changing = make_changing(engine)
+    write_migration(changing.service, "2_2026_by_hand", up, down=(down,))
+    path = changing.files()[-1]
+    newest = changing.files()[-2].read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8").partition("MODELS_STATE")[0]
+    path.write_text(text + newest[newest.index("MODELS_STATE") :], encoding="utf-8")
+    difference, advice = changing.service.run(*MIGRATE, "verify", status=1).stderr.splitlines()
+    accepted = Path(advice.partition("copy its line to ")[2])
+    accepted.write_text(difference, encoding="utf-8")
+    changing.service.run(*MIGRATE, "verify")
+
+    changing.change((NICK, NICK.replace("20", "30")))
+
+    assert "after this check, and delete the check" in changing.new(status=1).stderr
+    path = changing.files()[-1]
+    text = re.sub(r"UNVERIFIED = [^\n]*\n", "", path.read_text(encoding="utf-8"))
+    text = re.sub(r"(DO|SELECT) [^\n]*its model lacks[^\n]*;\n *", "", text)
+    path.write_text(re.sub(*kept, text), encoding="utf-8")
+    accepted.write_text(difference.replace("(20)", "(30)"), encoding="utf-8")
+    assert "are reversible" in changing.service.run(*MIGRATE, "verify").stdout
+
+
 @pytest.mark.parametrize(
     ("column", "trigger", "lost", "advice"),
     [

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from os.path import commonprefix
 
 from tortoise import BaseDBAsyncClient
 
@@ -18,6 +19,10 @@ EXPRESSIBLE = re.compile(
     r"\S+: (column |foreign key|FOREIGN KEY|primary key"
     r"|(unique|index) (\w+ )?\((\w+|\"[^\"]+\")(, (\w+|\"[^\"]+\"))*\)( \w+)? is )"
 )
+
+# A difference of a column, and attributes that Tortoise's fields do not have
+COLUMN = re.compile(r"\S+: column \S+ is (.*) by the migrations, (.*) by the models", re.DOTALL)
+INEXPRESSIBLE = re.compile("collate |on update |INVISIBLE", re.IGNORECASE)
 
 
 async def read(client: BaseDBAsyncClient) -> Schema:
@@ -85,16 +90,34 @@ def not_accepted(differences: list[str], accepted: list[str]) -> list[str]:
     # Before 0.7, lines had "made" instead of "created"
     current = {re.sub(r"\bis made by\b", "is created by", line): line for line in accepted}
     problems = [difference for difference in differences if difference not in current]
-    if any(
-        line.endswith("by the migrations only") and not EXPRESSIBLE.match(line) for line in problems
-    ):
-        problems.append(
-            f"To accept what models cannot express, such as a CHECK, copy its line to {ACCEPTED}"
-        )
+    problems += _advice(problems)
     lost = f"{ACCEPTED.name}: create it, or delete its line:"
     return problems + [
         f"{lost} {line}" for difference, line in current.items() if difference not in differences
     ]
+
+
+def _advice(problems: list[str]) -> list[str]:
+    """Write how to keep what only the migrations create."""
+    kept: set[str] = set()
+    for line in problems:
+        match = COLUMN.fullmatch(line)
+        additional = _additional(match[1], match[2]) if match else ""
+        if additional.startswith("default "):
+            kept.add("To keep a DEFAULT that the model lacks")
+        is_object = line.endswith("by the migrations only") and not EXPRESSIBLE.match(line)
+        if is_object or INEXPRESSIBLE.match(additional):
+            kept.add("To accept what models cannot express, such as a CHECK")
+    return [f"{what}, copy its line to {ACCEPTED}" for what in sorted(kept)]
+
+
+def _additional(ours: str, theirs: str) -> str:
+    """Return what only the first description of a column has, if it has all of the second."""
+    shared = commonprefix([ours, theirs])
+    start = len(shared) if shared == theirs else shared.rfind(" ") + 1
+    rest = theirs[start:]
+    is_addition = len(ours) > len(theirs) and ours.endswith(rest)
+    return ours[start : len(ours) - len(rest)].strip() if is_addition else ""
 
 
 def accepted_lines() -> list[str]:
