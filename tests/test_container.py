@@ -19,6 +19,7 @@ from .support import images
 from .support.databases import SERVERS, new_database
 from .support.documentation import serving
 from .support.images import Image, Store
+from .support.linters import lint
 from .support.network import wait_for
 from .support.services import ENVIRONMENTS, bare_environment, free_port, uv
 
@@ -49,19 +50,8 @@ def project(
     return render(template, tmp_path_factory.mktemp("container") / "service", request.param)
 
 
-def tool(name: str, *arguments: str | Path) -> None:
-    """Run a tool of this environment, which has to find nothing."""
-    done = subprocess.run(
-        [Path(sys.executable).parent / name, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 def test_dockerfile_is_lint_clean(project: Path) -> None:
-    tool("hadolint", "--no-color", project / "Dockerfile")
+    lint("hadolint", "--no-color", project / "Dockerfile")
 
 
 def test_compose_file_is_valid_and_holds_no_password(project: Path) -> None:
@@ -69,7 +59,7 @@ def test_compose_file_is_valid_and_holds_no_password(project: Path) -> None:
     text = file.read_text(encoding="utf-8")
     services = yaml.safe_load(text)["services"]
 
-    tool("check-jsonschema", "--builtin-schema", "vendor.compose-spec", file)
+    lint("check-jsonschema", "--builtin-schema", "vendor.compose-spec", file)
     assert services["service"]["depends_on"] == {
         "migrate": {"condition": "service_completed_successfully"}
     }
@@ -102,7 +92,7 @@ def test_database_to_develop_against_needs_docker_alone(project: Path) -> None:
         assert not file.exists()
         assert file.name not in readme.read_text(encoding="utf-8")
         return
-    tool("check-jsonschema", "--builtin-schema", "vendor.compose-spec", file)
+    lint("check-jsonschema", "--builtin-schema", "vendor.compose-spec", file)
     database = yaml.safe_load(file.read_text(encoding="utf-8"))["services"]["database"]
     (port,) = database["ports"]
     (password,) = database["environment"].values()
@@ -169,7 +159,7 @@ def test_devcontainer_is_well_formed(database: str, template: Path, tmp_path: Pa
         return
     assert "image" not in config
     file = folder / config["dockerComposeFile"]
-    tool("check-jsonschema", "--builtin-schema", "vendor.compose-spec", file)
+    lint("check-jsonschema", "--builtin-schema", "vendor.compose-spec", file)
     services = yaml.safe_load(file.read_text(encoding="utf-8"))["services"]
     development = services.pop(config["service"])
     (engine,) = services.values()

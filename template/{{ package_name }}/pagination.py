@@ -12,7 +12,7 @@ from tortoise.expressions import Q
 from tortoise.models import Model
 from tortoise.queryset import QuerySet
 
-from .database.statements import read_values
+from .database.rows import read_values
 from .exceptions import NotFoundError
 from .schemas import MAX_ID, refuse_text
 from .settings import settings

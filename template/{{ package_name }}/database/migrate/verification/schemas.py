@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from os.path import commonprefix
 
 from tortoise import BaseDBAsyncClient
 
@@ -113,11 +112,12 @@ def _advice(problems: list[str]) -> list[str]:
 
 def _additional(ours: str, theirs: str) -> str:
     """Return what only the first description of a column has, if it has all of the second."""
-    shared = commonprefix([ours, theirs])
-    start = len(shared) if shared == theirs else shared.rfind(" ") + 1
-    rest = theirs[start:]
-    is_addition = len(ours) > len(theirs) and ours.endswith(rest)
-    return ours[start : len(ours) - len(rest)].strip() if is_addition else ""
+    words, wanted = ours.split(" "), theirs.split(" ")
+    count = len(words) - len(wanted)
+    for start in range(len(wanted) + 1 if count > 0 else 0):
+        if words[:start] + words[start + count :] == wanted:
+            return " ".join(words[start : start + count])
+    return ""
 
 
 def accepted_lines() -> list[str]:
