@@ -77,8 +77,8 @@ PACKAGE_IGNORES = (
 )
 PACKAGE = "/database/migrate/"
 # What a service has by default, beside that package
-MOST_FILES = 71
-MOST_LINES = {"sqlite": 4861, "postgresql": 5069, "mysql": 5060}  # non-blank
+MOST_FILES = 72
+MOST_LINES = {"sqlite": 4885, "postgresql": 5093, "mysql": 5084}  # non-blank
 WINDOWS_DEVICES = {
     "con",
     "prn",

@@ -246,6 +246,21 @@ def test_start_imports_nothing_that_it_does_not_use(service: Service) -> None:
     assert not {"aerich", "aiosmtplib", "redis", "rich"}.intersection(imported)
 
 
+def test_start_builds_no_models_that_only_the_openapi_document_needs(service: Service) -> None:
+    program = """
+import gc
+from src.server import Config
+Config("src.main:app", http="src.http_protocol:LimitedProtocol").load()
+from fastapi.openapi.models import OpenAPI
+from src.health import Ready
+print(OpenAPI.__pydantic_complete__, Ready.__pydantic_complete__)
+print(gc.isenabled(), gc.get_freeze_count() > 10_000)
+"""
+    lines = service.run("python", "-c", program).stdout.splitlines()
+
+    assert lines == ["False True", "True True"]
+
+
 def test_installs_and_passes_with_its_oldest_dependencies(service: Service, tmp_path: Path) -> None:
     uv(
         service.folder,

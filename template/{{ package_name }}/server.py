@@ -2,7 +2,6 @@
 
 import argparse
 import errno
-import gc
 import logging
 import signal
 import sys
@@ -15,12 +14,23 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from .commands.settings import list_unread
+from .fast_imports import collector_paused, import_fastapi
 from .logs import configure_logging
 from .settings import settings
 
 STOP_TIMEOUT = 30  # seconds that requests have to end in when the service stops
 
 logger = logging.getLogger(__name__)
+
+
+class Config(uvicorn.Config):
+    """uvicorn's configuration, which each worker loads for itself."""
+
+    def load(self) -> None:
+        """Import the application."""
+        with collector_paused():
+            import_fastapi()
+            super().load()
 
 
 def stop_without_terminal(*_: object) -> None:
@@ -66,7 +76,7 @@ def serve(application: str, port: int, setting: str = "PORT") -> None:
     for line in list_unread() if settings.environment == "development" else ():
         logger.warning(line)
     has_websockets = find_spec("websockets") is not None
-    config = uvicorn.Config(
+    config = Config(
         application,
         host=settings.host,
         port=port,
@@ -89,10 +99,7 @@ def serve(application: str, port: int, setting: str = "PORT") -> None:
     else:
         server = uvicorn.Server(config)
         with suppress(KeyboardInterrupt), _explained(port, setting):
-            gc.disable()  # imports create many objects, but no garbage: this saves a tenth of the start
             config.load()
-            gc.freeze()  # the collector does not look at them again
-            gc.enable()
             server.run()
         started = server.started
     if not started:
