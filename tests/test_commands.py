@@ -40,10 +40,19 @@ def test_help_lists_the_commands(service: Service) -> None:
         assert service.run("python", "-m", "src", command, "--help").stdout.startswith(
             ("usage: python -m src " + command, "Usage: python -m src " + command)
         )
+    assert output.startswith("Usage: python -m src COMMAND ")
     assert max(map(len, output.splitlines())) <= 80
     help_ = service.run("python", "-m", "src", "create-admin", "--help").stdout
     assert re.search(r"^  username +the name to log in with$", help_, re.MULTILINE)
     assert re.search(r"^  email +an address ", help_, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", ["COMMAND", "create-admin", "migrate", "settings"])
+def test_usage_is_what_was_typed(service: Service, command: str) -> None:
+    arguments = ("--help",) if command == "COMMAND" else (command, "--help")
+    process = service.run("python", "-m", "src", *arguments, UV="/usr/bin/uv")
+
+    assert process.stdout.lower().startswith(f"usage: uv run python -m src {command} ".lower())
 
 
 def test_unknown_command_is_refused(service: Service) -> None:

@@ -41,7 +41,8 @@ def stop_without_terminal(*_: object) -> None:
 
 def main() -> None:
     """Serve the application."""
-    argparse.ArgumentParser(description="Serve the application; see the settings.").parse_args()
+    description = "Serve the application; see the settings."
+    argparse.ArgumentParser(prog=sys.argv[0], description=description).parse_args()
     serve(f"{__package__}.main:app", settings.port)
 
 

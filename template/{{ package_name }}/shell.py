@@ -58,7 +58,7 @@ def main() -> None:
         SystemExit: the database cannot be used; the message says why.
     """
     description = "Start Python with the models and the database."
-    argparse.ArgumentParser(description=description).parse_args()
+    argparse.ArgumentParser(prog=sys.argv[0], description=description).parse_args()
     with asyncio.Runner() as runner:
         connected = connect_database()
         try:

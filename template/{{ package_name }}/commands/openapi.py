@@ -14,7 +14,9 @@ def main() -> None:
     Raises:
         SystemExit: the file cannot be written; the message says why.
     """
-    parser = argparse.ArgumentParser(description="Write the OpenAPI document as JSON.")
+    parser = argparse.ArgumentParser(
+        prog=sys.argv[0], description="Write the OpenAPI document as JSON."
+    )
     parser.add_argument("file", nargs="?", type=Path, help="default: standard output")
     file: Path | None = parser.parse_args().file
     document = json.dumps(app.openapi(), indent=2, ensure_ascii=file is None) + "\n"

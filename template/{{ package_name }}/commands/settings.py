@@ -46,7 +46,8 @@ def list_unread() -> list[str]:
 
 def main() -> None:
     """Print the table of settings."""
-    argparse.ArgumentParser(description="List the settings, and where they come from.").parse_args()
+    description = "List the settings, and where they come from."
+    argparse.ArgumentParser(prog=sys.argv[0], description=description).parse_args()
     for name, origin, value in list_settings():
         sys.stdout.write(f"{name:<25} {origin:<12} {value}".rstrip() + "\n")
     sys.stderr.writelines(f"{line}\n" for line in list_unread())

@@ -79,7 +79,7 @@ async def _main(username: str, email: str, *, promote: bool) -> str:
 
 def main() -> None:
     """Create an administrator from the command line's arguments."""
-    parser = argparse.ArgumentParser(description="Create an administrator.")
+    parser = argparse.ArgumentParser(prog=sys.argv[0], description="Create an administrator.")
     parser.add_argument("username", help="the name to log in with")
     parser.add_argument("email", help="an address that gets emails, such as for a new password")
     parser.add_argument(
