@@ -572,8 +572,23 @@ def test_unusable_server_is_one_line(service: Service, fault: str) -> None:
         assert process.stderr.endswith(
             f", database {service.database.name}). {step} DATABASE_URL\n"
         )
+        cause = "Connection refused (" if fault == "port" else ""
+        assert process.stderr.startswith(f"The database cannot be used: {cause}")
+        assert process.stderr.count("(host 127.0.0.1, port ") == 1
+        assert "Errno" not in process.stderr
+        assert '"' not in process.stderr.replace('"nobody"', "")
         assert "user nobody" in process.stderr
         assert "secret" not in process.stderr
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "mysql"], indirect=True)
+def test_host_that_nobody_knows_is_named_once(service: Service) -> None:
+    url = re.sub(r"@.*/", "@nowhere.invalid/", service.database.url)
+
+    error = service.run(*MIGRATE, "status", status=1, DATABASE_URL=url).stderr
+
+    assert error.count("nowhere.invalid") == 1
+    assert "Errno" not in error
 
 
 @pytest.mark.parametrize("engine", ["postgresql", "mysql"], indirect=True)

@@ -1,6 +1,7 @@
 """The service's configuration, engine and folders, for the migration package."""
 
 import os
+import re
 import ssl
 import traceback
 from collections.abc import AsyncIterator
@@ -111,8 +112,23 @@ def unusable(error: BaseException) -> str:
         step = "Start the server, or correct DATABASE_URL"
     else:
         step = next_step(_unwrapped(error), COMMAND)
-    line = f"The database cannot be used: {reason(error)} ({place or credentials['file_path']})"
+    line = f"The database cannot be used: {_refusal(error)} ({place or credentials['file_path']})"
     return f"{line}. {step}" if step else line
+
+
+def _refusal(error: BaseException) -> str:
+    """Describe why a database cannot be used, without the address and numbers around the text."""
+    error = _unwrapped(error)
+    if is_unreachable(error):
+        cause = error.__cause__ or error
+        # asyncio adds the address, once for each address of a host
+        failed = re.search(r"\[Errno (\d+)\] Connect call failed", str(cause))
+        text = os.strerror(int(failed[1])) if failed else getattr(cause, "strerror", None)
+        return text or reason(cause)
+    match error.args:
+        case (int(), str() as text) if not isinstance(error, OSError):  # of a MySQL driver
+            return " ".join(text.split())
+    return reason(error)
 
 
 def _unwrapped(error: BaseException) -> BaseException:
