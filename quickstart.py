@@ -12,6 +12,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import venv
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,30 @@ def say(line: str) -> None:
 
 def say_step(number: int, what: str) -> None:
     say(f"[{number}/5] {what}")
+
+
+@contextmanager
+def show_progress(seconds: float = 2) -> Iterator[None]:
+    """In a terminal, print a dot every few seconds of a long step."""
+    has_ended = threading.Event()
+
+    def print_dots() -> None:
+        end = ""
+        while not has_ended.wait(seconds):
+            print("." if end else "      .", end="", flush=True)
+            end = "\n"
+        print(end=end, flush=True)
+
+    if not sys.stdout.isatty():
+        yield
+        return
+    thread = threading.Thread(target=print_dots)
+    thread.start()
+    try:
+        yield
+    finally:
+        has_ended.set()
+        thread.join()
 
 
 def run(*command: "str | Path", folder: Path) -> None:
@@ -67,24 +92,23 @@ def install_tools() -> None:
         say_step(1, "Copier and uv are installed")
     else:
         say_step(1, "Install Copier and uv into this clone's .venv")
-        venv.create(TOOLS, with_pip=True)
-        run(
-            python,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "copier>=9.19.1",
-            "uv>=0.9",
-            folder=REPOSITORY,
-        )
+        packages = ("copier>=9.19.1", "uv>=0.9")
+        with show_progress():
+            venv.create(TOOLS, with_pip=True)
+            run(python, "-m", "pip", "install", "--quiet", *packages, folder=REPOSITORY)
 
 
 def check_folder(folder: Path) -> None:
-    """Exit if the folder holds something other than a service."""
-    is_service = (folder / ANSWERS).is_file()
-    if folder.exists() and not is_service and (not folder.is_dir() or any(folder.iterdir())):
+    """Create the folder, and exit if that fails or it holds something other than a service."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        is_other = any(folder.iterdir()) and not (folder / ANSWERS).is_file()
+    except OSError as error:
+        sys.exit(f"Choose another folder: {folder} cannot be used\n({error.strerror})")
+    if is_other:
         sys.exit(f"Choose another folder: {folder} is not empty")
+    if not os.access(folder, os.W_OK):
+        sys.exit(f"Choose another folder: {folder} cannot be written")
 
 
 def render(folder: Path) -> None:
@@ -183,7 +207,8 @@ def prepare(folder: Path, port: int) -> str:
     package = read_package(folder)
     uv = COMMANDS / "uv"
     say_step(3, "Install its packages into .venv")
-    run(uv, "sync", "--quiet", folder=folder)
+    with show_progress():
+        run(uv, "sync", "--quiet", folder=folder)
     say_step(4, "Create or migrate its database")
     migrate = (uv, "run", "--quiet", "python", "-m", f"{package}.database.migrate")
     run(*migrate, "upgrade", folder=folder)

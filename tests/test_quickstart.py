@@ -1,5 +1,6 @@
 """`quickstart.py` leads from a clone to a running service, on a machine with git and Python alone."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -168,6 +169,47 @@ def test_quickstart_leaves_other_folders_alone(content: str, tmp_path: Path) -> 
     assert process.stdout == ""  # before it installs anything
     assert "Choose another folder" in process.stderr
     assert "mine" in (target if content == "file" else target / "mine.txt").read_text()
+
+
+@pytest.mark.parametrize("place", ["file/service", "loop"])
+def test_quickstart_refuses_a_folder_that_it_cannot_create(place: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "loop").symlink_to("/dev/null/none")
+
+    process = subprocess.run(
+        [
+            sys.executable,
+            REPOSITORY / "quickstart.py",
+            tmp_path / place,
+            "--port",
+            str(free_port()),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert process.returncode == 1
+    assert process.stdout == ""  # before it installs anything
+    assert "Choose another folder" in process.stderr
+    assert "Traceback" not in process.stderr
+
+
+def test_a_long_step_shows_in_a_terminal_that_it_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.openpty()
+    with open(reader, "rb", buffering=0) as terminal, open(writer, "w") as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        with quickstart.show_progress(seconds=0.01):
+            shown = terminal.read(7)
+
+    assert shown == b"      ."
+
+
+def test_a_long_step_prints_no_dots_into_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    with quickstart.show_progress(seconds=0):
+        pass
+
+    assert capsys.readouterr().out == ""
 
 
 @pytest.fixture
