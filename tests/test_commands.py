@@ -47,6 +47,16 @@ def test_help_lists_the_commands(service: Service) -> None:
     assert re.search(r"^  email +an address ", help_, re.MULTILINE)
 
 
+def test_seed_names_what_it_conflicts_with(service: Service) -> None:
+    service.upgrade()
+    service.database.query("CREATE UNIQUE INDEX mine ON users (is_active)")
+
+    process = service.run("python", "-m", "src", "seed", status=1)
+
+    assert "UNIQUE constraint failed: users.is_active" in process.stderr
+    assert process.stdout == ""
+
+
 @pytest.mark.parametrize("command", ["COMMAND", "create-admin", "migrate", "settings"])
 def test_usage_is_what_was_typed(service: Service, command: str) -> None:
     arguments = ("--help",) if command == "COMMAND" else (command, "--help")

@@ -14,6 +14,8 @@ from ..database.models import LinkToken, Session, User
 from ..exceptions import ConflictError
 from .administration import keep_an_administrator
 
+ADDRESS_TAKEN = "The email address cannot be used."  # says as little as it can about others
+
 
 async def sign_up(
     username: str,
@@ -50,21 +52,22 @@ async def sign_up(
             )
             if outbox and await LINK.allows(email):
                 await outbox.send_link(Purpose.VERIFICATION, email)
-    except IntegrityError:
-        raise await _conflict(username) from None
+    except IntegrityError as error:
+        raise await _conflict(username, email) or error from None
     record(Event.USER_CREATED, actor=None, target=user.id)
     return user
 
 
-async def _conflict(username: str) -> ConflictError:
-    """Return an error that says whether a name is taken, and about an address as little as it can.
+async def _conflict(username: str, email: str) -> ConflictError | None:
+    """Return an error that says whether the name or the address is taken.
 
-    Args:
-        username: the name; empty for a conflict of the address.
+    None if something else is taken, such as the value of another unique column.
     """
     if await User.exists(username=username):
         return ConflictError("The user name is taken.")
-    return ConflictError("The email address cannot be used.")
+    if await User.exists(email=email):
+        return ConflictError(ADDRESS_TAKEN)
+    return None
 
 
 async def change_profile(session: Session, username: str, email: str, outbox: Outbox) -> User:
@@ -87,15 +90,15 @@ async def change_profile(session: Session, username: str, email: str, outbox: Ou
                 raise ConflictError("The account has just been changed elsewhere.")
             if email:
                 if await User.exists(email=email):
-                    raise await _conflict("")
+                    raise ConflictError(ADDRESS_TAKEN)
                 await LinkToken.filter(user_id=user.id, purpose=Purpose.NEW_ADDRESS).delete()
             if username:
                 await User.filter(id=user.id).update(username=username)
                 user.username = username
             if email:
                 await outbox.confirm_address(user, email)
-    except IntegrityError:
-        raise await _conflict(username) from None
+    except IntegrityError as error:
+        raise await _conflict(username, "") or error from None
     if username:
         record(Event.USER_RENAMED, actor=user.id, target=user.id)
     return user
