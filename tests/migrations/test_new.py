@@ -84,6 +84,9 @@ def test_what_nobody_can_guess_is_left_to_write(
     process = changing.new(status=1)
 
     assert f"Replace <{column}> in upgrade() of the file: {column} " in process.stderr
+    assert process.stderr.endswith(
+        "Then delete the line with NotImplementedError, and run `python -m src migrate verify`\n"
+    )
     assert f"<{column}>" in changing.files()[-1].read_text(encoding="utf-8")
     for command in (("upgrade",), ("verify",)):
         process = changing.service.run(*MIGRATE, *command, status=1)

@@ -203,8 +203,13 @@ def new(
         _print(f"It cannot be reverted until you fill in downgrade(): {place} {why}")
     if planned.upgrade.missing:
         _finish(
-            f"Replace <{place}> in upgrade() of the file: {place} {why}"
-            for place, why in planned.upgrade.missing.items()
+            [
+                *(
+                    f"Replace <{place}> in upgrade() of the file: {place} {why}"
+                    for place, why in planned.upgrade.missing.items()
+                ),
+                f"Then delete the line with NotImplementedError, and run `{COMMAND} verify`",
+            ]
         )
     _verify(newest.number, path)
 
