@@ -3,6 +3,7 @@
 import argparse
 import re
 import sys
+from collections.abc import Collection
 from typing import Any
 
 from pydantic import SecretBytes, SecretStr
@@ -41,7 +42,15 @@ def list_unread() -> list[str]:
     text = example.read_text(encoding="utf-8").lower() if example.exists() else ""
     known = Settings.model_fields.keys() | re.findall(r"^(?:# )?(\w+)=", text, re.MULTILINE)
     names = sorted(DotEnvSettingsSource(Settings).env_vars.keys() - known)
-    return [f".env has {name.upper()}, which the service does not read" for name in names]
+    return [_describe_unread(name, known) for name in names]
+
+
+def _describe_unread(name: str, known: Collection[str]) -> str:
+    from difflib import get_close_matches  # noqa: PLC0415 - only a typo needs it
+
+    meant = get_close_matches(name, sorted(known), n=1, cutoff=0.7)
+    hint = f": did you mean {meant[0].upper()}?" if meant else ""
+    return f".env has {name.upper()}, which the service does not read{hint}"
 
 
 def main() -> None:
