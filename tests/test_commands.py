@@ -274,6 +274,18 @@ def test_port_in_use_is_explained(workers: str, service: Service) -> None:
     assert "Traceback" not in process.stderr
 
 
+@pytest.mark.parametrize("host", ["192.0.2.1", "nowhere.invalid"])
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_host_that_is_not_here_is_explained(host: str, workers: str, service: Service) -> None:
+    service.upgrade()
+
+    process = service.run("python", "-m", "src", status=None, HOST=host, WEB_CONCURRENCY=workers)
+
+    assert process.returncode != 0
+    assert f"Set HOST to an address of this machine: {host} is none" in process.stderr
+    assert "Traceback" not in process.stderr
+
+
 @pytest.mark.in_turn
 def test_seed_creates_what_is_missing(engine: str, make_service: MakeService) -> None:
     service = make_service(engine)

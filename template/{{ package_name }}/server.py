@@ -4,6 +4,7 @@ import argparse
 import errno
 import logging
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -48,14 +49,25 @@ def main() -> None:
 
 @contextmanager
 def _explained(port: int, setting: str) -> Iterator[None]:
-    """Log how to fix that the port is in use: uvicorn logs the error, and exits because of it."""
+    """Log how to fix that it cannot listen: uvicorn logs the error, and exits because of it."""
     try:
         yield
     except SystemExit as stop:
-        cause = stop.__context__
-        if isinstance(cause, OSError) and cause.errno == errno.EADDRINUSE:
-            logger.error("Set %s to a free port, or stop what uses port %d", setting, port)  # noqa: TRY400 - uvicorn has logged the error
+        if fix := _fix(stop.__context__, port, setting):
+            logger.error(fix)  # noqa: TRY400 - uvicorn has logged the error
         raise
+
+
+def _fix(cause: BaseException | None, port: int, setting: str) -> str:
+    """Return what to change so that the server can listen, or nothing."""
+    number = cause.errno if isinstance(cause, OSError) else None
+    if number == errno.EADDRINUSE:
+        return f"Set {setting} to a free port, or stop what uses port {port}"
+    if number == errno.EACCES:
+        return f"Set {setting} to 1024 or more: this user may not listen on port {port}"
+    if number == errno.EADDRNOTAVAIL or isinstance(cause, socket.gaierror):
+        return f"Set HOST to an address of this machine: {settings.host} is none"
+    return ""
 
 
 def serve(application: str, port: int, setting: str = "PORT") -> None:
