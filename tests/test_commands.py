@@ -232,6 +232,7 @@ def test_settings_reports_wrong_values_in_plain_words(service: Service) -> None:
         "PAGE_SIZE": "10001",
         "IS_OPEN": "perhaps",
         "DATABASE_BUSY_TIMEOUT": "soon",
+        "SMTP_URL": "smtp://user:a/b@mail.example.com",
     }
     process = service.run("python", "-m", "src", "settings", status=2, **values)
 
@@ -241,6 +242,11 @@ def test_settings_reports_wrong_values_in_plain_words(service: Service) -> None:
         "KEEP_ALIVE: Input should be at least 1. Example: KEEP_ALIVE=5",
         "PAGE_SIZE: Input should be at most 10000. Example: PAGE_SIZE=20",
         "PORT: Input should be a whole number. Example: PORT=8000",
+        (
+            "SMTP_URL: Write smtp://user:password@host:port, or smtps:// for TLS. In the password, "
+            "write / ? # @ % as %2F %3F %23 %40 %25. "
+            "Example: SMTP_URL=smtp://user:password@mail.example.com:587"
+        ),
         "STRIPE_KEY: Set it in the environment or in .env.",
     ]
 
