@@ -78,7 +78,7 @@ PACKAGE_IGNORES = (
 PACKAGE = "/database/migrate/"
 # What a service has by default, beside that package
 MOST_FILES = 72
-MOST_LINES = {"sqlite": 4885, "postgresql": 5093, "mysql": 5084}  # non-blank
+MOST_LINES = {"sqlite": 4912, "postgresql": 5120, "mysql": 5111}  # non-blank
 WINDOWS_DEVICES = {
     "con",
     "prn",
