@@ -179,14 +179,16 @@ class Generator:
     def change(self, models: Models) -> tuple[Models, set[str], list[str]]:
         """Change models once, or sometimes twice at once; say of which kind, and by which changes."""
         changed, kinds, names = deepcopy(models), set[str](), list[str]()
-        while not kinds or (len(names) < 3 and self.maybe(4)):
+        while not kinds or ("managed" not in kinds and len(names) < 3 and self.maybe(4)):
             name = self.one(CHANGES)
+            if kinds and name == "set_managed":
+                continue  # a table that is also renamed would not be renamed in the database
             found: set[str] | None = getattr(self, name)(changed)
             if found:
                 kinds |= found
                 names.append(name)
-        if {"remove", "managed"} & kinds and len(names) > 1:
-            kinds.add("swap")  # another change may take the name of what was removed, or rename it
+        if "remove" in kinds and len(names) > 1:
+            kinds.add("swap")  # another change may take the name of what was removed
         return changed, kinds, names
 
     def _pick(self, models: Models, suits: Callable[[Model, Field], bool]) -> list[Any]:
