@@ -17,31 +17,27 @@ from .conftest import MakeService
 from .support.accounts import CHEAP, UNTHROTTLED, accounts, sign_up
 from .support.clusters import own_postgresql
 from .support.databases import Database, new_database
-from .support.documentation import apply, blocks
+from .support.jobs import (
+    BOOKED,
+    HEARTBEAT,
+    PLACE,
+    documented_service,
+    number,
+    received,
+    slow_down,
+    wait_until_booked,
+    worker,
+)
 from .support.network import Proxy, wait_for
-from .support.services import DEADLINE, Server, Service, free_port, install, wait_until_answering
-from .support.smtp import Mailbox, mailbox
+from .support.services import DEADLINE, Service, free_port, install
+from .support.smtp import mailbox
 from .updates.folders import commit
 
 ANSWERS: Answers = {"jobs": "postgresql"}
-HEARTBEAT = {"JOBS_HEARTBEAT": "10"}  # seconds; longer than a busy machine delays one
 QUEUED = "SELECT count(*) FROM jobs.pgqueuer"
 KILLED = """
     INSERT INTO jobs.pgqueuer (priority, entrypoint, status, queue_manager_id, heartbeat)
     VALUES (0, 'remove_old_log_entries', 'picked', gen_random_uuid(), now() - interval '1 hour')
-"""
-BOOKED = "SELECT count(*) FROM booking"
-PLACE = """
-import asyncio, sys
-from src.database.orm import connect_database
-from src.orders.jobs import place_order
-
-async def main():
-    async with connect_database():
-        for number in range(int(sys.argv[1])):
-            await place_order(str(number))
-
-asyncio.run(main())
 """
 
 
@@ -49,18 +45,7 @@ asyncio.run(main())
 def documented(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service with the jobs of its page on jobs, and a migrated database."""
     folder = tmp_path_factory.mktemp("jobs")
-    render(template, folder / "service", {"database": "postgresql", **ANSWERS})
-    commands = install(folder / "service", "postgresql-jobs")
-    with new_database("postgresql", folder) as database:
-        service = Service(folder / "service", commands, database)
-        service.upgrade()
-        steps = blocks((service.folder / "docs" / "jobs.md").read_text(encoding="utf-8"))
-        for step in steps:
-            if step.language != "console":
-                apply(step, service.folder)
-        (lines,) = (step.text for step in steps if "migrate new orders" in step.text)
-        for line in lines.splitlines():
-            service.run(*line.removeprefix("$ uv run ").split())
+    with documented_service(template, folder, "postgresql", "postgresql-jobs", ANSWERS) as service:
         yield service
 
 
@@ -76,34 +61,6 @@ def service(documented: Service, tmp_path: Path) -> Iterator[Service]:
         service.kill()
 
 
-def slow_down(service: Service) -> None:
-    """Make each job take 0.1 s, in the middle of its transaction."""
-    service.edit(
-        "src/orders/jobs.py",
-        "            await Booking",
-        "            await asyncio.sleep(0.1)\n            await Booking",
-    )
-    service.edit("src/orders/jobs.py", "from tortoise", "import asyncio\n\nfrom tortoise")
-
-
-@contextmanager
-def worker(service: Service, **environment: str) -> Iterator[Server]:
-    """Run a worker, and stop it with SIGTERM unless it was killed."""
-    port = free_port()
-    process = service.popen("python", "-m", "src", "worker", WORKER_PORT=str(port), **environment)
-    server = Server(f"http://127.0.0.1:{port}", process)
-    try:
-        wait_until_answering(server)
-        yield server
-    finally:
-        server.stop()
-
-
-def number(service: Service, sql: str) -> int:
-    ((found,),) = service.database.query(sql)
-    return int(found)
-
-
 @contextmanager
 def limited_role(service: Service) -> Iterator[tuple[str, str]]:
     """Create a role that reads and writes rows in the schema `public`; yield its name and URL."""
@@ -116,10 +73,6 @@ def limited_role(service: Service) -> Iterator[tuple[str, str]]:
     finally:
         query(f"DROP OWNED BY {role}")
         query(f"DROP ROLE {role}")
-
-
-def wait_until_booked(service: Service, count: int) -> None:
-    wait_for(lambda: number(service, BOOKED) >= count)
 
 
 def wait_until_empty(service: Service) -> None:
@@ -272,10 +225,6 @@ def test_emails_wait_for_the_mail_server(service: Service) -> None:
             assert received(box) == Counter(f"{name}@example.com" for name in names)
     assert "#token=" not in running.output
     assert running.output.count("auth.link_sent") == len(names)
-
-
-def received(box: Mailbox) -> Counter[str]:
-    return Counter(str(box.wait()["To"]) for _ in range(box.mails.qsize()))
 
 
 def test_log_lines_of_an_email_have_the_id_of_the_request(service: Service) -> None:

@@ -44,6 +44,7 @@ DEVELOPED: Answers = {"license": "MIT", "devcontainer": True, "container": False
 KUBERNETES: Answers = {"license": "MIT", "deployment": "kubernetes"}
 REPORTED: Answers = {"license": "MIT", "sentry": True}
 JOBS: Answers = {"license": "MIT", "database": "postgresql", "jobs": "postgresql"}
+REDIS_JOBS: Answers = {"license": "MIT", "jobs": "redis"}
 COMBINATIONS: list[Answers] = [
     *(
         {"database": engine, "license": license_, **names}
@@ -67,6 +68,9 @@ COMBINATIONS: list[Answers] = [
         for engine, accounts in itertools.product(ENGINES, (True, False))
     ),
     {**JOBS, **KUBERNETES, **OBSERVED, **REPORTED, **NAMES[1]},
+    {**REDIS_JOBS, **OBSERVED, **REPORTED, "database": "sqlite", "devcontainer": True},
+    {**REDIS_JOBS, **NAMES[1], "database": "postgresql", "accounts": False},
+    {**REDIS_JOBS, **KUBERNETES, **NAMES[2], "database": "mysql", "devcontainer": True},
 ]
 # What the migration package may do beside the service's own rules
 PACKAGE_IGNORES = (
@@ -77,7 +81,7 @@ PACKAGE_IGNORES = (
 )
 PACKAGE = "/database/migrate/"
 # What a service has by default, beside that package
-MOST_FILES = 72
+MOST_FILES = 73
 MOST_LINES = {"sqlite": 4912, "postgresql": 5120, "mysql": 5111}  # non-blank
 WINDOWS_DEVICES = {
     "con",

@@ -148,6 +148,13 @@ class MariaDB:
             self._process.terminate()
             self._process.wait(DEADLINE)
 
+    def crash(self) -> None:
+        """Kill the server, and start it again, which recovers from the log."""
+        if self._process:
+            self._process.kill()
+            self._process.wait(DEADLINE)
+        self.start()
+
 
 @contextmanager
 def own_mariadb() -> Iterator[MariaDB]:
@@ -179,6 +186,59 @@ def own_mariadb() -> Iterator[MariaDB]:
             yield server
         finally:
             server.stop()
+
+
+@dataclass
+class RedisServer:
+    """A Redis server that belongs to one test.
+
+    Attributes:
+        port: where it listens on this machine.
+    """
+
+    port: int
+    _command: list[str]
+    _folder: Path
+    _process: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
+        self._process = process = subprocess.Popen(
+            [*self._command, *options], stdout=subprocess.DEVNULL
+        )
+        wait_for(lambda: process.poll() is not None or listens(self.port))
+        assert process.poll() is None
+
+    def kill(self, *, lose_data: bool = False) -> None:
+        """Kill the server; with `lose_data`, as if its disk were gone as well."""
+        if self._process:
+            self._process.kill()
+            self._process.wait(DEADLINE)
+        if lose_data:
+            shutil.rmtree(self._folder)
+            self._folder.mkdir()
+
+
+@contextmanager
+def own_redis(command: list[str]) -> Iterator[RedisServer]:
+    """Start a new Redis server on a free port; kill it and delete its data afterwards.
+
+    Args:
+        command: `redis-server` and the options that it has in production.
+    """
+    with tempfile.TemporaryDirectory(prefix="redis") as name:
+        folder = Path(name) / "data"
+        folder.mkdir()
+        server = RedisServer(free_port(), [_find(command[0]), *command[1:]], folder)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.kill()
 
 
 @dataclass

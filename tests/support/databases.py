@@ -158,9 +158,9 @@ async def _copy_tables(names: set[str], source: Database, target: Database) -> N
     async with session(target.url) as run:
         await run("SET FOREIGN_KEY_CHECKS = 0")
         for table in sorted(names):
-            ((_, statement),) = await run(f"SHOW CREATE TABLE {source.name}.{table}")
+            ((_, statement),) = await run(f"SHOW CREATE TABLE {source.name}.`{table}`")
             await run(statement)
-            await run(f"INSERT INTO {table} SELECT * FROM {source.name}.{table}")
+            await run(f"INSERT INTO `{table}` SELECT * FROM {source.name}.`{table}`")
 
 
 @contextmanager

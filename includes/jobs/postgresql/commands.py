@@ -14,8 +14,7 @@ from ..database.backend import is_unavailable
 from ..database.orm import UnusableDatabaseError, connect_database
 from .config import MODULES
 from .migration import write_migration
-from .queue import JOBS, QUEUE, queue
-from .tables import tables_problem
+from .queue import JOBS, QUEUE, queue, queue_problem
 
 STATES = {"queued": "queued", "picked": "running", "failed": "dead"}
 SHOWN = 100  # dead jobs
@@ -103,9 +102,8 @@ async def _main(arguments: argparse.Namespace) -> str:
     async with connect_database():
         if arguments.command == "migration":
             return await write_migration()
-        async with queue() as queries:
-            if problem := await tables_problem(queries):
-                raise RefusedError(problem)
+        if problem := await queue_problem():
+            raise RefusedError(problem)
         if arguments.command == "list":
             for module in MODULES:
                 import_module(module)

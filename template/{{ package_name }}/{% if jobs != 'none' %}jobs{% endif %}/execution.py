@@ -1,0 +1,95 @@
+"""One attempt to run a job: its time-out, its log lines and what follows from an error."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import NamedTuple
+
+import structlog
+from structlog.contextvars import bind_contextvars, clear_contextvars
+
+from .attempts import retry_delay
+from .queue import FROM_REQUEST, Job
+
+LONGEST_MESSAGE = 2000  # characters
+
+logger = structlog.stdlib.get_logger(__name__)
+
+
+class Attempt(NamedTuple):
+    """What the queue has stored of a job.
+
+    Attributes:
+        job_id: the id of its row.
+        number: which attempt this is, from 1.
+        payload: the arguments, as `enqueue` has stored them.
+        headers: the context of the request.
+    """
+
+    job_id: int
+    number: int
+    payload: bytes | str | None
+    headers: Mapping[str, object]
+
+
+class RetryError(Exception):
+    """A job failed, and is tried again after a delay."""
+
+    def __init__(self, delay: timedelta, message: str) -> None:
+        super().__init__(message)
+        self.delay = delay
+
+
+class DeadJobError(Exception):
+    """A job failed for the last time."""
+
+
+async def perform(job: Job[...], attempt: Attempt) -> None:
+    """Run a job once, with its log lines.
+
+    Raises:
+        RetryError: it failed, and is tried again.
+        DeadJobError: it failed for the last time.
+        asyncio.CancelledError: the worker stops.
+    """
+    clear_contextvars()
+    headers = attempt.headers
+    from_request = {name: headers[name] for name in FROM_REQUEST if name in headers}
+    bind_contextvars(job=job.name, job_id=attempt.job_id, **from_request)
+    logger.debug("Job", status="started")
+    start = time.perf_counter()
+    try:
+        async with asyncio.timeout(job.timeout):
+            await job.run(attempt.payload)
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task and task.cancelling():
+            raise
+        raise failure(attempt, error) from None  # the job awaited what was cancelled
+    except BaseException as error:  # noqa: BLE001 - no job may end the worker
+        raise failure(attempt, error) from None  # the original message may be unprintable
+    duration = round((time.perf_counter() - start) * 1000, 2)
+    logger.info("Job", status="done", duration_ms=duration)
+
+
+def failure(attempt: Attempt, error: BaseException) -> RetryError | DeadJobError:
+    """Log a failed attempt, and return the exception that says whether to try again."""
+    delay = retry_delay(attempt.number)
+    message = _message(error)
+    if delay is None:
+        logger.error("Job", status="dead", attempt=attempt.number, exc_info=error)
+        return DeadJobError(f"{type(error).__name__}: {message}")
+    cause = message or type(error).__name__
+    seconds = delay.total_seconds()
+    logger.warning("Job", status="failed", attempt=attempt.number, retry_in=seconds, cause=cause)
+    return RetryError(delay, message)
+
+
+def _message(error: BaseException) -> str:
+    """Return an error's message, shortened, without characters that the database cannot store."""
+    try:
+        text = str(error)[:LONGEST_MESSAGE]
+    except Exception:  # noqa: BLE001 - the error's class has a bug
+        return ""
+    return "".join(character if character.isprintable() else " " for character in text)

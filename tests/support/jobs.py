@@ -1,0 +1,94 @@
+"""Services with the jobs of their page on jobs, and their workers."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tools.render import Answers, render
+
+from .databases import new_database
+from .documentation import apply, blocks
+from .network import wait_for
+from .services import Server, Service, free_port, install, wait_until_answering
+from .smtp import Mailbox
+
+HEARTBEAT = {"JOBS_HEARTBEAT": "10"}  # seconds; longer than a busy machine delays one
+BOOKED = "SELECT count(*) FROM booking"
+PLACE = """
+import asyncio, sys
+from src.database.orm import connect_database
+from src.orders.jobs import place_order
+
+async def main():
+    async with connect_database():
+        for number in range(int(sys.argv[1])):
+            await place_order(str(number))
+
+asyncio.run(main())
+"""
+
+
+@contextmanager
+def documented_service(
+    template: Path, folder: Path, engine: str, environment: str, answers: Answers
+) -> Iterator[Service]:
+    """Render and migrate a service with the jobs of its page on jobs.
+
+    Args:
+        template: the template.
+        folder: where it goes.
+        engine: its database engine.
+        environment: the name of its environment.
+        answers: its other answers.
+    """
+    render(template, folder / "service", {"database": engine, **answers})
+    commands = install(folder / "service", environment)
+    with new_database(engine, folder) as database:
+        service = Service(folder / "service", commands, database)
+        service.upgrade()
+        steps = blocks((service.folder / "docs" / "jobs.md").read_text(encoding="utf-8"))
+        for step in steps:
+            if step.language != "console":
+                apply(step, service.folder)
+        (lines,) = (step.text for step in steps if "migrate new orders" in step.text)
+        for line in lines.splitlines():
+            service.run(*line.removeprefix("$ uv run ").split())
+        yield service
+
+
+def slow_down(service: Service) -> None:
+    """Make each job take 0.1 s, in the middle of its transaction."""
+    service.edit(
+        "src/orders/jobs.py",
+        "            await Booking",
+        "            await asyncio.sleep(0.1)\n            await Booking",
+    )
+    service.edit("src/orders/jobs.py", "from tortoise", "import asyncio\n\nfrom tortoise")
+
+
+@contextmanager
+def worker(service: Service, **environment: str) -> Iterator[Server]:
+    """Run a worker, and stop it with SIGTERM unless it was killed."""
+    port = free_port()
+    process = service.popen("python", "-m", "src", "worker", WORKER_PORT=str(port), **environment)
+    server = Server(f"http://127.0.0.1:{port}", process)
+    try:
+        wait_until_answering(server)
+        yield server
+    finally:
+        server.stop()
+
+
+def number(service: Service, sql: str) -> int:
+    ((found,),) = service.database.query(sql)
+    return int(found)
+
+
+def wait_until_booked(service: Service, count: int) -> None:
+    wait_for(lambda: number(service, BOOKED) >= count)
+
+
+def received(box: Mailbox) -> Counter[str]:
+    """Count the emails that have arrived, by address."""
+    return Counter(str(box.wait()["To"]) for _ in range(box.mails.qsize()))
