@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tools.render import Answers
+from tools.render import Answers, git, update
 
+from .conftest import MakeService
 from .support.accounts import CHEAP, UNTHROTTLED, accounts, sign_up
 from .support.clusters import (
     MariaDB,
@@ -36,8 +37,9 @@ from .support.jobs import (
     worker,
 )
 from .support.network import wait_for
-from .support.services import DEADLINE, Service, free_port
+from .support.services import DEADLINE, Service, free_port, install
 from .support.smtp import mailbox
+from .updates.folders import commit
 
 ANSWERS: Answers = {"jobs": "redis"}
 QUEUED = "SELECT count(*) FROM queued_jobs"
@@ -317,3 +319,92 @@ def test_worker_needs_redis(service: Service) -> None:
         REDIS_URL="redis://redis.example.com:6379/0",
     )
     assert "REDIS_URL: Use rediss:// for TLS" in plain.stderr
+
+
+@pytest.mark.in_turn
+def test_metrics_of_the_queue(make_service: MakeService, engine: str) -> None:
+    """The dashboard and the alerts use no others of jobs. The worker reports them without Redis."""
+    service = make_service(engine, answers={**ANSWERS, "observability": True})
+    service.commands = install(service.folder, f"{engine}-redis-observability")
+    service.upgrade()
+    service.environment = {"REDIS_URL": "redis://127.0.0.1:1/0"}
+    now = {"sqlite": "datetime('now')", "postgresql": "now()", "mysql": "utc_timestamp(6)"}[engine]
+    false = "false" if engine == "postgresql" else "0"
+    for state in ("queued", "sent", "running", "dead"):
+        service.database.query(
+            "INSERT INTO queued_jobs "
+            "(name, arguments, headers, state, due_at, created_at, attempts, is_scheduled) "
+            f"VALUES ('x', '{{}}', '{{}}', '{state}', {now}, {now}, 0, {false})"
+        )
+    with worker(service) as running:
+        found = running.get("/metrics").text
+        assert running.get("/readyz").status_code == 200
+        wait_for(lambda: "Redis cannot be used" in running.output)
+    assert "Traceback" not in running.output
+    for state, count in {"queued": 2, "running": 1, "dead": 1}.items():
+        assert f'\njobs{{state="{state}"}} {count}.0\n' in found
+    assert re.search(r"\njobs_delay_seconds [0-9.]+\n", found)
+    assert '\njob_attempts_total{name="remove_stopped_workers",status="killed"} 0.0\n' in found
+    names = set(re.findall(r"^# TYPE (\w+)", found, re.MULTILINE))
+    for file in ("dashboard.json", "alerts.yml"):
+        text = (service.folder / "observability" / file).read_text(encoding="utf-8")
+        used = set(re.findall(r"\b(jobs?(?:_[a-z]+)*)\{", text))
+        assert len(used) > 2
+        assert {name.removesuffix("_bucket") for name in used} <= names, file
+
+
+@pytest.mark.in_turn
+def test_jobs_can_be_added_to_a_service(engine: str, make_service: MakeService) -> None:
+    """With an update, and the commands that its message and the page on jobs give."""
+    service = make_service(engine, answers={"package_name": "src"})
+    service.upgrade()
+    git(service.folder, "init", "--quiet")
+    commit(service.folder)
+
+    update(service.folder, ANSWERS)
+    service.commands = install(service.folder, f"{engine}-redis")
+
+    assert len([*(service.folder / "migrations" / "models").glob("*.py")]) == 1
+    steps = "Run `python -m src migrate new jobs`, then `python -m src migrate upgrade`."
+    for command in ([], ["worker"], ["jobs", "list"]):
+        refused = service.run("python", "-m", "src", *command, status=None, PORT=str(free_port()))
+        assert refused.returncode != 0
+        assert refused.stderr.count(steps) == 1
+        assert "Traceback" not in refused.stderr
+    compose = (service.folder / "compose.yaml").read_text(encoding="utf-8")
+    unready = {"START_UNREADY": "true"}
+    with own_redis(yaml.safe_load(compose)["services"]["redis"]["command"]) as redis:
+        service.environment = {"REDIS_URL": redis.url}
+        with (
+            accounts(service, **unready, **CHEAP, **UNTHROTTLED) as server,
+            worker(service, **unready) as early,
+        ):
+            assert sign_up(server).status_code == 503
+            assert steps in server.get("/readyz").text
+            wait_for(lambda: early.output.count(steps) > 1)
+            new = service.run("python", "-m", "src", "migrate", "new", "jobs")
+            assert "Verified" in new.stdout
+            service.upgrade()
+            assert server.get("/readyz").status_code == 200
+            assert sign_up(server).status_code == 201
+            wait_until_empty(service)
+    assert "Traceback" not in early.output + server.output
+    assert "No changes" in service.run("python", "-m", "src", "migrate", "new", "more").stdout
+
+
+@pytest.mark.in_turn
+@pytest.mark.parametrize("accounts_too", [True, False])
+def test_suite_of_a_service_with_jobs(
+    accounts_too: bool, engine: str, make_service: MakeService
+) -> None:
+    """It needs no Redis."""
+    service = make_service(engine, answers={**ANSWERS, "accounts": accounts_too})
+    service.commands = install(service.folder, f"{engine}-redis")
+    service.run("mypy")
+    # what developers set is not used
+    suite = service.run(
+        *("pytest", "-q", "-p", "no:cacheprovider"),
+        JOBS_ATTEMPTS="1",
+        REDIS_URL="redis://127.0.0.1:1/0",
+    )
+    assert " passed" in suite.stdout

@@ -9,13 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from tools.first_migrations import FOLDER, NAMES, first_migration
+from tools.first_migrations import (
+    FOLDER,
+    NAMES,
+    REDIS_NAMES,
+    first_migration,
+    jobs_migration,
+)
 
 from .conftest import MakeService
 from .support.answers import NAMES as OTHER_NAMES
 from .support.migrating import MIGRATE
 from .support.network import Proxy, silent_server, wait_for
-from .support.services import DEADLINE, ENVIRONMENTS, TABLES, Server, Service, uv
+from .support.services import DEADLINE, ENVIRONMENTS, TABLES, Server, Service, install, uv
 
 
 def databases_on_server(service: Service) -> set[str]:
@@ -430,6 +436,21 @@ def test_first_migration_is_current(accounts: bool, engine: str, make_service: M
     text = first_migration(service.folder, engine, aerich)
 
     assert text == (FOLDER / NAMES[accounts].format(engine)).read_text(encoding="utf-8"), (
+        "run: python -m tools.first_migrations"
+    )
+
+
+@pytest.mark.in_turn
+@pytest.mark.parametrize("accounts", REDIS_NAMES)
+def test_migration_of_jobs_is_current(
+    accounts: bool, engine: str, make_service: MakeService
+) -> None:
+    service = make_service(engine, answers={"accounts": accounts, "jobs": "redis"})
+    service.commands = install(service.folder, f"{engine}-redis")
+
+    text = jobs_migration(service.folder, engine, str(service.commands / "python"))
+
+    assert text == (FOLDER / REDIS_NAMES[accounts].format(engine)).read_text(encoding="utf-8"), (
         "run: python -m tools.first_migrations"
     )
 

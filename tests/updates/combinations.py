@@ -30,7 +30,13 @@ EVERY_FILE: list[Answers] = [
         "devcontainer": True,
         "deployment": "kubernetes",
     },
-    {"database": "mysql", "observability": True, "sentry": True, "deployment": "kubernetes"},
+    {
+        "database": "mysql",
+        "jobs": "redis",
+        "observability": True,
+        "sentry": True,
+        "deployment": "kubernetes",
+    },
 ]
 
 
@@ -41,6 +47,7 @@ class Kind(NamedTuple):
     accounts: bool
     observability: bool
     jobs: bool
+    redis: bool
 
     def __str__(self) -> str:
         offers = (name for name in self._fields[1:] if getattr(self, name))
@@ -49,8 +56,13 @@ class Kind(NamedTuple):
     @classmethod
     def of(cls, answers: Answers) -> Self:
         """Find the kind of a service; what its release does not ask it does not have."""
-        offers = (answers.get(name, False) not in {False, "none"} for name in cls._fields[1:])
-        return cls(str(answers["database"]), *offers)
+        return cls(
+            str(answers["database"]),
+            bool(answers.get("accounts", False)),
+            bool(answers.get("observability", False)),
+            answers.get("jobs", "none") != "none",
+            answers.get("jobs") == "redis",
+        )
 
 
 def asked(release: Release) -> dict[str, Any]:
