@@ -50,11 +50,10 @@ def test_service_has_no_cycle(
     answers: Answers = {
         "database": engine,
         "accounts": accounts,
+        "jobs": "postgresql" if engine == "postgresql" else "redis",
         "observability": True,
         "sentry": True,
     }
-    if engine == "postgresql":
-        answers = {**answers, "jobs": "postgresql"}
     folder = render(template, tmp_path / "service", answers)
     imports = graph(folder / "src", "src")
 

@@ -53,9 +53,12 @@ def main(pythons: list[str]) -> None:
     names = {kind: set(found) for kind, found in read().items()}
     with snapshot() as template, tempfile.TemporaryDirectory() as folder:
         for engine in ENGINES:
-            answers: Answers = {"database": engine, "observability": True, "sentry": True}
-            if engine == "postgresql":
-                answers = {**answers, "jobs": "postgresql"}
+            answers: Answers = {
+                "database": engine,
+                "jobs": "postgresql" if engine == "postgresql" else "redis",
+                "observability": True,
+                "sentry": True,
+            }
             service = render(template, Path(folder) / engine, answers)
             run = ["uv", "run", "--quiet", "--all-groups", "--project", str(service), "python"]
             for kind, found in installed(*run).items():
