@@ -110,7 +110,7 @@ async def _main(arguments: argparse.Namespace) -> str:
 
 def main() -> None:
     """Run the command that the arguments name."""
-    parser = argparse.ArgumentParser(description="List, retry and drop jobs.")
+    parser = argparse.ArgumentParser(prog=sys.argv[0], description="List, retry and drop jobs.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="count the jobs, and list the dead ones")
     for name, text in {"retry": "queue dead jobs again", "drop": "delete dead jobs"}.items():
