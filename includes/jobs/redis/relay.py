@@ -48,7 +48,8 @@ class Relay:
     async def run(self) -> None:
         while True:
             try:
-                is_busy = await self._work()
+                # in a task of its own: a transaction whose connection is lost stays in the context
+                is_busy = await asyncio.create_task(self._work())
             except Exception as error:  # noqa: BLE001 - it is logged, and the relay goes on
                 log_failure(error)
                 await asyncio.sleep(RECONNECT_DELAY)

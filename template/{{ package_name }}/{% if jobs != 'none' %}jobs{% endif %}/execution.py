@@ -53,10 +53,7 @@ async def perform(job: Job[...], attempt: Attempt) -> None:
         DeadJobError: it failed for the last time.
         asyncio.CancelledError: the worker stops.
     """
-    clear_contextvars()
-    headers = attempt.headers
-    from_request = {name: headers[name] for name in FROM_REQUEST if name in headers}
-    bind_contextvars(job=job.name, job_id=attempt.job_id, **from_request)
+    bind_context(job.name, attempt)
     logger.debug("Job", status="started")
     start = time.perf_counter()
     try:
@@ -71,6 +68,14 @@ async def perform(job: Job[...], attempt: Attempt) -> None:
         raise failure(attempt, error) from None  # the original message may be unprintable
     duration = round((time.perf_counter() - start) * 1000, 2)
     logger.info("Job", status="done", duration_ms=duration)
+
+
+def bind_context(name: str, attempt: Attempt) -> None:
+    """Add the job and its request to the log lines of this task."""
+    clear_contextvars()
+    headers = attempt.headers
+    from_request = {key: headers[key] for key in FROM_REQUEST if key in headers}
+    bind_contextvars(job=name, job_id=attempt.job_id, **from_request)
 
 
 def failure(attempt: Attempt, error: BaseException) -> RetryError | DeadJobError:
