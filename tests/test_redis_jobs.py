@@ -213,7 +213,7 @@ def test_stopped_worker_finishes_its_jobs(service: Service) -> None:
 
 @pytest.mark.in_turn
 def test_workers_queue_a_scheduled_job_once(service: Service) -> None:
-    """Two of them relay at once: the lock in Redis is deleted again and again."""
+    """All of them relay at once, because each has a lock of its own."""
     service.edit("src/orders/jobs.py", '"30 2 * * *"', '"* * * * * */2"')  # every two seconds
     service.edit("src/jobs/relay.py", "{STREAM}:relay", "{STREAM}:{id(self)}")
     with worker(service) as first, worker(service) as second, worker(service) as third:
