@@ -86,3 +86,39 @@ def test_unreachable_server_is_explained_in_one_line(service: Service) -> None:
     away = service.run("python", "-m", MODULE, status=1, DATABASE_URL=url).stderr.splitlines()[-1]
     assert "UnusableDatabaseError: The database cannot be used: " in away
     assert "password" not in away
+
+
+CANCELLED = """
+import asyncio
+from contextlib import suppress
+
+from tortoise.connection import get_connection
+from tortoise.transactions import in_transaction
+
+from src.database.models import User
+from src.database.orm import connect_database
+
+
+async def main():
+    async with connect_database():
+        await User.exists()
+        for _ in range(20):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0), in_transaction():
+                    print("began")
+        print(type(get_connection("default")).__name__)
+        async with asyncio.timeout(5), in_transaction():
+            print(await User.exists())
+
+
+asyncio.run(main())
+"""
+
+
+def test_transactions_that_cannot_begin_keep_no_connection(service: Service) -> None:
+    """More of them than the pool has connections."""
+    service.upgrade()
+
+    output = service.run("python", "-c", CANCELLED).stdout
+
+    assert output.split() == ["Client", "False"]

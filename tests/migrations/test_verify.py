@@ -114,7 +114,7 @@ def test_scratch_databases_are_dropped_after_ctrl_c(changing: Changing) -> None:
     file = changing.files()[-1]
     wait = {"postgresql": "SELECT pg_sleep(60);", "mysql": "SELECT SLEEP(60);"}
     text = file.read_text(encoding="utf-8")
-    text = text.replace("ALTER", f"{wait[changing.service.database.engine]} ALTER", 1)
+    text = text.replace("ALTER TABLE", f"{wait[changing.service.database.engine]} ALTER TABLE", 1)
     file.write_text(text, encoding="utf-8")
     process = changing.service.popen(*MIGRATE, "verify")
     running = {

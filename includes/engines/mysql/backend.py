@@ -9,11 +9,17 @@ from asyncmy import errors
 from tortoise import BaseDBAsyncClient
 from tortoise.backends.base.client import (
     NestedTransactionContext,
+    TransactionalDBClient,
     TransactionContext,
     TransactionContextPooled,
 )
 from tortoise.backends.mysql.client import MySQLClient, TransactionWrapper
-from tortoise.exceptions import DBConnectionError, IntegrityError, OperationalError
+from tortoise.exceptions import (
+    DBConnectionError,
+    IntegrityError,
+    OperationalError,
+    TransactionManagementError,
+)
 
 from .pool import BoundedPool
 from .url import parse_url, tls
@@ -133,6 +139,22 @@ class Transaction(StatementClient, TransactionWrapper):
         return NestedTransactionContext(Transaction(self))
 
 
+class PooledTransaction(TransactionContextPooled):
+    """A context that gives its connection back if the transaction cannot begin.
+
+    Tortoise keeps it: after as many failures as the pool has connections, none would be free.
+    """
+
+    async def __aenter__(self) -> TransactionalDBClient:
+        try:
+            return await super().__aenter__()
+        except BaseException:
+            if hasattr(self, "token"):  # it has a connection
+                # with this exception, nothing is rolled back
+                await self.__aexit__(TransactionManagementError, None, None)
+            raise
+
+
 class Client(StatementClient):
     """A client that raises an error if no connection becomes free in time."""
 
@@ -153,7 +175,7 @@ class Client(StatementClient):
         await self._post_connect()
 
     def _in_transaction(self) -> TransactionContext:
-        return TransactionContextPooled(Transaction(self), self._pool_init_lock)
+        return PooledTransaction(Transaction(self), self._pool_init_lock)
 
 
 client_class = Client  # Tortoise reads this name

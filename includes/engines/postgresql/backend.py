@@ -8,10 +8,11 @@ from tortoise import BaseDBAsyncClient
 from tortoise.backends.asyncpg.client import AsyncpgDBClient, TransactionWrapper
 from tortoise.backends.base.client import (
     NestedTransactionContext,
+    TransactionalDBClient,
     TransactionContext,
     TransactionContextPooled,
 )
-from tortoise.exceptions import DBConnectionError, OperationalError
+from tortoise.exceptions import DBConnectionError, OperationalError, TransactionManagementError
 
 from .pool import AMBIGUOUS, BoundedPool, Connection, is_lost, translated
 from .url import parse_url, tls
@@ -63,6 +64,22 @@ class Transaction(TransactionWrapper):
         return NestedTransactionContext(Transaction(self))
 
 
+class PooledTransaction(TransactionContextPooled):
+    """A context that gives its connection back if the transaction cannot begin.
+
+    Tortoise keeps it: after as many failures as the pool has connections, none would be free.
+    """
+
+    async def __aenter__(self) -> TransactionalDBClient:
+        try:
+            return await super().__aenter__()
+        except BaseException:
+            if hasattr(self, "token"):  # it has a connection
+                # with this exception, nothing is rolled back
+                await self.__aexit__(TransactionManagementError, None, None)
+            raise
+
+
 class Client(AsyncpgDBClient):
     """A client that raises an error if no connection becomes free in time."""
 
@@ -70,7 +87,7 @@ class Client(AsyncpgDBClient):
         return BoundedPool(options)
 
     def _in_transaction(self) -> TransactionContext:
-        return TransactionContextPooled(Transaction(self), self._pool_init_lock)
+        return PooledTransaction(Transaction(self), self._pool_init_lock)
 
 
 client_class = Client  # Tortoise reads this name

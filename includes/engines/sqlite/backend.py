@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tortoise import BaseDBAsyncClient
+from tortoise.backends.base.client import TransactionalDBClient
 from tortoise.backends.sqlite.client import (
     SqliteClient,
     SqliteTransactionContext,
@@ -58,6 +59,28 @@ class Transaction(SqliteTransactionWrapper):
             raise OperationalError(error) from error
 
 
+class Context(SqliteTransactionContext):
+    """A context that gives the connection back if the transaction cannot begin.
+
+    Tortoise keeps its lock, and every later statement would wait for it.
+    """
+
+    async def ensure_connection(self) -> None:
+        try:
+            await super().ensure_connection()
+        except BaseException:
+            self._trxlock.release()
+            raise
+
+    async def __aenter__(self) -> TransactionalDBClient:
+        try:
+            return await super().__aenter__()
+        except BaseException as error:
+            if hasattr(self, "token"):  # it has the connection
+                await self.__aexit__(type(error), error, None)
+            raise
+
+
 def _create_file(file: Path) -> None:
     """Create the database's file if it is missing, readable by this user only."""
     if file.name != ":memory:" and not file.exists():
@@ -89,8 +112,8 @@ class Client(SqliteClient):
         if self._session:
             await self._session.renew()
 
-    def _in_transaction(self) -> SqliteTransactionContext:
-        return SqliteTransactionContext(Transaction(self), self._lock)
+    def _in_transaction(self) -> Context:
+        return Context(Transaction(self), self._lock)
 
 
 client_class = Client  # Tortoise reads this name
