@@ -288,3 +288,17 @@ def test_empty_migration_needs_a_name_that_aerich_reads(
     process = make_service("sqlite").run(*MIGRATE, "new", "--empty", name, status=1)
 
     assert process.stderr.startswith("Use only a-z, 0-9 and _ in the name")
+
+
+@pytest.mark.in_turn
+def test_byte_order_mark_and_crlf_are_read(service: Service) -> None:
+    """Some editors write them."""
+    service.upgrade()
+    name = write_migration(service, "1_2026_by_hand", "SELECT 1", down=("SELECT 1",))
+    path = service.folder / "migrations" / "models" / name
+    content = path.read_bytes().replace(b"\n", b"\r\n")
+    path.write_bytes(b"\xef\xbb\xbf" + content)
+
+    service.run(*MIGRATE, "upgrade")
+    service.run(*MIGRATE, "check")
+    assert "reverted" in service.run(*MIGRATE, "downgrade", "0", "--yes").stdout

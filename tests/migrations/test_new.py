@@ -19,6 +19,7 @@ from ..support.model_changes import (
     NAME,
     NICK,
     NUMBER,
+    PLAYER_ID,
     RATING,
     ROWS,
     SCORE,
@@ -375,9 +376,16 @@ def test_plain_aerich_runs_what_was_written(changing: Changing) -> None:
     assert "No changes detected" in changing.service.run("aerich", "migrate").stdout
 
 
-def test_rebuilt_table_never_gives_an_id_twice(make_changing: Callable[[str], Changing]) -> None:
+@pytest.mark.parametrize(
+    "edit",
+    [(NICK, NICK.replace("20", "30")), (PLAYER_ID, PLAYER_ID.replace("IntField", "BigIntField"))],
+    ids=["another column", "its type"],
+)
+def test_rebuilt_table_never_gives_an_id_twice(
+    edit: tuple[str, str], make_changing: Callable[[str], Changing]
+) -> None:
     changing = make_changing("sqlite")
-    changing.change((NICK, NICK.replace("20", "30")))
+    changing.change(edit)
     changing.new()
     last = "SELECT seq FROM sqlite_sequence WHERE name = 'player'"
 

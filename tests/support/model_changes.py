@@ -96,6 +96,7 @@ INDEXES = 'indexes = (Index(fields=("label", "code")),)'
 BADGE = BEFORE[BEFORE.index("class Badge") :]
 LOCKER = BEFORE[BEFORE.index("class Locker") : BEFORE.index("class Badge")]
 TEAM_ID = "id = fields.IntField(primary_key=True)\n    name"
+PLAYER_ID = "id = fields.IntField(primary_key=True)\n    nick"
 
 
 @dataclass

@@ -125,12 +125,17 @@ def matrix(release: Release) -> list[Answers]:
                 )
                 for _ in range(200)
             )
-            rest = [row for row in tried if pair.items() <= row.items()]
+            rest = [row for row in tried if pair.items() <= row.items() and is_accepted(row)]
             if rest:  # else nobody can give both
                 best = max(rest, key=lambda row: len(pairs(row) - met))
                 met |= pairs(best)
                 rows.append({**best, **NAMES[best["package_name"]]})
     return rows
+
+
+def is_accepted(answers: Answers) -> bool:
+    """Tell whether the template accepts answers together: PgQueuer needs PostgreSQL."""
+    return answers.get("jobs") != "postgresql" or answers["database"] == "postgresql"
 
 
 def kinds() -> list[Kind]:

@@ -41,7 +41,11 @@ def section(version: str) -> str:
 def test_moved_files_are_those_that_disappear(answers: Answers, rendered: Rendered) -> None:
     paths = {}
     for release in STARTS:
-        known = {question: answers[question] for question in answers if question in asked(release)}
+        known = {
+            question: answer
+            for question, answer in answers.items()
+            if question in asked(release) and answer in options(release).get(question, [answer])
+        }
         paths[release.tag] = files(rendered(known, release.tag)).keys()
 
     for old, new in pairwise(paths):

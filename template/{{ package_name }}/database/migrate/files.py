@@ -189,7 +189,7 @@ def read_text(path: Path) -> str:
         MigrationError: it cannot be read.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # some editors write a byte order mark
     except (OSError, UnicodeDecodeError) as error:
         raise MigrationError(f"{path.name} cannot be read: {error}") from error
 

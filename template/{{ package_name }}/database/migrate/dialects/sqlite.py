@@ -205,7 +205,12 @@ class SQLite(StandardSQL):
         select = f"SELECT {', '.join(values.values())} FROM {table}"
         sql = [self._guard_unknown(old), self._guard_clauses(old, new)]
         sql += [self._create(new, copy), f"INSERT INTO {self.quote(copy)} ({names}) {select}"]
-        if any(c.generated and old.columns.get(c.name) == c for c in new.columns.values()):
+        before = [
+            old.columns.get(sources.get(c.name, c.name))
+            for c in new.columns.values()
+            if c.generated
+        ]
+        if any(column and column.generated for column in before):
             # never use a number twice
             sequence = f"SELECT {self._text(copy)}, seq FROM sqlite_sequence"
             sql += [
