@@ -392,7 +392,8 @@ def test_suite_of_a_service_with_jobs(
 ) -> None:
     """It needs no Redis. Without accounts, only what is about jobs runs again."""
     service = make_service(engine, answers={**ANSWERS, "accounts": accounts_too})
-    service.commands = install(service.folder, f"{engine}-redis")
+    name = f"{engine}-redis{'' if accounts_too else '-plain'}"
+    service.commands = install(service.folder, name)
     # what developers set is not used
     chosen = () if accounts_too else ("tests/test_jobs.py", "tests/test_relay.py")
     suite = service.run(

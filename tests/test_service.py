@@ -446,7 +446,8 @@ def test_migration_of_jobs_is_current(
     accounts: bool, engine: str, make_service: MakeService
 ) -> None:
     service = make_service(engine, answers={"accounts": accounts, "jobs": "redis"})
-    service.commands = install(service.folder, f"{engine}-redis")
+    name = f"{engine}-redis{'' if accounts else '-plain'}"
+    service.commands = install(service.folder, name)
 
     text = jobs_migration(service.folder, engine, str(service.commands / "python"))
 
