@@ -21,6 +21,8 @@ from .support.jobs import (
     BOOKED,
     HEARTBEAT,
     PLACE,
+    check_commands,
+    check_dashboard,
     documented_service,
     number,
     received,
@@ -237,27 +239,7 @@ def test_log_lines_of_an_email_have_the_id_of_the_request(service: Service) -> N
 
 
 def test_commands_list_retry_and_drop_dead_jobs(service: Service) -> None:
-    def jobs(*arguments: str, status: int = 0) -> str:
-        process = service.run("python", "-m", "src", "jobs", *arguments, status=status)
-        return process.stdout + process.stderr
-
-    assert jobs("list") == "0 queued, 0 running, 0 dead\n"
-    url = f"smtp://127.0.0.1:{free_port()}"
-    with accounts(service, **CHEAP) as server:
-        sign_up(server)
-    with worker(service, SMTP_URL=url, JOBS_ATTEMPTS="1"):
-        wait_for(lambda: number(service, f"{QUEUED} WHERE status = 'failed'") == 1)
-    summary, line = jobs("list").splitlines()
-    assert summary == "0 queued, 0 running, 1 dead"
-    assert "send_link" in line
-    either = "Add either the ids of jobs, or --all.\n"
-    assert jobs("retry", status=1) == either
-    assert jobs("drop", line.split()[0], "--all", status=1) == either
-    assert jobs("retry", "12345", status=1) == "Choose dead jobs only: job 12345 is not dead.\n"
-    assert jobs("retry", line.split()[0]) == "Queued again: 1\n"
-    assert jobs("drop", "--all") == "Dropped: 0\n"
-    with worker(service):
-        wait_until_empty(service)
+    check_commands(service, QUEUED, "status = 'failed'")
 
 
 def test_metrics_of_the_queue_are_unknown_without_the_database(make_service: MakeService) -> None:
@@ -277,12 +259,7 @@ def test_metrics_of_the_queue_are_unknown_without_the_database(make_service: Mak
         found = running.get("/metrics").text
         assert '\njobs{state="dead"} 0.0\n' in found
         assert "\njobs_delay_seconds 0.0\n" in found
-        names = set(re.findall(r"^# TYPE (\w+)", found, re.MULTILINE))
-        for file in ("dashboard.json", "alerts.yml"):
-            text = (service.folder / "observability" / file).read_text(encoding="utf-8")
-            used = set(re.findall(r"\b(jobs?(?:_[a-z]+)*)\{", text))
-            assert len(used) > 2
-            assert {name.removesuffix("_bucket") for name in used} <= names, file
+        check_dashboard(service, found)
         proxy.close()
         found = running.get("/metrics").text
         assert "\njobs{" not in found

@@ -29,6 +29,8 @@ from .support.jobs import (
     BOOKED,
     HEARTBEAT,
     PLACE,
+    check_commands,
+    check_dashboard,
     documented_service,
     number,
     received,
@@ -213,7 +215,7 @@ def test_stopped_worker_finishes_its_jobs(service: Service) -> None:
 
 @pytest.mark.in_turn
 def test_workers_queue_a_scheduled_job_once(service: Service) -> None:
-    """All of them relay at once, because each has a lock of its own."""
+    """All of them relay at once, because each has a separate lock."""
     service.edit("src/orders/jobs.py", '"30 2 * * *"', '"* * * * * */2"')  # every two seconds
     service.edit("src/jobs/relay.py", "{STREAM}:relay", "{STREAM}:{id(self)}")
     with worker(service) as first, worker(service) as second, worker(service) as third:
@@ -271,31 +273,8 @@ def test_emails_wait_for_the_mail_server(service: Service) -> None:
 
 @pytest.mark.in_turn
 def test_commands_list_retry_and_drop_dead_jobs(service: Service) -> None:
-    def jobs(*arguments: str, status: int = 0) -> str:
-        process = service.run("python", "-m", "src", "jobs", *arguments, status=status)
-        return process.stdout + process.stderr
-
-    def count(summary: str) -> str:
-        return summary.splitlines()[0]
-
     service.environment["LOG_LEVEL"] = "INFO"
-    assert jobs("list") == "0 queued, 0 running, 0 dead\n"
-    url = f"smtp://127.0.0.1:{free_port()}"
-    with accounts(service, **CHEAP) as server:
-        sign_up(server)
-    with worker(service, SMTP_URL=url, JOBS_ATTEMPTS="1"):
-        wait_for(lambda: number(service, f"{QUEUED} WHERE state = 'dead'") == 1)
-    summary, line = jobs("list").splitlines()
-    assert summary == "0 queued, 0 running, 1 dead"
-    assert "send_link" in line
-    either = "Add either the ids of jobs, or --all.\n"
-    assert jobs("retry", status=1) == either
-    assert jobs("drop", line.split()[0], "--all", status=1) == either
-    assert jobs("retry", "12345", status=1) == "Choose dead jobs only: job 12345 is not dead.\n"
-    assert jobs("retry", line.split()[0]) == "Queued again: 1\n"
-    assert jobs("drop", "--all") == "Dropped: 0\n"
-    with worker(service):
-        wait_until_empty(service)
+    check_commands(service, QUEUED, "state = 'dead'")
 
 
 @pytest.mark.in_turn
@@ -338,12 +317,7 @@ def test_metrics_of_the_queue(make_service: MakeService, engine: str) -> None:
         assert f'\njobs{{state="{state}"}} {count}.0\n' in found
     assert re.search(r"\njobs_delay_seconds [0-9.]+\n", found)
     assert '\njob_attempts_total{name="remove_stopped_workers",status="killed"} 0.0\n' in found
-    names = set(re.findall(r"^# TYPE (\w+)", found, re.MULTILINE))
-    for file in ("dashboard.json", "alerts.yml"):
-        text = (service.folder / "observability" / file).read_text(encoding="utf-8")
-        used = set(re.findall(r"\b(jobs?(?:_[a-z]+)*)\{", text))
-        assert len(used) > 2
-        assert {name.removesuffix("_bucket") for name in used} <= names, file
+    check_dashboard(service, found)
 
 
 @pytest.mark.in_turn

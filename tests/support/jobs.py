@@ -1,5 +1,6 @@
 """Services with the jobs of their page on jobs, and their workers."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,6 +8,7 @@ from pathlib import Path
 
 from tools.render import Answers, render
 
+from .accounts import CHEAP, accounts, sign_up
 from .databases import new_database
 from .documentation import apply, blocks
 from .network import wait_for
@@ -92,3 +94,45 @@ def wait_until_booked(service: Service, count: int) -> None:
 def received(box: Mailbox) -> Counter[str]:
     """Count the emails that have arrived, by address."""
     return Counter(str(box.wait()["To"]) for _ in range(box.mails.qsize()))
+
+
+def check_commands(service: Service, queued: str, dead: str) -> None:
+    """List, retry and drop an email that could not be sent.
+
+    Args:
+        service: a service with an empty queue.
+        queued: the statement that counts all jobs in the queue.
+        dead: the condition on dead jobs.
+    """
+
+    def jobs(*arguments: str, status: int = 0) -> str:
+        process = service.run("python", "-m", "src", "jobs", *arguments, status=status)
+        return process.stdout + process.stderr
+
+    assert jobs("list") == "0 queued, 0 running, 0 dead\n"
+    url = f"smtp://127.0.0.1:{free_port()}"
+    with accounts(service, **CHEAP) as server:
+        sign_up(server)
+    with worker(service, SMTP_URL=url, JOBS_ATTEMPTS="1"):
+        wait_for(lambda: number(service, f"{queued} WHERE {dead}") == 1)
+    summary, line = jobs("list").splitlines()
+    assert summary == "0 queued, 0 running, 1 dead"
+    assert "send_link" in line
+    either = "Add either the ids of jobs, or --all.\n"
+    assert jobs("retry", status=1) == either
+    assert jobs("drop", line.split()[0], "--all", status=1) == either
+    assert jobs("retry", "12345", status=1) == "Choose dead jobs only: job 12345 is not dead.\n"
+    assert jobs("retry", line.split()[0]) == "Queued again: 1\n"
+    assert jobs("drop", "--all") == "Dropped: 0\n"
+    with worker(service):
+        wait_for(lambda: number(service, queued) == 0)
+
+
+def check_dashboard(service: Service, metrics: str) -> None:
+    """Check that the dashboard and the alerts use no other metrics of jobs than a worker has."""
+    names = set(re.findall(r"^# TYPE (\w+)", metrics, re.MULTILINE))
+    for file in ("dashboard.json", "alerts.yml"):
+        text = (service.folder / "observability" / file).read_text(encoding="utf-8")
+        used = set(re.findall(r"\b(jobs?(?:_[a-z]+)*)\{", text))
+        assert len(used) > 2
+        assert {name.removesuffix("_bucket") for name in used} <= names, file

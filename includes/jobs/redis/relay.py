@@ -48,7 +48,7 @@ class Relay:
     async def run(self) -> None:
         while True:
             try:
-                # in a task of its own: a transaction whose connection is lost stays in the context
+                # in a separate task: the next round starts without its context, such as a transaction
                 is_busy = await asyncio.create_task(self._work())
             except Exception as error:  # noqa: BLE001 - it is logged, and the relay goes on
                 log_failure(error)
