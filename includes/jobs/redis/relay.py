@@ -1,8 +1,8 @@
-"""The relay: it sends jobs that are due from the database to the workers, through Redis.
+"""The relay: it sends the ids of jobs that are due to Redis, and queues scheduled jobs.
 
-Each worker contains one, and a lock in Redis lets one at a time work. Nothing depends on the lock
-but load: of two relays, one statement in the database decides who queues a scheduled job, and a
-job that is sent twice is started once.
+Each worker has a relay. A lock in Redis lets one at a time work, to spare the database. If two work
+at once, an UPDATE decides which of them queues a scheduled job, and a job that is sent twice starts
+once.
 """
 
 import asyncio
@@ -21,22 +21,22 @@ from .models import QUEUED, SENT, JobSchedule, QueuedJob
 from .queue import JOBS, Job
 from .tables import log_failure
 
-PAUSE = 0.25  # seconds between two looks at the database
+PAUSE = 0.25  # seconds between two polls of the database
 RECONNECT_DELAY = 2.0  # seconds
 LOCK_TIMEOUT = 5.0  # seconds, after which another relay takes over
-BATCH = 100  # jobs that are sent at once
-WINDOW = 1000  # messages that wait in Redis
-LATE = 5.0  # seconds after which a message that was not delivered or claimed is lost
+BATCH = 100  # jobs that one round sends
+WINDOW = 1000  # messages that may wait in the stream
+LATE = 5.0  # seconds in which a worker has to claim a sent job; then its message may be lost
 
 logger = structlog.stdlib.get_logger(__name__)
 
 
 class Relay:
-    """Sends what is due until its task is cancelled.
+    """Sends jobs that are due to the stream.
 
     Args:
-        stream: where it sends it.
-        running: the jobs that this worker runs.
+        stream: the stream that workers read.
+        running: the ids of the jobs that this worker runs.
     """
 
     def __init__(self, stream: Stream, running: Container[int]) -> None:
@@ -46,9 +46,10 @@ class Relay:
         self._next_check = 0.0
 
     async def run(self) -> None:
+        """Send jobs until the task is cancelled."""
         while True:
             try:
-                # in a separate task: the next round starts without its context, such as a transaction
+                # in a separate task: a transaction that broke stays in its context
                 is_busy = await asyncio.create_task(self._work())
             except Exception as error:  # noqa: BLE001 - it is logged, and the relay goes on
                 log_failure(error)
@@ -57,12 +58,12 @@ class Relay:
                 await asyncio.sleep(0 if is_busy else PAUSE)
 
     async def stop(self) -> None:
-        """Let another relay take over at once."""
+        """Release the lock, so that another relay can take over immediately."""
         if await self._lock.owned():
             await self._lock.release()
 
     async def _work(self) -> bool:
-        """Do what is due, and return whether there may be more."""
+        """Run one round if this relay has the lock. Return whether more jobs may be due."""
         if await self._lock.owned():
             await self._lock.reacquire()
         elif not await self._lock.acquire(blocking=False):
@@ -75,7 +76,11 @@ class Relay:
         return room > 0 and await self._send(room) == BATCH
 
     async def _check(self, last: str) -> None:
-        """Find what is lost: jobs whose worker was killed, and messages that Redis has lost."""
+        """Retry the jobs of killed workers, and queue jobs again whose messages are lost.
+
+        Args:
+            last: the id of the last delivered message.
+        """
         self._next_check = time.monotonic() + 1
         await end_killed(self._running)
         lost = QueuedJob.filter(state=SENT, expires_at__lt=datetime.now(UTC))
@@ -85,10 +90,10 @@ class Relay:
                 await lost.filter(id__in=missing).update(state=QUEUED)
 
     async def _send(self, count: int) -> int:
-        """Send jobs that are due, and return their number.
+        """Send at most `count` jobs that are due, and return how many were sent.
 
-        Their rows are changed first: if this process is killed in between, the messages are lost,
-        which `_check` finds.
+        Their rows are changed first. If this process is killed before it sends the messages,
+        `_check` finds the rows.
         """
         now = datetime.now(UTC)
         due = QueuedJob.filter(state=QUEUED, due_at__lte=now, name__in=list(JOBS))
