@@ -14,10 +14,9 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
-from .commands.settings import list_unread
 from .fast_imports import collector_paused, import_fastapi
 from .logs import configure_logging
-from .settings import settings
+from .settings import list_unread, settings
 
 STOP_TIMEOUT = 30  # seconds that requests have to end in when the service stops
 

@@ -3,15 +3,13 @@
 import argparse
 import re
 import sys
-from collections.abc import Collection
 from typing import Any
 
 from pydantic import SecretBytes, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import DotEnvSettingsSource, EnvSettingsSource
 
-from ..environment import PROJECT
-from ..settings import Settings, as_text, settings
+from ..settings import Settings, as_text, list_unread, settings
 
 HIDDEN = "***"
 SECRET_NAME = re.compile("(key|password|secret|token)$")
@@ -34,23 +32,6 @@ def _show(name: str, field: FieldInfo, value: Any) -> str:  # noqa: ANN401 - a s
     is_typed = isinstance(value, (SecretBytes, SecretStr))
     is_secret = is_typed or not field.repr or SECRET_NAME.search(name)
     return HIDDEN if is_secret and text and "://" not in text else text
-
-
-def list_unread() -> list[str]:
-    """Describe the keys in `.env` that nothing reads, such as a name with a typo."""
-    example = PROJECT / ".env.example"  # it also has what tests and other programs read
-    text = example.read_text(encoding="utf-8").lower() if example.exists() else ""
-    known = Settings.model_fields.keys() | re.findall(r"^(?:# )?(\w+)=", text, re.MULTILINE)
-    names = sorted(DotEnvSettingsSource(Settings).env_vars.keys() - known)
-    return [_describe_unread(name, known) for name in names]
-
-
-def _describe_unread(name: str, known: Collection[str]) -> str:
-    from difflib import get_close_matches  # noqa: PLC0415 - only a typo needs it
-
-    meant = get_close_matches(name, sorted(known), n=1, cutoff=0.7)
-    hint = f": did you mean {meant[0].upper()}?" if meant else ""
-    return f".env has {name.upper()}, which the service does not read{hint}"
 
 
 def main() -> None:
