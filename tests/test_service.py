@@ -200,6 +200,16 @@ def test_own_suite_names_the_server_it_misses(service: Service) -> None:
         assert "Traceback" not in output
 
 
+@pytest.mark.parametrize("engine", ["postgresql", "mysql"], indirect=True)
+def test_own_suite_shows_a_bug_in_its_database_as_one(service: Service) -> None:
+    start = "    from src.settings import settings"
+    service.edit("tests/scratch.py", start, f"    raise AttributeError('a bug')\n{start}")
+    process = service.run("pytest", "tests/test_health.py", status=1)
+
+    assert "AttributeError: a bug" in process.stdout
+    assert "Correct TEST_DATABASE_URL" not in process.stdout + process.stderr
+
+
 @pytest.mark.python
 def test_types_are_strict(service: Service) -> None:
     assert "Success" in service.run("mypy").stdout
