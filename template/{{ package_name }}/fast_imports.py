@@ -1,4 +1,4 @@
-"""Importing with less work. Imports are most of the start."""
+"""Faster imports, which take most of the time of a start."""
 
 import gc
 from collections.abc import Iterator
@@ -8,17 +8,17 @@ from importlib import import_module
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """Do not look for garbage: imports create many objects, but no garbage."""
+    """Pause the garbage collector: imports create many objects, but no garbage."""
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()  # the collector does not look at them again
+        gc.freeze()  # the collector skips these objects from now on
         gc.enable()
 
 
 def import_fastapi() -> None:
-    """Import FastAPI, but build its models of an OpenAPI document only when they are used."""
+    """Import FastAPI. It builds its models of an OpenAPI document when they are first used."""
     from pydantic import BaseModel  # noqa: PLC0415 - the command line does not need it
 
     BaseModel.model_config["defer_build"] = True

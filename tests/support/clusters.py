@@ -1,4 +1,4 @@
-"""What stands around many replicas: a database server of one's own, a pool, a load balancer."""
+"""Servers that belong to one test: databases, Redis, a connection pool and proxies."""
 
 import getpass
 import glob
@@ -47,7 +47,7 @@ def _make_certificate(folder: Path) -> tuple[Path, Path]:
 
 @dataclass
 class PostgreSQL:
-    """A server that belongs to one test, which may do with it what others would not bear.
+    """A server that belongs to one test, which may restart and crash it.
 
     Attributes:
         url: its administrative database.

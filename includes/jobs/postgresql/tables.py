@@ -1,4 +1,4 @@
-"""Whether the service can use the queue's tables: are they those of the installed PgQueuer?"""
+"""Checks of the queue's tables: do they suit the installed PgQueuer, and may the role use them?"""
 
 from typing import ClassVar
 

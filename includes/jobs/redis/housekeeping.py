@@ -1,4 +1,4 @@
-"""Removal of what stopped workers leave in Redis."""
+"""Removal of stopped workers from Redis."""
 
 from .broker import STREAM, Stream
 from .queue import job
@@ -8,7 +8,7 @@ DAY = 24 * 60 * 60 * 1000  # milliseconds
 
 @job(schedule="23 * * * *")
 async def remove_stopped_workers() -> None:
-    """Remove workers that have taken no message for a day from the list of the stream's readers."""
+    """Delete the stream's consumers that have been idle for a day: their workers have stopped."""
     stream = Stream()
     try:
         for consumer in await stream.redis.xinfo_consumers(STREAM, STREAM):

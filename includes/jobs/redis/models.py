@@ -3,8 +3,9 @@
 from tortoise import fields
 from tortoise.models import Model
 
+# The states of a job
 QUEUED = "queued"  # it waits until it is due
-SENT = "sent"  # its id is on its way to a worker, through Redis
+SENT = "sent"  # Redis has its id, and no worker has claimed it
 RUNNING = "running"
 DEAD = "dead"
 
@@ -19,10 +20,10 @@ class QueuedJob(Model):
     due_at = fields.DatetimeField()
     created_at = fields.DatetimeField()
     attempts = fields.IntField(default=0)
-    # who runs it, and when a sent or running job is lost unless this is postponed
     worker = fields.CharField(max_length=32, null=True)
+    # when a sent job is sent again, or a running attempt has failed; heartbeats postpone it
     expires_at = fields.DatetimeField(null=True)
-    # the name of a scheduled job that is queued or running: there is only one of each
+    # the name of a scheduled job while it is queued or running, so that it is queued once
     only = fields.CharField(max_length=200, null=True, unique=True)
     is_scheduled = fields.BooleanField(default=False)
     error = fields.TextField(null=True)
@@ -33,7 +34,7 @@ class QueuedJob(Model):
 
 
 class JobSchedule(Model):
-    # when a scheduled job is queued next
+    # the next time of a scheduled job
     name = fields.CharField(max_length=200, primary_key=True)
     expression = fields.CharField(max_length=200)
     next_at = fields.DatetimeField()

@@ -1,4 +1,4 @@
-"""What follows if the queue cannot be used."""
+"""Errors of the queue: its tables are missing, or the database or Redis cannot be used."""
 
 from typing import ClassVar
 
@@ -29,7 +29,7 @@ def is_missing(error: Exception) -> bool:
 
 
 def log_failure(error: Exception) -> None:
-    """Log why the queue cannot be used: in one line, unless the error is unexpected."""
+    """Log why the queue cannot be used; an unexpected error with its traceback."""
     if is_missing(error):
         logger.warning(MISSING)
     elif is_unavailable(error):

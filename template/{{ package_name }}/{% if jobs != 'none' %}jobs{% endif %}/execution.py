@@ -1,4 +1,4 @@
-"""One attempt to run a job: its time-out, its log lines and what follows from an error."""
+"""One attempt to run a job: its time-out, its log lines and its errors."""
 
 import asyncio
 import time
@@ -18,13 +18,13 @@ logger = structlog.stdlib.get_logger(__name__)
 
 
 class Attempt(NamedTuple):
-    """What the queue has stored of a job.
+    """An attempt to run a job, as the queue has stored it.
 
     Attributes:
         job_id: the id of its row.
         number: which attempt this is, from 1.
-        payload: the arguments, as `enqueue` has stored them.
-        headers: the context of the request.
+        payload: the arguments, as JSON.
+        headers: the ids of the request and its trace.
     """
 
     job_id: int
@@ -46,7 +46,7 @@ class DeadJobError(Exception):
 
 
 async def perform(job: Job[...], attempt: Attempt) -> None:
-    """Run a job once, with its log lines.
+    """Run a job once, and log the result.
 
     Raises:
         RetryError: it failed, and is tried again.
@@ -63,7 +63,7 @@ async def perform(job: Job[...], attempt: Attempt) -> None:
         task = asyncio.current_task()
         if task and task.cancelling():
             raise
-        raise failure(attempt, error) from None  # the job awaited what was cancelled
+        raise failure(attempt, error) from None  # the job awaited a cancelled task
     except BaseException as error:  # noqa: BLE001 - no job may end the worker
         raise failure(attempt, error) from None  # the original message may be unprintable
     duration = round((time.perf_counter() - start) * 1000, 2)
