@@ -28,7 +28,7 @@ from ..support.model_changes import (
     Change,
     after,
 )
-from .support import MIGRATE, Changing
+from .support import MIGRATE, MODELS, Changing
 
 # Not a part of the comparison with Tortoise's own migrations
 BY_NAME = after(NUMBER, 'team = fields.ForeignKeyField("models.Team", null=True, to_field="name")')
@@ -128,6 +128,7 @@ def test_null_that_becomes_a_default_is_announced(changing: Changing) -> None:
 
 
 META = "class Locker(Model):\n    class Meta:\n        "
+UNIQUE = ('unique_together = (("team", "nick"),)', 'unique_together = (("team", "score"),)')
 SCHEMA = ("class Locker(Model):\n", f"{META}schema = 'other'\n\n")
 CONSTRAINTS = (
     "class Locker(Model):\n",
@@ -263,8 +264,31 @@ def test_rename_and_narrower_type_in_one_migration(changing: Changing) -> None:
     renames = ("player.nick=name", "locker=box", "box.number=open")
     answers = [part for rename in renames for part in ("--rename", rename)]
 
-    drops = ("--drop", "player.name", "--drop", "box.open")
+    drops = ("--drop", "player.name", "--drop", "locker.number")  # names before and after
     assert changing.new(*answers, *drops).stdout.splitlines()[-1].startswith("Verified")
+
+
+@pytest.mark.in_turn
+def test_drop_of_what_a_dropped_table_has(changing: Changing) -> None:
+    """It is not an error to name it, but the table has to be named."""
+    path = changing.service.folder / MODELS
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text[: text.index("class Badge(")], encoding="utf-8")
+    columns = ("--drop", "badge.label", "--drop", "team_badge.team_id")
+
+    refused = changing.new(*columns, status=1).stderr
+    assert set(re.findall("--drop (.*)", refused)) == {"badge", "team_badge"}
+    assert "Verified" in changing.new(*columns, "--drop", "badge", "--drop", "team_badge").stdout
+
+
+def test_drop_of_an_unmanaged_table(make_changing: Callable[[str], Changing]) -> None:
+    changing = make_changing("sqlite")
+    changing.change(("class Locker(Model):\n", f"{META}managed = False\n\n"), (NICK, ""), UNIQUE)
+
+    process = changing.new("--drop", "player.nick", "--drop", "locker.number", status=1)
+
+    assert process.stderr.startswith("Remove --drop locker.number: migrations leave locker alone")
+    assert "managed = False" in process.stderr
 
 
 @pytest.mark.in_turn

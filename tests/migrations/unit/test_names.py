@@ -1,5 +1,7 @@
 """Names that engines cut, reserve, compare or quote in their own way; comments and managed tables."""
 
+from dataclasses import replace
+
 import pytest
 from migration_package.errors import MigrationError
 
@@ -253,3 +255,30 @@ def test_table_that_is_managed_again(changes: Bench, engine: str) -> None:
     )
     assert all(" IF NOT EXISTS " in sql for plan in plans for sql in plan.upgrade.statements)
     assert [plan.downgrade.statements for plan in plans] == [[], []]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("before", "after", "answer"),
+    [
+        (UNMANAGED, UNMANAGED.replace("managed", "table = 'other'; managed"), "old=other"),
+        (UNMANAGED, UNMANAGED.replace("name", "title"), "old.name=title"),
+        (UNMANAGED, model("Other", LETTERS.format("")), "old=other"),
+        (MANAGED, UNMANAGED.replace("Old", "Other"), "old=other"),
+    ],
+    ids=["table", "column", "managed again", "no longer managed"],
+)
+def test_rename_of_an_unmanaged_table(
+    changes: Bench, engine: str, before: str, after: str, answer: str
+) -> None:
+    name = "other" if "class Other(Model):" in after and before == MANAGED else "old"
+    words = f"^Remove --rename {answer}: migrations leave {name} alone.* managed = False"
+    for more in ("", model("Item")):  # also if nothing else changed
+        with pytest.raises(MigrationError, match=words):
+            changes.plan(engine, Change(before, after + more, answers=[answer]))
+
+
+def test_rename_to_the_name_of_an_unmanaged_table(changes: Bench) -> None:
+    """The unmanaged model is gone, so the name is free."""
+    change = Change(MANAGED + model("New", meta="managed = False"), MANAGED.replace("Old", "New"))
+    changes.plan("sqlite", replace(change, answers=["old=new"]))

@@ -1,7 +1,11 @@
 """Tables and columns that are renamed, alone and together with other changes."""
 
+from dataclasses import replace
+
 import pytest
 from migration_package.errors import MigrationError
+from migration_package.planning import Plan
+from migration_package.renames import original
 
 from tests.support.changes import Bench, Change, model, on_engines
 from tools.render import ENGINES
@@ -504,6 +508,55 @@ RENAMES = {
 @on_engines(RENAMES)
 def test_renamed(changes: Bench, engine: str, change: Change) -> None:
     changes.apply(engine, change)
+
+
+def net_renames(plan: Plan) -> set[tuple[str, str, str, str]]:
+    """List the new table, the old table and column, and the new name of each rename of a plan."""
+    find_original = original(plan.renames)
+    found = set()
+    for rename in plan.renames:
+        name = (rename.table, rename.new) if rename.table else (rename.new, "")
+        found.add((rename.table, *find_original(*name), rename.new))
+    return {rename for rename in found if "_renamed_" not in rename[-1]}
+
+
+@on_engines(RENAMES)
+def test_what_follows_from_a_rename_can_be_named_as_well(
+    changes: Bench, engine: str, change: Change
+) -> None:
+    planned = net_renames(changes.plan(engine, change))
+    answers: list[str] = []
+    for table, old_table, old, new in planned:
+        places = {f"{table}.", f"{old_table}.", ""} if table else ()
+        answers += [f"{place}{old}={new}" for place in places] or [f"{old_table}={new}"]
+
+    for more in (*([answer] for answer in answers), answers):
+        named = replace(change, answers=[*change.answers, *more])
+        assert net_renames(changes.plan(engine, named)) == planned, more
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    "answers",
+    [
+        ["post_tag=post_label", "post_label.tag_id=label_id"],
+        ["post_tag=post_label"],
+        ["post_tag.tag_id=label_id"],
+        ["tag_id=label_id"],
+    ],
+)
+def test_links_are_kept_if_what_follows_is_named(
+    changes: Bench, engine: str, answers: list[str]
+) -> None:
+    change = RENAMES["model at the end of a relation"]
+    changes.apply(engine, replace(change, answers=[*change.answers, *answers]))
+
+
+@pytest.mark.parametrize("answer", ["post_label.tag_id=post_id", "post_tag=post", "post_tag.x=y"])
+def test_what_contradicts_a_rename_is_refused(changes: Bench, answer: str) -> None:
+    change = RENAMES["model at the end of a relation"]
+    with pytest.raises(MigrationError, match=f"^--rename {answer}"):
+        changes.plan("sqlite", replace(change, answers=[*change.answers, answer]))
 
 
 @pytest.mark.parametrize("engine", ENGINES)

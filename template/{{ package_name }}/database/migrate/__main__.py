@@ -24,6 +24,7 @@ from .files import Migration, migrations
 
 if TYPE_CHECKING:
     from .losses import Loss
+    from .planning import Plan
     from .verification.verifier import Verification
 
 MOST_RENAMES = 3  # that a message lists
@@ -180,6 +181,7 @@ def new(
         return
 
     from .detection import plan
+    from .losses import not_accepted
     from .writer import stop_note, write_plan
 
     ask = click.confirm if sys.stdin.isatty() else None
@@ -191,7 +193,8 @@ def new(
     losses = planned.losses
     if no_rename:
         losses = [replace(loss, renames=()) for loss in losses]
-    _confirm_losses(losses, drop)
+    _refuse_unknown_drops(planned, drop)
+    _confirm_losses(not_accepted(losses, drop))
     replaced = planned.replaced
     for loss, rows in zip(replaced, _count_affected(replaced), strict=True):
         _print(loss.describe(rows))
@@ -239,11 +242,20 @@ def _checked_newest(name: str) -> Migration:
     return files[-1]
 
 
-def _confirm_losses(losses: "list[Loss]", named: Sequence[str]) -> None:
-    """Ask about losses without `--drop`. Exit with 1 if there is no terminal to ask at."""
-    if unknown := sorted(set(named) - {loss.place for loss in losses}):
-        _finish([f"Remove --drop {unknown[0]}: the migration does not destroy that"])
-    open_ = [loss for loss in losses if loss.place not in named]
+def _refuse_unknown_drops(planned: "Plan", named: Sequence[str]) -> None:
+    """Exit with 1 if `--drop` names what the migration keeps."""
+    from .state import LEFT_ALONE
+
+    known = {place for loss in planned.losses for place in (loss.place, loss.before)}
+    for place in sorted(set(named) - known - planned.dropped):
+        why = "the migration does not destroy that"
+        if table := next((t for t in planned.unmanaged if f"{place}.".startswith(f"{t}.")), None):
+            why = LEFT_ALONE.format(table)
+        _finish([f"Remove --drop {place}: {why}"])
+
+
+def _confirm_losses(open_: "list[Loss]") -> None:
+    """Ask about losses. Exit with 1 if there is no terminal to ask at."""
     described = [
         loss.describe(rows) for loss, rows in zip(open_, _count_affected(open_), strict=True)
     ]

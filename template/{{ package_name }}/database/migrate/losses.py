@@ -1,5 +1,6 @@
 """Find the data that a migration destroys or may not fit into narrower columns."""
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from .conversions import becomes_enum, misfits, removed_members
@@ -18,12 +19,14 @@ class Loss:
         what: what happens, without the place.
         count: a query for the number of affected rows in the current database.
         renames: renames that would keep the data, in the form of `--rename`.
+        before: the place by its names before renames, which `--drop` may have as well.
     """
 
     place: str
     what: str
     count: str
     renames: tuple[str, ...] = ()
+    before: str = ""
 
     def describe(self, rows: int | None) -> str:
         """Describe the loss, with the number of affected rows if it is known."""
@@ -59,27 +62,56 @@ def losses(
         for column in table.columns.values():
             _, before = original(name, column.name)
             quoted = dialect.quote(before)
-            place = f"{name}.{column.name}"
+            place, old_place = f"{name}.{column.name}", f"{now}.{before}"
             after = new[name].columns.get(column.name)
             if after is None:
                 if not column.computed:
                     where = f"{count} WHERE {quoted} IS NOT NULL"
                     renamed = tuple(f"{place}={other}" for other in added)
-                    found.append(Loss(place, "is dropped with its values", where, renamed))
+                    found.append(Loss(place, "is dropped with its values", where, renamed, old_place))
                 continue
             where = f"{count} WHERE {quoted} IS NOT NULL"
             if is_replaced(old, new, name, column.name):
                 if after.null and (key := has_no_rows(old, new, name, column.name)):
-                    found.append(Loss(place, f"becomes NULL: {key.table} is a new table", where))
+                    what = f"becomes NULL: {key.table} is a new table"
+                    found.append(Loss(place, what, where, before=old_place))
                 continue
             if moved := retargeted(old, new, name, column.name):
                 what = f"keeps its values, which will refer to {moved.after.table} instead of {moved.before.table}"
-                found.append(Loss(place, what, where))
+                found.append(Loss(place, what, where, before=old_place))
             if condition := misfits(column, after, quoted, dialect):
                 where = f"{count} WHERE {condition}"
                 what = f"cannot hold every value: {_narrowing(column, after)}"
-                found.append(Loss(place, what, where))
+                found.append(Loss(place, what, where, before=old_place))
     return found
+
+
+def dropped(old: Tables, new: Tables, original: Original = unchanged) -> set[str]:
+    """List the tables and columns that do not remain, by their names before and after renames.
+
+    Args:
+        old: the tables as they are, after renames.
+        new: the tables as they will be.
+        original: finds the names before renames.
+    """
+    found: set[str] = set()
+    for name, table in old.items():
+        kept = new[name].columns if name in new else {}
+        found |= {name} - new.keys()
+        for column in table.columns.keys() - kept.keys():
+            found |= {f"{name}.{column}", ".".join(original(name, column))}
+    return found
+
+
+def not_accepted(losses: Iterable[Loss], named: Collection[str]) -> list[Loss]:
+    """List the losses that `--drop` does not name, by their names before or after renames."""
+    losses = list(losses)
+    places = {loss.place for loss in losses}
+    return [
+        loss
+        for loss in losses
+        if loss.place not in named and (loss.before in places or loss.before not in named)
+    ]
 
 
 def replaced_values(diff: Diff, dialect: Dialect, original: Original = unchanged) -> list[Loss]:

@@ -7,7 +7,7 @@ from . import diff, renames
 from .conversions import becomes_enum, removed_members, renamed_members
 from .dialects import Dialect
 from .diff import Diff
-from .losses import Loss, losses, replaced_values
+from .losses import Loss, dropped, losses, replaced_values
 from .renames import Ask, Rename
 from .state import Models, State, StateReader, is_managed, unmanaged_tables, with_targets
 from .tables import Table, Tables
@@ -24,6 +24,8 @@ class Plan:
         downgrade: the SQL of its downgrade, including guards and renames.
         losses: the losses of its upgrade.
         replaced: the values that its upgrade replaces, such as NULL with a default.
+        dropped: the tables and columns that its upgrade drops.
+        unmanaged: the tables of unmanaged models, before and after.
     """
 
     state: State
@@ -32,6 +34,8 @@ class Plan:
     downgrade: Diff
     losses: list[Loss]
     replaced: list[Loss]
+    dropped: set[str]
+    unmanaged: set[str]
 
 
 class Planner:
@@ -94,13 +98,15 @@ class Planner:
         old, new = self.compare(old_state, state, models)
         same = same_tables(old_state, state)
         # models with equal tables may exchange them
+        unmanaged = unmanaged_tables(state) | unmanaged_tables(old_state)
         if old == new and all(before == after for before, after in same.items()):
+            renames.refuse_unmanaged(answers, unmanaged)
             return None
 
         def same_after(done: Sequence[Rename]) -> dict[str, str]:
             return same_tables(old_state, state, done)
 
-        found = renames.find(old, new, same_after, answers, ask)
+        found = renames.find(old, new, same_after, answers, ask, unmanaged)
         for rename in found:
             old = renames.apply(old, rename)
         original = renames.original(found)
@@ -114,7 +120,8 @@ class Planner:
         downgrade.statements += back
         lost = losses(old, new, self._dialect, original)
         replaced = replaced_values(upgrade, self._dialect, original)
-        return Plan(state, found, upgrade, downgrade, lost, replaced)
+        gone = dropped(old, new, original)
+        return Plan(state, found, upgrade, downgrade, lost, replaced, gone, unmanaged)
 
 
 def same_tables(old: State, new: State, done: Sequence[Rename] = ()) -> dict[str, str]:

@@ -8,6 +8,7 @@ from . import conversions
 from .dialects import Dialect
 from .diff import Original
 from .errors import MigrationError
+from .state import LEFT_ALONE
 from .tables import Column, Table, Tables
 
 Ask = Callable[[str], bool]
@@ -184,7 +185,14 @@ def renamed_tables(names: Iterable[str], done: Sequence[Rename]) -> dict[str, st
     return found
 
 
-def find(old: Tables, new: Tables, same: Same, answers: list[str], ask: Ask | None) -> list[Rename]:
+def find(
+    old: Tables,
+    new: Tables,
+    same: Same,
+    answers: list[str],
+    ask: Ask | None,
+    unmanaged: Collection[str] = (),
+) -> list[Rename]:
     """Find renames, in the order in which they have to run.
 
     Args:
@@ -194,11 +202,12 @@ def find(old: Tables, new: Tables, same: Same, answers: list[str], ask: Ask | No
             given the renames of tables that are known.
         answers: renames, `old=new` or `table.old=new`.
         ask: asks about renames that `answers` do not mention; None without a terminal.
+        unmanaged: the tables of unmanaged models, before and after.
 
     Raises:
         MigrationError: an answer does not match the models, or an answer is missing.
     """
-    search = _Search(new, set(answers), ask)
+    search, start = _Search(new, set(answers), ask), old
     moved = _moved(same(()), old, new)
     handled = {rename.old for rename in moved if rename.new not in old}
     done = search.tables(old, moved)
@@ -215,8 +224,36 @@ def find(old: Tables, new: Tables, same: Same, answers: list[str], ask: Ask | No
         done.append(linked)
         old = apply(old, linked)
     done += search.columns(old)
-    search.finish()
+    search.finish(_names(start, new, done), unmanaged)
     return done
+
+
+def refuse_unmanaged(answers: Iterable[str], unmanaged: Collection[str]) -> None:
+    """Raise MigrationError if an answer is about the table of an unmanaged model."""
+    for answer in answers:
+        rename = Rename.parse(answer, unmanaged)
+        names = [rename.table] if rename.table else [rename.old, rename.new]
+        for name in (name for name in names if name in unmanaged):
+            raise MigrationError(
+                f"Remove --rename {answer}: {LEFT_ALONE.format(name)}. Rename it in the database "
+                "yourself, or run `new` for the rename while the model is managed"
+            )
+
+
+def _names(old: Tables, new: Tables, done: Sequence[Rename]) -> set[str]:
+    """List the answers that say what ordered renames do, including what follows from others."""
+    found: set[str] = set()
+    find_original = original(done)
+    for table in new.values():
+        was, _ = find_original(table.name, "")
+        if was not in old:
+            continue
+        found.add(f"{was}={table.name}")
+        for column in table.columns:
+            _, before = find_original(table.name, column)
+            if before != column and before in old[was].columns:
+                found |= {f"{place}{before}={column}" for place in (f"{was}.", f"{table.name}.", "")}
+    return found
 
 
 @dataclass
@@ -227,6 +264,7 @@ class _Search:
 
     def __post_init__(self) -> None:
         self.unanswered: list[str] = []
+        self.taken: dict[str, str] = {}
         self.unused = set(self.answers)
 
     def tables(self, old: Tables, moved: list[Rename]) -> list[Rename]:
@@ -282,10 +320,20 @@ class _Search:
                 self.unused -= {answer}
                 self.unused.add(str(replace(rename, table=table.new)))
 
-    def finish(self) -> None:
-        if self.unused:
+    def finish(self, names: set[str], unmanaged: Collection[str]) -> None:
+        """Raise MigrationError if an answer has no use, or one is missing.
+
+        Args:
+            names: the answers that say what the renames do.
+            unmanaged: the tables of unmanaged models.
+        """
+        if unused := sorted(self.unused - names):
+            refuse_unmanaged(unused, unmanaged)
+            taken = [self.taken[answer] for answer in unused if answer in self.taken]
             raise MigrationError(
-                f"--rename {min(self.unused)} does not match the models: write old=new for a table or "
+                taken[0]
+                if taken
+                else f"--rename {unused[0]} does not match the models: write old=new for a table or "
                 "table.old=new for a column, with the names of tables, not of classes"
             )
         if self.unanswered:
@@ -308,10 +356,17 @@ class _Search:
         self.unused -= {str(r) for r in fitting} | {f"{r.old}={r.new}" for r in fitting}
         fitting = [rename for rename in fitting if rename not in sure]
         moved = {rename.old for rename in [*sure, *fitting]}
-        for rename in fitting:
+        for rename in list(fitting):
             if rename.new in before and rename.new not in moved:
                 place = f"{table}.{rename.new}" if table else rename.new
-                raise MigrationError(f"--rename {rename}: {place} {TAKEN}")
+                message = f"--rename {rename}: {place} {TAKEN}"
+                if table or not self.new[rename.new].link:
+                    raise MigrationError(message)
+                # The rename of a model may move that table of links, which is known later
+                self.taken[str(rename)] = message
+                self.unused.add(str(rename))
+                fitting.remove(rename)
+                continue
             if any(r != rename and rename.new == r.new for r in [*sure, *fitting]) or any(
                 r != rename and rename.old == r.old for r in [*sure, *fitting]
             ):

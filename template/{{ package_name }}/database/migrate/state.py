@@ -20,6 +20,7 @@ from .server_defaults import server_default
 from .tables import Column, ForeignKey, Index, Table, Tables
 
 _LONGEST_DESCRIPTION = 2048  # characters: Tortoise cuts the description of a larger enum
+LEFT_ALONE = "migrations leave {} alone, because it is the table of a model with managed = False"
 
 State = dict[str, dict[str, Any]]
 Models = Mapping[str, type[Model]]
