@@ -191,6 +191,41 @@ def test_unmanaged_table_is_left_alone(service: Service) -> None:
     assert service.database.query("SELECT name FROM item") == [("kept",)]
 
 
+def test_table_that_is_managed_again_stays_after_a_revert(service: Service) -> None:
+    path = service.folder / MODELS
+    models = path.read_text(encoding="utf-8")
+    unmanaged = "\n    class Meta:\n        managed = False\n"
+    path.write_text(models + ITEM + unmanaged + TAG, encoding="utf-8")
+    service.run(*MIGRATE, "new", "tags")
+    service.run(*MIGRATE, "upgrade")
+    key = {"sqlite": "INTEGER PRIMARY KEY AUTOINCREMENT", "postgresql": "SERIAL PRIMARY KEY"}.get(
+        service.database.engine, "INT PRIMARY KEY AUTO_INCREMENT"
+    )
+    service.database.query(f"CREATE TABLE item (id {key}, name VARCHAR(20) NOT NULL)")
+    service.database.query("INSERT INTO item (name) VALUES ('kept')")
+
+    path.write_text(models + ITEM + TAG, encoding="utf-8")
+    output = service.run(*MIGRATE, "new", "items").stdout
+    assert output.splitlines()[-1] == "Verified: migrations match the models and are reversible"
+    (file,) = (service.folder / "migrations" / "models").glob("2_*.py")
+    assert "# downgrade() keeps item: " in file.read_text(encoding="utf-8")
+
+    for command in (["upgrade"], ["downgrade", "1", "--yes"], ["upgrade"]):
+        service.run(*MIGRATE, *command)
+        assert service.database.query("SELECT name FROM item") == [("kept",)]
+    service.run(*MIGRATE, "check")
+
+    more = "    size = fields.IntField(null=True)\n"
+    path.write_text(models + ITEM + unmanaged + TAG + more, encoding="utf-8")
+    output = service.run(*MIGRATE, "new", "sizes").stdout
+    assert output.splitlines()[-1] == "Verified: migrations match the models and are reversible"
+    (file,) = (service.folder / "migrations" / "models").glob("3_*.py")
+    assert "# item stays as it is: " in file.read_text(encoding="utf-8")
+    for command in (["upgrade"], ["downgrade", "2", "--yes"], ["upgrade"]):
+        service.run(*MIGRATE, *command)
+        assert service.database.query("SELECT name FROM item") == [("kept",)]
+
+
 def test_reference_to_an_unmanaged_table(service: Service) -> None:
     """SQLite creates the reference without its table, but no row can have one."""
     path = service.folder / MODELS

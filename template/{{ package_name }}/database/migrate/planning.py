@@ -26,6 +26,8 @@ class Plan:
         replaced: the values that its upgrade replaces, such as NULL with a default.
         dropped: the tables and columns that its upgrade drops.
         unmanaged: the tables of unmanaged models, before and after.
+        adopted: the tables of models that were unmanaged before, which its downgrade keeps.
+        released: the tables of models that are unmanaged now, which it leaves alone.
     """
 
     state: State
@@ -36,6 +38,8 @@ class Plan:
     replaced: list[Loss]
     dropped: set[str]
     unmanaged: set[str]
+    adopted: set[str]
+    released: set[str]
 
 
 class Planner:
@@ -111,7 +115,10 @@ class Planner:
             old = renames.apply(old, rename)
         original = renames.original(found)
         upgrade = diff.between(old, new, self._dialect, original)
-        remaining = {name: table for name, table in new.items() if not table.may_exist}
+        adopted = {name for name, table in new.items() if table.may_exist}
+        remaining = {name: table for name, table in new.items() if name not in adopted}
+        managed = {m["table"] for name, m in old_state.items() if is_managed(name, m)}
+        released = managed & unmanaged_tables(state)
         downgrade = diff.between(remaining, old, self._dialect, reverts=True)
         forth = [sql for rename in found for sql in rename.sql(self._dialect)]
         back = [sql for rename in renames.reversed_(found) for sql in rename.sql(self._dialect)]
@@ -121,7 +128,18 @@ class Planner:
         lost = losses(old, new, self._dialect, original)
         replaced = replaced_values(upgrade, self._dialect, original)
         gone = dropped(old, new, original)
-        return Plan(state, found, upgrade, downgrade, lost, replaced, gone, unmanaged)
+        return Plan(
+            state,
+            found,
+            upgrade,
+            downgrade,
+            lost,
+            replaced,
+            gone,
+            unmanaged,
+            adopted,
+            released,
+        )
 
 
 def same_tables(old: State, new: State, done: Sequence[Rename] = ()) -> dict[str, str]:

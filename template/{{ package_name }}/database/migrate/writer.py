@@ -28,7 +28,7 @@ class Content:
         renamed: its renames, in the form of `new --rename`.
         replaces: the names of the migrations that it replaces.
         missing: what has to be filled in by hand, by function and place.
-        note: a comment for those who run it.
+        notes: comments for those who run it.
     """
 
     upgrade: Sequence[str]
@@ -38,7 +38,7 @@ class Content:
     renamed: Sequence[str] = ()
     replaces: Sequence[str] = ()
     missing: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    note: str = ""
+    notes: Sequence[str] = ()
 
 
 def stop_note(planned: Plan) -> str:
@@ -47,6 +47,18 @@ def stop_note(planned: Plan) -> str:
         return ""
     tables = ", ".join(sorted(planned.upgrade.exclusive))
     return f"Stop the service while this runs: what it writes to {tables} may be lost or rounded"
+
+
+def _kept_notes(planned: Plan) -> list[str]:
+    """Say which tables a planned migration keeps, although models became managed or unmanaged."""
+    notes = []
+    if planned.adopted:
+        listed = ", ".join(sorted(planned.adopted))
+        notes.append(f"downgrade() keeps {listed}: it may have existed before, with its rows")
+    if planned.released:
+        listed = ", ".join(sorted(planned.released))
+        notes.append(f"{listed} stays as it is: migrations leave it alone (managed = False)")
+    return notes
 
 
 def write_plan(number: int, name: str, planned: Plan) -> Path:
@@ -59,15 +71,17 @@ def write_plan(number: int, name: str, planned: Plan) -> Path:
     """
     upgrade = dialect.in_transaction(planned.upgrade.statements)
     downgrade = dialect.in_transaction(planned.downgrade.statements)
+    if planned.adopted and not downgrade:
+        downgrade = ["SELECT 1"]  # an empty one would mean that the migration cannot be reverted
     content = Content(
         upgrade,
         downgrade,
         planned.state,
         run_in_transaction=upgrade == planned.upgrade.statements
-        and downgrade == planned.downgrade.statements,
+        and downgrade in (planned.downgrade.statements, ["SELECT 1"]),
         renamed=[str(rename) for rename in planned.renames],
         missing={"upgrade": planned.upgrade.missing, "downgrade": planned.downgrade.missing},
-        note=stop_note(planned),
+        notes=[note for note in (stop_note(planned), *_kept_notes(planned)) if note],
     )
     return write_file(number, name, content)
 
@@ -88,8 +102,7 @@ def write_file(number: int, name: str, content: Content) -> Path:
     constants = []
     if not content.run_in_transaction:
         text = text.replace("RUN_IN_TRANSACTION = True", "RUN_IN_TRANSACTION = False", 1)
-    if content.note:
-        constants.append(f"# {' '.join(content.note.split())}\n")
+    constants += [f"# {' '.join(note.split())}\n" for note in content.notes]
     if content.renamed:
         constants.append(f"RENAMES = {tuple(content.renamed)!r}\n")
     if content.replaces:

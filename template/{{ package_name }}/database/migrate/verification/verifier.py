@@ -88,7 +88,7 @@ async def verify(since: int = 0) -> Verification:
 
 @dataclass(frozen=True)
 class _Step:
-    """A migration, with the models before and after it."""
+    """A migration, with the models before and after it, and the tables unmanaged before it."""
 
     migration: Migration
     before: State
@@ -96,6 +96,7 @@ class _Step:
     up: Function
     down: Function
     places: Places
+    unmanaged: set[str]
 
 
 @dataclass
@@ -127,11 +128,13 @@ class _Verifier:
         released = known[: len(known) - len(new)]
         for migration in released:
             await self._migrate(migration, "upgrade")
-        state = self._state(released[-1].models_state if released else {})
+        described = released[-1].models_state if released else {}
+        state = self._state(described)
         actual = await read(self.client)
         for migration in new:
             before, state = state, self._state(migration.models_state)
-            step = _step(migration, before, state)
+            step = _step(migration, before, state, unmanaged_tables(described))
+            described = migration.models_state
             actual = await self._verify(step, actual)
         self._report(*await self._unmanaged())  # SQLite creates references to missing tables
         self.problems[:0] = not_accepted(await self._compare_with_models(actual), accepted_lines())
@@ -234,8 +237,10 @@ class _Verifier:
             return schema_after
         await self._migrate(migration, "downgrade")
         self.any_reverted = True
+        existing = {table for table, _ in schema_before}
+        kept = step.unmanaged - existing  # they could have existed, so they are not dropped
         reverted = compare(
-            await read(self.client),
+            {place: v for place, v in (await read(self.client)).items() if place[0] not in kept},
             schema_before,
             f"{migration.name} (reverted)",
             "the migrations before it",
@@ -393,10 +398,10 @@ class _Verifier:
         self.problems += [problem for problem in problems if problem not in self.problems]
 
 
-def _step(migration: Migration, before: State, after: State) -> _Step:
+def _step(migration: Migration, before: State, after: State, unmanaged: set[str]) -> _Step:
     up, down = migration.function("upgrade"), migration.function("downgrade")
     places = Places.after(migration.renames, up.text, before.tables, after.tables)
-    return _Step(migration, before, after, up, down, places)
+    return _Step(migration, before, after, up, down, places, unmanaged)
 
 
 def _is_intended(step: _Step, table: str, column: str) -> bool:
