@@ -92,6 +92,52 @@ def test_unsound_files(
     assert service.database.tables() == set()
 
 
+EMPTY = (
+    (["status"], 0),
+    (["status", "--json"], 0),
+    (["upgrade"], 1),
+    (["upgrade", "--to", "1"], 1),
+    (["upgrade", "--dry-run"], 1),
+    (["downgrade", "0", "--yes"], 1),
+    (["stamp", FIRST, "--applied", "--yes"], 1),
+    (["verify"], 1),
+    (["new", "name"], 1),
+    (["new", "--empty", "name"], 1),
+    (["renumber"], 1),
+    (["renumber", FIRST], 1),
+    (["squash", "--yes"], 1),
+    (["check"], 1),
+)
+
+
+@pytest.mark.in_turn
+def test_folder_without_migrations(service: Service) -> None:
+    no_file_at_all(service)
+
+    for command, status in EMPTY:
+        process = service.run(*MIGRATE, *command, status=status)
+        output = process.stdout + process.stderr
+        assert f"There is no migration in {folder(service)}: restore the files" in output, command
+        assert "run `python -m src migrate baseline`" in output, command
+        assert len(output.splitlines()) <= 2 + ("--json" in command), output
+    assert not service.database.tables() - {"aerich"}
+
+    service.run(*MIGRATE, "baseline")
+    assert "Verified" in service.run(*MIGRATE, "verify").stdout
+    service.run(*MIGRATE, "upgrade")
+
+
+def test_folder_without_migrations_lists_what_is_applied(make_service: MakeService) -> None:
+    service = make_service("sqlite")
+    service.run(*MIGRATE, "upgrade")
+    no_file_at_all(service)
+
+    process = service.run(*MIGRATE, "status")
+
+    assert process.stdout == f"unknown  {FIRST}\n"
+    assert "restore the files from version control" in process.stderr
+
+
 def test_files_in_another_encoding(make_service: MakeService) -> None:
     """Some editors do not save text as UTF-8."""
     service = make_service("sqlite")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from .checks import content_problems, folder_problems, unfinished_problems
+from .checks import content_problems, folder_problems, missing_migrations, unfinished_problems
 from .context import COMMAND, ENGINE, is_unreachable, reason, unusable
 from .errors import MigrationError
 from .files import Migration, migrations
@@ -129,6 +129,8 @@ def status(*, as_json: bool) -> None:
     from . import executor
 
     state = _run(executor.read())
+    for problem in missing_migrations():
+        _print(problem, err=True)
     states = {migration.name: "applied" for migration in migrations()}
     states |= {migration.name: "pending" for migration in state.pending}
     states |= dict.fromkeys(state.unknown, "unknown")

@@ -27,7 +27,15 @@ def folder_problems() -> list[str]:
         )
     if missing := set(range(_first_number(files), max(numbers, default=0))) - numbers.keys():
         problems.append(f"Number {min(missing)} is missing: restore its file from version control")
-    return problems if files else [*problems, f"There is no migration in {FOLDER}"]
+    return problems + missing_migrations()
+
+
+def missing_migrations() -> list[str]:
+    """List that there is no migration, if so."""
+    if migrations():
+        return []
+    fix = f"restore the files from version control, or run `{COMMAND} baseline` to write a first one"
+    return [f"There is no migration in {FOLDER}: {fix}"]
 
 
 def _first_number(files: list[Migration]) -> int:

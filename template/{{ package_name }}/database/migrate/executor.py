@@ -15,6 +15,7 @@ from .checks import (
     folder_problems,
     irreversible,
     is_replaced,
+    missing_migrations,
     unfinished_problems,
 )
 from .context import COMMAND, ENGINE, connected, dialect
@@ -145,6 +146,8 @@ async def stamp(
         await sessions.refuse_others_unfinished(client, name)
         state = await read_state(client)
         migration = next((file for file in migrations() if file.name == name), None)
+        if missing := missing_migrations():
+            raise MigrationError(missing[0])
         if migration is None:
             raise MigrationError(
                 f"There is no file {name}: run `{COMMAND} status` to list the names"
@@ -243,7 +246,7 @@ def _to_revert(state: State, to: int) -> list[Migration]:
 
 
 def _refuse_problems(state: State, to: int | None, pending: Iterable[Migration] = ()) -> None:
-    if to is not None and all(migration.number != to for migration in migrations()):
+    if to is not None and migrations() and all(migration.number != to for migration in migrations()):
         raise MigrationError(f"There is no migration {to}: run `{COMMAND} status` to list them")
     pending = list(pending)
     problems = folder_problems() or database_problems(state) or content_problems(pending)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from aerich.utils import get_formatted_compressed_data
 
+from .checks import missing_migrations
 from .context import APP, COMMAND, FOLDER, connected
 from .errors import MigrationError
 from .files import Migration, migrations
@@ -27,6 +28,8 @@ async def renumber(names: list[str], applied: list[str]) -> list[Path]:
     Raises:
         MigrationError: it is not clear which to move, or one of them cannot be moved.
     """
+    if missing := missing_migrations():
+        raise MigrationError(missing[0])
     moved = _to_move(names, applied)
     if not moved:
         return []

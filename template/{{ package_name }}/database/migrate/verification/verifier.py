@@ -12,7 +12,7 @@ from tortoise.exceptions import ConfigurationError, OperationalError
 from tortoise.fields import Field
 from tortoise.utils import generate_schema_for_client
 
-from ..checks import irreversible
+from ..checks import irreversible, missing_migrations
 from ..context import APP, ENGINE, dialect
 from ..conversions import renamed_members
 from ..errors import MigrationError, StatementError
@@ -81,6 +81,8 @@ async def verify(since: int = 0) -> Verification:
     Raises:
         MigrationError: a migration fails.
     """
+    if missing := missing_migrations():
+        raise MigrationError(missing[0])
     async with sessions.scratch_database() as client:
         refuse_models()
         return await _Verifier(client, since).run()
