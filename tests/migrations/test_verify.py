@@ -831,6 +831,7 @@ def test_finds_what_only_the_migrations_create(service: Service) -> None:
     write_migration(service, "1_2026_by_hand", up, down=(down,))
 
     found = service.run(*MIGRATE, "verify", status=1).stderr
+    found = re.sub(r"CHECK \(\((.*)\)\) is", r"CHECK (\1) is", found)  # as MySQL writes it
 
     assert [line for line in expected if line not in found] == [], found
     assert "reverted" not in found
