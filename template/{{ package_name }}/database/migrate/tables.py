@@ -128,3 +128,17 @@ def in_order_of_reference(some: Iterable[Table]) -> list[Table]:
         ]
         done += [waiting.pop(table.name) for table in ready or list(waiting.values())]
     return done
+
+
+def in_circles(tables: Tables) -> list[str]:
+    """List the tables that refer to other tables which refer back, directly or not."""
+    targets = {n: {key.table for key in t.foreign_keys} - {n} for n, t in tables.items()}
+
+    def reached(name: str) -> set[str]:
+        found, waiting = set[str](), targets[name]
+        while waiting:
+            found |= waiting
+            waiting = {t for other in waiting for t in targets.get(other, set())} - found
+        return found
+
+    return sorted(name for name in tables if name in reached(name))

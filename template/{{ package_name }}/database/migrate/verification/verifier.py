@@ -27,7 +27,7 @@ from ..state import (
     unmanaged_tables,
     with_targets,
 )
-from ..tables import Tables
+from ..tables import Tables, in_circles
 from .backfills import wrong_value
 from .contents import NAME, Content, Places, Rows, State, changes, survivors
 from .filler import Filler
@@ -184,6 +184,13 @@ class _Verifier:
                 await generate_schema_for_client(self.client, safe=False)
         except (ConfigurationError, OperationalError) as error:
             advice = dialect.advice(str(error))
+            tables = StateReader(dialect).tables(self.described)
+            if isinstance(error, ConfigurationError) and (circle := in_circles(tables)):
+                advice = (
+                    f"{', '.join(circle)} refer to each other, so `verify` can neither compare nor "
+                    "fill them. Replace one of these relations with a plain field, such as "
+                    "other_id = fields.IntField(null=True), and write the migration again"
+                )
             found = f"Tortoise cannot create the models' tables: {error}"
             raise MigrationError(f"{found}\n{advice}." if advice else found) from error
         return await read(self.client)
