@@ -203,6 +203,19 @@ def test_unverified_file_is_refused_until_someone_decides(service: Service) -> N
     assert applied(service) == [FIRST, name]
 
 
+@pytest.mark.in_turn
+def test_unverified_file_that_verify_passes_over(service: Service) -> None:
+    """Migrations up to `--since` run without rows."""
+    name = write_migration(service, "1_2026_notes", "SELECT 1", head="UNVERIFIED = 'rows'\n")
+
+    output = service.run(*MIGRATE, "verify", "--since", "1").stdout
+
+    assert "it is verified now" not in output
+    assert f"Run `python -m src migrate verify --since 0` to verify {name} with rows" in output
+    again = service.run(*MIGRATE, "verify", "--since", "0").stdout
+    assert f"Delete the line UNVERIFIED in {name}: it is verified now" in again
+
+
 def test_unfinished_file_stops_those_before_it(service: Service) -> None:
     write_migration(service, "1_2026_notes", NOTES)
     write_migration(

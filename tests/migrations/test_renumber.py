@@ -6,6 +6,8 @@ import pytest
 
 from tools.render import git
 
+from ..conftest import MakeService
+from ..support.migrating import write_migration
 from ..support.model_changes import CITY, NICK, NUMBER, SCORE, after
 from .support import MIGRATE, Changing
 
@@ -82,6 +84,24 @@ def test_applied_migration_stays(merged: Changing) -> None:
 
     assert f"{main} is applied" in process.stderr
     assert names(merged) == before
+
+
+@pytest.mark.server
+def test_unfinished_migration_stays(make_service: MakeService) -> None:
+    service = make_service("mysql")
+    ours = write_migration(
+        service, "1_2026_a", "CREATE TABLE a (id INT)", "CREATE TABLE a (id INT)"
+    )
+    service.run(*MIGRATE, "upgrade", status=1)
+    theirs = write_migration(service, "1_2026_b", "CREATE TABLE b (id INT)")
+
+    process = service.run(*MIGRATE, "renumber", ours, status=1)
+
+    assert f"{ours} is unfinished in this database" in process.stderr
+    assert "renumber the other one, or run" in process.stderr
+    output = service.run(*MIGRATE, "renumber", status=None).stdout
+    assert "2_2026_b.py" in output
+    assert not (service.folder / "migrations" / "models" / theirs).exists()
 
 
 def test_says_what_it_cannot_know(make_changing: Callable[[str], Changing]) -> None:

@@ -173,6 +173,10 @@ def test_objects_and_rows_of_migrations_are_not_lost(changing: Changing) -> None
         lines.insert(2, f"function touched is {only}")
     assert sorted(output.splitlines()) == sorted(f"Add by hand: {line}" for line in lines)
     assert "is not verified" in changing.service.run(*MIGRATE, "upgrade", status=1).stderr
+    # which knows nothing of the replaced ones
+    output = changing.service.run(*MIGRATE, "verify").stdout
+    assert "it is verified now" not in output
+    assert "does not compare" in output
 
 
 def test_refuses_what_it_cannot_replace(make_changing: Callable[[str], Changing]) -> None:

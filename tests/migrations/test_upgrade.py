@@ -321,6 +321,45 @@ def test_mysql_undone_by_hand(broken: Service) -> None:
     assert broken.database.tables() == TABLES | {"half", "rest", "obstacle"}
 
 
+@pytest.mark.server
+def test_mysql_undone_by_hand_after_its_file_got_another_name(broken: Service) -> None:
+    folder = broken.folder / "migrations" / "models"
+    (folder / "1_2026_fails.py").rename(folder / "1_2027_fails.py")
+    broken.database.query("DROP TABLE half")
+    broken.database.query("DROP TABLE obstacle")
+
+    stamp = (*MIGRATE, "stamp", "1_2026_fails.py", "--yes")
+    process = broken.run(*stamp, "--applied", status=1)
+    assert "run this on a commit that has it" in process.stderr
+    broken.run(*stamp, "--pending")
+
+    assert "Applied 1 migration" in upgrade(broken)
+    assert applied(broken) == [FIRST, "1_2027_fails.py"]
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("finished", [True, False])
+def test_mysql_downgrade_repaired_after_its_file_is_gone(
+    make_service: MakeService, *, finished: bool
+) -> None:
+    service = make_service("mysql")
+    up, down = ["CREATE TABLE one (id INT)"], ("DROP TABLE one", "DROP TABLE two")
+    name = write_migration(service, "1_2026_tables", *up, down=down)
+    upgrade(service)
+    process = service.run(*MIGRATE, "downgrade", "0", "--yes", status=1)
+    assert f"The downgrade of {name} is unfinished" in process.stderr
+    (service.folder / "migrations" / "models" / name).unlink()
+    if not finished:
+        service.database.query("CREATE TABLE one (id INT)")
+
+    service.run(*MIGRATE, "stamp", name, "--pending" if finished else "--applied", "--yes")
+
+    assert applied(service) == ([FIRST] if finished else [FIRST, name])
+    state = "unknown" if not finished else ""
+    assert state in service.run(*MIGRATE, "status").stdout
+    assert "aerich_unfinished" not in service.database.tables()
+
+
 def test_mysql_stamps_nothing_beside_what_is_unfinished(broken: Service) -> None:
     write_migration(broken, "2_2026_next", "CREATE TABLE next (id INT)")
 
@@ -348,6 +387,20 @@ def test_stamp_keeps_the_order(service: Service) -> None:
     assert applied(service) == [FIRST, "1_2026_t.py", "2_2026_t.py"]
     assert "is recorded as pending" in stamp("2_2026_t.py", "--pending", "--yes")
     assert applied(service) == [FIRST, "1_2026_t.py"]
+
+
+@pytest.mark.in_turn
+def test_stamp_creates_the_table_of_aerich(service: Service) -> None:
+    upgrade(service)
+    service.database.query("DROP TABLE aerich")  # such as a database of another tool
+
+    service.run(*MIGRATE, "stamp", FIRST, "--applied", "--yes")
+
+    assert applied(service) == [FIRST]
+    assert "Nothing to do" in upgrade(service)
+    assert "Verified" in service.run(*MIGRATE, "verify").stdout
+    write_migration(service, "1_2026_one", "CREATE TABLE one (id INT)")
+    assert "Success" in service.run("aerich", "upgrade").stdout
 
 
 def test_failing_function_is_named(service: Service) -> None:

@@ -163,7 +163,20 @@ def verify(since: int) -> None:
     _print_verification(_run(run_verification(since)))
     for migration in migrations():
         if migration.unverified:
-            _print(f"Delete the line UNVERIFIED in {migration.name}: it is verified now")
+            _print(_advice(migration, since))
+
+
+def _advice(migration: Migration, since: int) -> str:
+    """Write what to do with the line UNVERIFIED of a migration after a verification."""
+    name = migration.name
+    if migration.replaces:
+        return (
+            f"{name} is still UNVERIFIED: `verify` does not compare it with the migrations that it"
+            " replaces. Delete that line when you have added by hand what it lists"
+        )
+    if migration.number <= since:
+        return f"Run `{COMMAND} verify --since {migration.number - 1}` to verify {name} with rows"
+    return f"Delete the line UNVERIFIED in {name}: it is verified now"
 
 
 @app.command()
@@ -301,16 +314,17 @@ def _count_affected(losses: "list[Loss]") -> list[int | None]:
 def renumber(names: tuple[str, ...]) -> None:
     """Move the migrations of a merged branch to the end."""
     from . import executor
+    from .recorder import State
     from .renumber import renumber as move
 
     try:
-        applied = asyncio.run(executor.read()).applied
+        state = asyncio.run(executor.read())
     except MigrationError as error:
         _finish([str(error)])
         raise
     except executor.sessions.errors:
-        applied = []
-    moved = _run(move([Path(name).name for name in names], applied))
+        state = State([], [], [])
+    moved = _run(move([Path(name).name for name in names], state.applied, state.unfinished))
     if not moved:
         _print("Nothing to do: no migration has to move")
         return

@@ -9,7 +9,7 @@ from .context import APP, FOLDER, OTHER_ENGINES, connected, dialect
 from .errors import MigrationError
 from .files import Migration, migrations
 from .model_checks import refuse_models
-from .state import State, StateReader, describe, live_models
+from .state import State, StateReader, aerichs_model, describe, live_models
 from .writer import Content, write_file
 
 
@@ -45,8 +45,8 @@ async def creation() -> tuple[list[str], State]:
         refuse_models()
         state = describe(APP)
         # `tables` omits Aerich's table, since later migrations do not change it
-        own = next(model for name, model in state.items() if name.endswith(".Aerich"))
-        tables = StateReader(dialect).tables({**state, "aerich": own}, live_models(APP))
+        own = {"aerich": aerichs_model(state)}
+        tables = StateReader(dialect).tables({**state, **own}, live_models(APP))
     created = {name: replace(table, may_exist=True) for name, table in tables.items()}
     return diff.between({}, created, dialect).statements, state
 

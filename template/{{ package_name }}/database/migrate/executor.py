@@ -20,8 +20,8 @@ from .checks import (
 )
 from .context import COMMAND, ENGINE, connected, dialect
 from .errors import MigrationError
-from .files import Direction, Migration, migrations
-from .recorder import State, read_state, record
+from .files import Direction, Migration, find, gone, migrations
+from .recorder import State, create_table, read_state, record
 from .sessions import load
 
 POLL = 0.2  # seconds between two attempts to take the lock
@@ -145,19 +145,27 @@ async def stamp(
     async with _locked(lock_timeout, progress) as client:
         await sessions.refuse_others_unfinished(client, name)
         state = await read_state(client)
-        migration = next((file for file in migrations() if file.name == name), None)
-        if missing := missing_migrations():
-            raise MigrationError(missing[0])
-        if migration is None:
-            raise MigrationError(
-                f"There is no file {name}: run `{COMMAND} status` to list the names"
-            )
         recorded = name in state.applied
+        if (migration := find(name)) is None:
+            if await sessions.unfinished(client) != name:
+                if missing := missing_migrations():
+                    raise MigrationError(missing[0])
+                raise MigrationError(
+                    f"There is no file {name}: run `{COMMAND} status` to list the names"
+                )
+            if applied and not recorded:
+                raise MigrationError(
+                    f"There is no file {name}: run this on a commit that has it, or undo its"
+                    " committed statements and use --pending"
+                )
+            migration = gone(name)
         if applied and not recorded and state.pending[0].name != name:
             raise MigrationError(f"{state.pending[0].name} comes before {name}: apply it first")
         if not applied and recorded and state.applied[-1] != name:
             raise MigrationError(f"{state.applied[-1]} comes after {name}: revert it first")
         direction: Direction = "upgrade" if applied else "downgrade"
+        if applied and not state.applied:
+            await create_table(client)
         await sessions.settle(client, migration, None if recorded == applied else direction)
 
 

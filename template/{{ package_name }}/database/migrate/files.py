@@ -182,6 +182,22 @@ def migrations() -> list[Migration]:
     return sorted(listed, key=lambda migration: (migration.number, migration.name))
 
 
+def find(name: str) -> Migration | None:
+    """Find a migration by the name of its file."""
+    return next((migration for migration in migrations() if migration.name == name), None)
+
+
+def gone(name: str) -> Migration:
+    """Describe a migration whose file is missing, which can only be recorded as reverted."""
+    return Migration(number(name), name, FOLDER / name)
+
+
+def number(name: str) -> int:
+    """Return the number in a migration's name; a number after all others if it has none."""
+    match = NAME.fullmatch(name)
+    return int(match[1]) if match else 2**63
+
+
 def read_text(path: Path) -> str:
     """Read a file that the team may have edited.
 

@@ -1,13 +1,14 @@
 """Read and write Aerich's table, which records applied migrations."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from tortoise import BaseDBAsyncClient
 from tortoise.connection import get_connection
 from tortoise.exceptions import OperationalError
 
-from .context import APP, is_missing_table
-from .files import NAME, Direction, Migration, migrations
+from .context import APP, dialect, is_missing_table
+from .files import Direction, Migration, migrations, number
 
 
 class State(NamedTuple):
@@ -47,6 +48,16 @@ async def read_state(client: BaseDBAsyncClient | None = None) -> State:
     )
 
 
+async def create_table(client: BaseDBAsyncClient) -> None:
+    """Create Aerich's table if it does not exist."""
+    from .state import StateReader, aerichs_model, describe
+
+    tables = StateReader(dialect).tables({"aerich": aerichs_model(describe(APP))})
+    for table in tables.values():
+        for statement in dialect.create_table(replace(table, may_exist=True)):
+            await client.execute_script(statement)
+
+
 async def record(client: BaseDBAsyncClient, migration: Migration, direction: Direction) -> None:
     """Record that a migration is applied or reverted."""
     from aerich.models import Aerich
@@ -56,9 +67,3 @@ async def record(client: BaseDBAsyncClient, migration: Migration, direction: Dir
         await Aerich.create(version=migration.name, app=APP, content=content, using_db=client)
     else:
         await Aerich.filter(app=APP, version=migration.name).using_db(client).delete()
-
-
-def number(name: str) -> int:
-    """Return the number in a migration's name; a number after all others if it has none."""
-    match = NAME.fullmatch(name)
-    return int(match[1]) if match else 2**63

@@ -13,7 +13,9 @@ from .files import Migration, migrations
 from .state import describe
 
 
-async def renumber(names: list[str], applied: list[str]) -> list[Path]:
+async def renumber(
+    names: list[str], applied: list[str], unfinished: str | None = None
+) -> list[Path]:
     """Move migrations to the end, and store the current models in them.
 
     Then `new` sees the changes of both branches.
@@ -21,6 +23,8 @@ async def renumber(names: list[str], applied: list[str]) -> list[Path]:
     Args:
         names: the files; without any, those that share their number with an applied migration.
         applied: the names of the applied migrations.
+        unfinished: the name of a migration that was interrupted, if any. It keeps its name, so that
+            it can be repaired.
 
     Returns:
         The new files; none if no migration has to move.
@@ -30,7 +34,12 @@ async def renumber(names: list[str], applied: list[str]) -> list[Path]:
     """
     if missing := missing_migrations():
         raise MigrationError(missing[0])
-    moved = _to_move(names, applied)
+    if unfinished in names:
+        raise MigrationError(
+            f"{unfinished} is unfinished in this database: renumber the other one, or run"
+            f" `{COMMAND} upgrade`, which says how to undo it"
+        )
+    moved = _to_move(names, [*applied, *filter(None, [unfinished])])
     if not moved:
         return []
     kept = [migration for migration in migrations() if migration not in moved]

@@ -43,6 +43,11 @@ def describe(app: str) -> State:
     return state
 
 
+def aerichs_model(state: State) -> dict[str, Any]:
+    """Return the model of Aerich's table, which `StateReader.tables` omits by its name."""
+    return next(model for name, model in state.items() if name.endswith(".Aerich"))
+
+
 def _undescribed_enums(described: dict[str, Any], model: type[Model]) -> dict[str, Any]:
     """Find enums whose members the description of their field does not have.
 
