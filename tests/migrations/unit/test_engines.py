@@ -50,6 +50,8 @@ def test_array(changes: Bench, engine: str, change: Change) -> None:
 BODY = "body = fields.TextField()"
 VECTOR = "v = TSVectorField(source_fields=('name', 'body'), config='english', weights=('A', 'B'), null=True)"
 VECTORS = model("Item", NAME, BODY, VECTOR)
+PLAIN = "v = TSVectorField(null=True)"
+GENERATED_VALUE = {"SELECT v::text FROM item": [("'cat':1A 'dog':2B",)]}
 FILLED = ["INSERT INTO item (name, body) VALUES ('cats', 'dogs')"]
 
 
@@ -96,7 +98,45 @@ GENERATED = {
         ),
     ),
     "not generated any more": vectors(
-        VECTORS, model("Item", NAME, BODY, "v = TSVectorField(null=True)"), engines=()
+        VECTORS,
+        model("Item", NAME, BODY, PLAIN),
+        expected=GENERATED_VALUE,
+    ),
+    "not generated any more, without its source": vectors(
+        VECTORS,
+        model("Item", NAME, PLAIN),
+        expected=GENERATED_VALUE,
+        losses=["item.body is dropped with its values"],
+        reversible=False,
+    ),
+    "not generated any more, and never NULL": vectors(
+        VECTORS,
+        model("Item", NAME, BODY, "v = TSVectorField()"),
+        values={"item.v": "to_tsvector('')"},
+        expected=GENERATED_VALUE,
+    ),
+    "text instead of generated": vectors(
+        VECTORS,
+        model("Item", NAME, BODY, "v = fields.TextField(null=True)"),
+        values={"item.v": "\"v\"::text || '!'"},
+        expected={"SELECT v FROM item": [("'cat':1A 'dog':2B!",)]},
+    ),
+    "generated from now on": vectors(
+        model("Item", NAME, BODY, PLAIN),
+        VECTORS,
+        rows=["INSERT INTO item (name, body, v) VALUES ('cats', 'dogs', 'old')"],
+        expected=GENERATED_VALUE,
+        reverted=GENERATED_VALUE,
+        losses=["item.v is replaced with generated values"],
+    ),
+    "generated instead of text": vectors(
+        model("Item", NAME, BODY, "v = fields.TextField(null=True)"),
+        VECTORS,
+        rows=["INSERT INTO item (name, body, v) VALUES ('cats', 'dogs', 'old')"],
+        back={"item.v": '"v"::text'},
+        expected=GENERATED_VALUE,
+        reverted=GENERATED_VALUE,
+        losses=["item.v is replaced with generated values"],
     ),
     "indexed": vectors(
         VECTORS, model("Item", NAME, BODY, VECTOR, meta="indexes = [GinIndex(fields=('v',))]")

@@ -336,7 +336,8 @@ class _Writer:
 
     def _replace_null(self, table: Table, before: Column, column: Column) -> None:
         source = self._sources[table.name].get(column.name, column.name)
-        if before.type != column.type and self._sql.strict and source == column.name:
+        is_other = before.type != column.type or before.computed  # the server fills a generated one
+        if is_other and self._sql.strict and source == column.name:
             self._change_type(table.name, column)
         value = self._instead_of_null(table.name, column)
         if value:

@@ -71,6 +71,10 @@ def losses(
                     found.append(Loss(place, "is dropped with its values", where, renamed, old_place))
                 continue
             where = f"{count} WHERE {quoted} IS NOT NULL"
+            if after.computed:
+                if not column.computed:
+                    found.append(Loss(place, "is replaced with generated values", where))
+                continue
             if is_replaced(old, new, name, column.name):
                 if after.null and (key := has_no_rows(old, new, name, column.name)):
                     what = f"becomes NULL: {key.table} is a new table"

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -201,9 +202,10 @@ class PostgreSQL(StandardSQL):
 
     def alter_table(self, old: Table, new: Table, sources: Mapping[str, str]) -> list[str]:
         alter = f"ALTER TABLE {self.quote(new.name)}"
+        old, sql = self._keep_generated(old, new, sources)
         redone = self._recomputed(old, new, sources)
         changes = index_changes(old, new, sources.keys() | redone)
-        sql = [drop for index in changes.dropped for drop in self._drop_index(new, index)]
+        sql += [drop for index in changes.dropped for drop in self._drop_index(new, index)]
         keys = [[c.name for c in table.columns.values() if c.primary] for table in (old, new)]
         new_key = keys[0] != keys[1] or bool(sources.keys() & set(keys[1]))
         if keys[0] and new_key:
@@ -233,6 +235,20 @@ class PostgreSQL(StandardSQL):
         sql += [self._add_index(new, index) for index in changes.created]
         return sql + ([self._comment(new)] if old.comment != new.comment else [])
 
+    def _keep_generated(
+        self, old: Table, new: Table, sources: Mapping[str, str]
+    ) -> tuple[Table, list[str]]:
+        """Let columns that are no longer generated keep their values; return the table after it."""
+        columns, sql = dict(old.columns), []
+        for name, column in old.columns.items():
+            after = new.columns.get(name)
+            is_plain = after is not None and not after.computed and after.type == column.type
+            if column.computed and is_plain and name not in sources:
+                alter = f"ALTER TABLE {self.quote(new.name)} ALTER COLUMN {self.quote(name)}"
+                sql.append(f"{alter} DROP EXPRESSION")
+                columns[name] = replace(column, computed="")
+        return replace(old, columns=columns), sql
+
     def _recomputed(self, old: Table, new: Table, sources: Mapping[str, str]) -> set[str]:
         """Find the generated columns to create again, because they or their sources change."""
         changes = bool(sources) or any(
@@ -243,6 +259,7 @@ class PostgreSQL(StandardSQL):
             name
             for name, column in old.columns.items()
             if name in new.columns
+            and name not in sources
             and (column.computed or new.columns[name].computed)
             and (changes or column.computed != new.columns[name].computed)
         }

@@ -229,6 +229,7 @@ def survivors(name: str, before: State, after: State, places: Places) -> Survivo
         if (
             other is None
             or column.computed
+            or other.computed
             or _is_retargeted(name, column.name, before, after, places)
         ):
             continue
