@@ -6,6 +6,7 @@ once.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Container
 from datetime import UTC, datetime, timedelta
@@ -25,6 +26,7 @@ PAUSE = 0.25  # seconds between two polls of the database
 RECONNECT_DELAY = 2.0  # seconds
 LOCK_TIMEOUT = 5.0  # seconds, after which another relay takes over
 BATCH = 100  # jobs that one round sends
+MESSAGES = 20  # that one round writes at most: the fewer, the fewer workers share its jobs
 WINDOW = 1000  # messages that may wait in the stream
 LATE = 5.0  # seconds in which a worker has to claim a sent job; then its message may be lost
 
@@ -104,8 +106,9 @@ class Relay:
             await QueuedJob.filter(id__in=ids, state=QUEUED).update(
                 state=SENT, expires_at=expires_at
             )
-        for id_ in ids:
-            await self._stream.send(id_)
+            size = math.ceil(len(ids) / MESSAGES)
+            for start in range(0, len(ids), size):
+                await self._stream.send(ids[start : start + size])
         return len(ids)
 
 
