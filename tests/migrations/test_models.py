@@ -286,6 +286,18 @@ def test_module_that_is_not_listed(make_service: MakeService, text: str) -> None
     assert "item" in service.database.tables()
 
 
+def test_model_that_moved_to_a_module_that_is_not_listed(make_service: MakeService) -> None:
+    service = make_service("sqlite")
+    add(service, "src/shop/models.py", f"{HEAD}{ITEM}")
+    with (service.folder / MODELS).open("a", encoding="utf-8") as models:
+        models.write(OWNED.format("models"))
+
+    refuse(service, "config.py: add 'src.shop.models' to MODELS: it defines the model Item")
+
+    service.edit(CONFIG, LISTED, f'{LISTED}    "src.shop.models",\n')
+    assert "Verified" in service.run(*MIGRATE, "new", "owned").stdout
+
+
 SHOP = '        "shop": {"models": ["src.shop.models"], "default_connection": "default"},\n'
 LISTED = '    f"{__package__}.models",\n'
 OWNER = """

@@ -7,7 +7,7 @@ import pytest
 from tools.render import git
 
 from ..conftest import MakeService
-from ..support.migrating import write_migration
+from ..support.migrating import FIRST, write_migration
 from ..support.model_changes import CITY, NICK, NUMBER, SCORE, after
 from .support import MIGRATE, Changing
 
@@ -84,6 +84,29 @@ def test_applied_migration_stays(merged: Changing) -> None:
 
     assert f"{main} is applied" in process.stderr
     assert names(merged) == before
+
+
+def test_files_of_two_branches_exchange_their_names(make_service: MakeService) -> None:
+    service = make_service("sqlite")
+    write_migration(service, "1_main", "CREATE TABLE one (id INT)")
+    service.run(*MIGRATE, "upgrade")
+    for name in ("1_b", "1_c", "2_b", "2_c"):
+        write_migration(service, name, f"CREATE TABLE t{name} (id INT)")
+    samples = service.folder / "migrations" / "samples"
+    samples.mkdir()
+    for name in ("1_b", "2_b"):
+        (samples / f"{name}.sql").write_text(f"-- {name}\n")
+
+    service.run(*MIGRATE, "renumber", "1_b.py", "1_c.py", "2_b.py", "2_c.py", status=None)
+
+    folder = service.folder / "migrations" / "models"
+    found = {path.name for path in folder.iterdir() if path.name != "__pycache__"}
+    moved = {"2_b.py": "1_b", "3_c.py": "1_c", "4_b.py": "2_b", "5_c.py": "2_c"}
+    assert found == {FIRST, "1_main.py", *moved}
+    for name, old in moved.items():
+        assert f"CREATE TABLE t{old} " in (folder / name).read_text(encoding="utf-8")
+    rows = {path.name: path.read_text() for path in samples.iterdir()}
+    assert rows == {"2_b.sql": "-- 1_b\n", "4_b.sql": "-- 2_b\n"}
 
 
 @pytest.mark.server

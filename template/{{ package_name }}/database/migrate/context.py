@@ -24,6 +24,7 @@ from ..backend import (
 from ..url import DATABASE_URL_EXAMPLE
 from .dialects import load
 from .errors import MigrationError
+from .modules import models_in
 
 __all__ = [
     "APP",
@@ -90,8 +91,20 @@ async def connected(**credentials: object) -> AsyncIterator[BaseDBAsyncClient]:
             # Tortoise only reports which module of the list it could not import
             cause = error.__context__ if isinstance(error.__context__, ImportError) else error
             found = f"The models have an error: {reason(cause)}{_place(cause)}"
-            raise MigrationError(found) from error
+            raise MigrationError(_unlisted(str(error), config) or found) from error
         yield context.db("default")
+
+
+def _unlisted(error: str, config: dict[str, Any]) -> str:
+    """Explain that a model which another refers to is in a module that MODELS lacks."""
+    missing = re.search(r"No model with name '(\w+)'", error)
+    listed = [module for app in config["apps"].values() for module in app["models"]]
+    found = [
+        f"{CONFIG.name}: add {module!r} to MODELS: it defines the model {name}"
+        for module, name in models_in(PACKAGE)
+        if missing and name == missing[1] and module not in listed
+    ]
+    return "\n".join(found)
 
 
 def _place(error: BaseException) -> str:

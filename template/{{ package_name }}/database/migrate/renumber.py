@@ -54,16 +54,27 @@ async def renumber(
     ]
     if all(path == migration.path for migration, path, _ in planned):
         return []
+    # Files of several branches may exchange names, so all of them are written beside the old ones
     for migration, path, text in planned:
-        if path == migration.path:  # the first of two that share a number
-            path.write_text(text, encoding="utf-8")
-            continue
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
-        migration.path.unlink()
+        _beside(path).write_text(text, encoding="utf-8")
         if migration.samples.exists():
-            migration.samples.rename(migration.samples.with_name(f"{path.stem}.sql"))
+            migration.samples.rename(_beside(_samples(migration, path)))
+    for migration, _, _ in planned:
+        migration.path.unlink()
+    for migration, path, _ in planned:
+        _beside(path).rename(path)
+        samples = _samples(migration, path)
+        if _beside(samples).exists():
+            _beside(samples).rename(samples)
     return [path for _, path, _ in planned]
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.new")
+
+
+def _samples(migration: Migration, path: Path) -> Path:
+    return migration.samples.with_name(f"{path.stem}.sql")
 
 
 def _path(migration: Migration, number: int) -> Path:
