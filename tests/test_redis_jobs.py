@@ -38,7 +38,7 @@ from .support.jobs import (
     wait_until_booked,
     worker,
 )
-from .support.network import wait_for
+from .support.network import Proxy, wait_for
 from .support.services import Service, free_port, install
 from .support.smtp import mailbox
 from .updates.folders import commit
@@ -211,6 +211,25 @@ def test_stopped_worker_finishes_its_jobs(service: Service) -> None:
 
     assert number(service, BOOKED) + number(service, QUEUED) == 40
     assert number(service, f"{QUEUED} WHERE state = 'running'") == 0
+
+
+@pytest.mark.in_turn
+@pytest.mark.parametrize("engine", ["postgresql", "mysql"])
+def test_worker_stops_while_the_database_is_down(engine: str, service: Service) -> None:
+    """Its job cannot be given back, and counts as killed later."""
+    require(engine)
+    service.edit("src/jobs/runner.py", "STOP_TIMEOUT = 30 ", "STOP_TIMEOUT = 1 ")
+    slow_down(service)
+    service.edit("src/orders/jobs.py", "asyncio.sleep(0.1)", "asyncio.Event().wait()")
+    service.run("python", "-c", PLACE, "1")
+    with (
+        Proxy(service.database.url) as proxy,
+        worker(service, DATABASE_URL=proxy.url) as running,
+    ):
+        wait_for(lambda: "status=started" in running.output)
+        proxy.close()
+        assert running.stop() == 0
+    assert number(service, f"{QUEUED} WHERE state = 'running'") == 1
 
 
 @pytest.mark.in_turn
