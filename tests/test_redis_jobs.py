@@ -313,6 +313,26 @@ def test_worker_needs_redis(service: Service) -> None:
 
 
 @pytest.mark.in_turn
+def test_certificate_of_redis_is_verified(service: Service, redis: RedisServer) -> None:
+    """By the service, which counts attempts in Redis, and by the worker."""
+    authority = redis.encrypt()
+    service.environment["REDIS_URL"] = redis.url
+    with accounts(service, SSL_CERT_FILE="", **CHEAP) as server, worker(service) as running:
+        assert sign_up(server).status_code == 503
+        refused = "certificate verify failed: self-signed certificate"
+        wait_for(lambda: refused in running.output)
+    assert refused in server.output
+    assert "Traceback" not in running.output + server.output
+    trusted = {"SSL_CERT_FILE": str(authority)}
+    with accounts(service, **trusted, **CHEAP) as server, worker(service, **trusted) as running:
+        assert sign_up(server).status_code == 201
+        wait_for(lambda: "job=send_link" in running.output)
+    other = {**trusted, "REDIS_URL": redis.url.replace("127.0.0.1", "localhost")}
+    with worker(service, **other) as running:
+        wait_for(lambda: "Hostname mismatch" in running.output)
+
+
+@pytest.mark.in_turn
 def test_metrics_of_the_queue(make_service: MakeService, engine: str) -> None:
     """The dashboard and the alerts use no others of jobs. The worker reports them without Redis."""
     service = make_service(engine, answers={**ANSWERS, "observability": True})

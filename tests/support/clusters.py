@@ -200,13 +200,30 @@ class RedisServer:
     _command: list[str]
     _folder: Path
     _process: "subprocess.Popen[bytes] | None" = None
+    _certificate: Path | None = None
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+        return f"{'rediss' if self._certificate else 'redis'}://127.0.0.1:{self.port}/0"
+
+    def encrypt(self) -> Path:
+        """Take only TLS connections from now on.
+
+        Returns:
+            The server's certificate, which is its own authority.
+        """
+        self._certificate, key = _make_certificate(self._folder.parent)
+        files = ["--tls-cert-file", str(self._certificate), "--tls-key-file", str(key)]
+        self._command += [*files, "--tls-ca-cert-file", str(self._certificate)]
+        self._command += ["--tls-auth-clients", "no"]
+        self.kill()
+        self.start()
+        return self._certificate
 
     def start(self) -> None:
-        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
+        port = str(self.port)
+        listen = ["--port", "0", "--tls-port", port] if self._certificate else ["--port", port]
+        options = [*listen, "--bind", "127.0.0.1", "--dir", str(self._folder)]
         self._process = process = subprocess.Popen(
             [*self._command, *options], stdout=subprocess.DEVNULL
         )
