@@ -1,8 +1,13 @@
 """The service's command line: `python -m` and its name."""
 
+import fcntl
 import json
+import os
 import re
 import socket
+import struct
+import subprocess
+import termios
 from pathlib import Path
 
 import httpx2
@@ -149,10 +154,11 @@ def test_routes_lists_who_may_call(make_service: MakeService) -> None:
     ]
     prefixed = service.run("python", "-m", "src", "routes", API_PREFIX="/api/v1", DOCS="off").stdout
 
+    assert max(map(len, prefixed.splitlines())) <= 88  # 80 without the prefix of 7 characters
     assert rows[0] == ["METHOD", "PATH", "NAME", "CALLERS"]
     assert ["POST", "/auth/token", "log_in", "anyone"] in rows
     assert ["PATCH", "/users/me", "change_me", "users"] in rows
-    assert ["DELETE", "/users/{user_id}", "remove_user", "administrators"] in rows
+    assert ["DELETE", "/users/{user_id}", "remove_user", "admins"] in rows
     assert ["WEBSOCKET", "/orders/news", "news", "users"] in rows
     assert ["MOUNT", "/static", "static", "anyone"] in rows
     assert "/api/v1/users/me" in prefixed
@@ -249,6 +255,34 @@ def test_settings_reports_wrong_values_in_plain_words(service: Service) -> None:
         ),
         "STRIPE_KEY: Set it in the environment or in .env.",
     ]
+
+
+def test_errors_in_settings_are_wrapped_in_a_terminal(service: Service) -> None:
+    reader, writer = os.openpty()
+    fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    with open(reader, "rb", buffering=0) as terminal, open(writer, "wb") as stderr:
+        process = subprocess.run(
+            ["python", "-m", "src", "settings"],
+            cwd=service.folder,
+            env=service.variables({"SMTP_URL": "nonsense"}),
+            stderr=stderr,
+            check=False,
+        )
+        shown = terminal.read(4096).decode().splitlines()
+
+    assert process.returncode == 2
+    assert shown[0].startswith("SMTP_URL: Write smtp://user:password@host:port, ")
+    assert shown[-1].endswith("SMTP_URL=smtp://user:password@mail.example.com:587")
+    assert max(map(len, shown)) <= 80
+
+
+def test_stamp_asks_only_about_files_that_exist(service: Service) -> None:
+    service.run("python", "-m", "src", "migrate", "upgrade")
+
+    process = service.run("python", "-m", "src", "migrate", "stamp", "foo", "--applied", status=1)
+
+    message = "There is no file foo: run `python -m src migrate status` to list the names\n"
+    assert process.stderr == message
 
 
 def test_openapi_writes_the_document(service: Service) -> None:

@@ -1,8 +1,10 @@
 """How logs look in development: the line of a request first, and short tracebacks."""
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import fill
 from traceback import FrameSummary, StackSummary, TracebackException
 from typing import TextIO
 from urllib.parse import quote
@@ -48,6 +50,23 @@ def print_short(output: TextIO, error: ExcInfo) -> None:
         own = filter(_is_own, part.stack[:-1])
         part.stack = StackSummary.from_list([*own, *part.stack[-1:]])
     output.write("\n" + "".join(shown.format()).rstrip())
+
+
+def wrap(text: str, output: TextIO) -> str:
+    """Break long lines between words, if they go to a terminal."""
+    if not output.isatty():
+        return text
+    width = os.get_terminal_size(output.fileno()).columns or 80
+    return "\n".join(
+        fill(
+            line,
+            width,
+            subsequent_indent="    ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for line in text.splitlines()
+    )
 
 
 def _chained(error: TracebackException) -> Iterator[TracebackException]:

@@ -35,6 +35,6 @@ def log_failure(error: Exception) -> None:
     elif is_unavailable(error):
         logger.warning("The database cannot be used", cause=str(error))
     elif isinstance(error, (RedisError, OSError)):
-        logger.warning("Redis cannot be used", cause=str(error))
+        logger.warning("Redis cannot be used: start it, or correct REDIS_URL", cause=str(error))
     else:
         logger.error("The queue cannot be used", exc_info=error)

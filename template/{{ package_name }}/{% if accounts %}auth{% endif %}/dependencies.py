@@ -84,8 +84,8 @@ def _of_administrator(session: Session) -> Session:
 
 current_session = Authentication(lambda session: session)
 current_user = Authentication(lambda session: session.user)
-administrator_session = Authentication(_of_administrator, "administrators")
-administrator = Authentication(lambda session: _of_administrator(session).user, "administrators")
+administrator_session = Authentication(_of_administrator, "admins")
+administrator = Authentication(lambda session: _of_administrator(session).user, "admins")
 
 CurrentSession = Annotated[Session, Depends(current_session)]
 CurrentUser = Annotated[User, Depends(current_user)]

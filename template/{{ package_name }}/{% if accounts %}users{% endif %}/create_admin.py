@@ -59,8 +59,8 @@ async def create_administrator(username: str, email: str, *, promote: bool = Fal
         if user.is_admin and user.is_active:
             return f"{user.username} is an administrator already."
         raise ConflictError(
-            f"Add --promote to make {user.username} an administrator: the account exists already. "
-            "It gets the password that you enter, and its sessions end."
+            f"Add --promote to make {user.username} an administrator.\n"
+            "The account exists: it gets the password that you enter, and its sessions end."
         )
     password = _read_password()
     new = SignUp.model_validate({"username": username, "email": email, "password": password})

@@ -82,12 +82,18 @@ def failure(attempt: Attempt, error: BaseException) -> RetryError | DeadJobError
     """Log a failed attempt, and return the exception that says whether to try again."""
     delay = retry_delay(attempt.number)
     message = _message(error)
+    cause = f"{type(error).__name__}: {message}" if message else type(error).__name__
     if delay is None:
         logger.error("Job", status="dead", attempt=attempt.number, exc_info=error)
-        return DeadJobError(f"{type(error).__name__}: {message}")
-    cause = message or type(error).__name__
-    seconds = delay.total_seconds()
-    logger.warning("Job", status="failed", attempt=attempt.number, retry_in=seconds, cause=cause)
+        return DeadJobError(cause)
+    logger.warning(
+        "Job",
+        status="failed",
+        attempt=attempt.number,
+        retry_in=delay.total_seconds(),
+        cause=cause,
+        exc_info=error if attempt.number == 1 else None,  # later attempts rarely add anything
+    )
     return RetryError(delay, message)
 
 

@@ -110,6 +110,7 @@ def stamp(name: str, timeout: float, *, applied: bool, yes: bool) -> None:
     """Record that a migration was applied or reverted by hand."""
     from . import executor
 
+    _run(executor.check_name(name))
     _confirm(f"Is {name} completely {'applied' if applied else 'reverted'}?", yes=yes)
     _run(executor.stamp(name, applied=applied, lock_timeout=timeout, progress=_report))
     _print(f"{name} is recorded as {'applied' if applied else 'pending'}")

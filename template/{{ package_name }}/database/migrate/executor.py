@@ -134,6 +134,25 @@ async def downgrade(to: int, lock_timeout: float = 60, progress: Progress = igno
     return len(reverted)
 
 
+async def check_name(name: str) -> None:
+    """Check that `stamp` knows a migration.
+
+    Raises:
+        MigrationError: there is no such migration.
+    """
+    async with connected(**sessions.reading_credentials()) as client:
+        await _find(client, name)
+
+
+async def _find(client: BaseDBAsyncClient, name: str) -> Migration | None:
+    """Return a migration; None if it is unfinished in the database, and its file is gone."""
+    migration = find(name)
+    if migration is None and await sessions.unfinished(client) != name:
+        unknown = f"There is no file {name}: run `{COMMAND} status` to list the names"
+        raise MigrationError(next(iter(missing_migrations()), unknown))
+    return migration
+
+
 async def stamp(
     name: str, *, applied: bool, lock_timeout: float = 60, progress: Progress = ignore
 ) -> None:
@@ -146,13 +165,7 @@ async def stamp(
         await sessions.refuse_others_unfinished(client, name)
         state = await read_state(client)
         recorded = name in state.applied
-        if (migration := find(name)) is None:
-            if await sessions.unfinished(client) != name:
-                if missing := missing_migrations():
-                    raise MigrationError(missing[0])
-                raise MigrationError(
-                    f"There is no file {name}: run `{COMMAND} status` to list the names"
-                )
+        if (migration := await _find(client, name)) is None:
             if applied and not recorded:
                 raise MigrationError(
                     f"There is no file {name}: run this on a commit that has it, or undo its"
