@@ -29,8 +29,8 @@ from .support.sockets import connect, read_answer, resident, rest
 ROUTES = """
     from asyncio import Event
 
-    from fastapi import Response
-    from fastapi.responses import StreamingResponse
+    from fastapi import HTTPException, Response
+    from fastapi.responses import FileResponse, StreamingResponse
 
     released, smuggled = Event(), 0
 
@@ -64,6 +64,20 @@ ROUTES = """
                 yield b"x" * 50_000
 
         return StreamingResponse(pieces())
+
+    @app.get("/parts")
+    async def parts(count: int, fails: bool = False) -> Response:
+        async def pieces():
+            for number in range(count):
+                yield b"part %d\\n" % number
+            if fails:
+                raise HTTPException(503)
+
+        return StreamingResponse(pieces())
+
+    @app.get("/file")
+    async def file() -> FileResponse:
+        return FileResponse("aerich.ini")
 
     return app
 """
@@ -241,6 +255,49 @@ def test_trailers_are_no_headers(server: Server) -> None:
                 answer = read_answer(client)
                 assert answer.startswith(b"HTTP/1.1 200 ")
                 assert header(answer, "x-request-id") != "forged"
+
+
+@pytest.mark.parametrize("proxy", ["", "haproxy"])
+def test_close_in_a_trailer_closes_nothing_for_others(proxy: str, server: Server) -> None:
+    """HAProxy passes trailers on, and keeps the connection for the next client."""
+    port = int(server.url.rpartition(":")[2])
+    request = POST + CHUNKED + b"\r\n\r\n1\r\nx\r\n0\r\nConnection: close\r\n\r\n"
+    with ExitStack() as stack:
+        front = stack.enter_context(reverse_proxy(proxy, port)) if proxy else port
+        client = stack.enter_context(socket.create_connection(("127.0.0.1", front), DEADLINE))
+        for path in (b"/length", b"/nowhere"):  # one reads the body, the other does not
+            client.sendall(request.replace(b"/length", path))
+            assert b"HTTP/1.1 " in read_answer(client)
+            if proxy:
+                assert httpx2.get(f"http://127.0.0.1:{front}/livez").status_code == 200
+            client.sendall(LIVEZ)
+            assert read_answer(client).endswith(b'{"status":"alive"}')
+
+
+@pytest.mark.parametrize("keep", [b"", b"Connection: keep-alive\r\n"])
+def test_stream_to_http_1_0_ends_with_the_connection(
+    keep: bytes, server: Server, hostile: Service
+) -> None:
+    """Such a client takes the marks of chunks for content (RFC 9112, section 6.1)."""
+    whole = b"part 0\npart 1\n"
+    configuration = (hostile.folder / "aerich.ini").read_bytes()
+    for path, head, body in (
+        ("/parts?count=2", "", whole),
+        ("/parts?count=0", "", b""),
+        ("/parts?count=2&fails=true", "", whole),
+        ("/file", str(len(configuration)), configuration),
+        ("/livez", "18", b'{"status":"alive"}'),
+        ("/big", "200000", b"x" * 200_000),
+    ):
+        for method, content in (("GET", body), ("HEAD", b"")):
+            with connect(server) as client:
+                client.sendall(f"{method} {path} HTTP/1.0\r\n".encode() + keep + b"\r\n")
+                answer = rest(client)
+            assert answer.startswith(b"HTTP/1.1 200 "), answer
+            assert not header(answer, "transfer-encoding")
+            assert header(answer, "content-length") == head
+            assert header(answer, "connection") == "close"
+            assert answer.partition(b"\r\n\r\n")[2] == content, (method, path)
 
 
 def test_what_is_no_body_takes_little_memory(server: Server) -> None:

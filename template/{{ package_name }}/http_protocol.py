@@ -8,9 +8,11 @@ import logging
 import os
 import re
 import sys
+from functools import partial
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGI3Application, ASGISendEvent
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from .settings import settings
 
@@ -62,16 +64,25 @@ class LimitedProtocol(HttpToolsProtocol):
             self.transport.pause_reading()
 
     def on_headers_complete(self) -> None:
-        if self.parser.get_http_version() == "1.0":
-            self.expect_100_continue = False  # RFC 9110, section 10.1.1
         super().on_headers_complete()
         self.left = int(dict(self.headers).get(b"content-length", b"0").rstrip()[-18:])
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        if cycle.scope["http_version"] == "1.0":
+            cycle.waiting_for_100_continue = False  # RFC 9110, section 10.1.1
+            cycle.send = partial(send_until_close, cycle)  # type: ignore[method-assign]
+        super()._start_asgi_task(cycle, app)
 
     def on_body(self, body: bytes) -> None:
         # Routes may take larger bodies than others: what the application reads does not count.
         self.size -= 0 if self.cycle.response_complete else len(body)
         self.left, self.before = max(0, self.left - len(body)), 0  # the client has sent
         super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        # After `Connection: close`, in a trailer too, a parser ignores what another client sends.
+        self.parser = httptools.HttpRequestParser(self)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -134,6 +145,14 @@ class LimitedProtocol(HttpToolsProtocol):
         super().shutdown()
         self.watch.cancel()
         self._watch(STOP_CLIENT_TIMEOUT)
+
+
+async def send_until_close(cycle: RequestResponseCycle, message: ASGISendEvent) -> None:
+    """Send an answer that ends with the connection: HTTP/1.0 has no chunks."""
+    cycle.chunked_encoding = False
+    if message["type"] == "http.response.body":
+        cycle.expected_content_length = len(message.get("body", b""))
+    await RequestResponseCycle.send(cycle, message)
 
 
 _warned_at = float("-inf")
