@@ -2,8 +2,11 @@
 
 import importlib.util
 from collections.abc import AsyncIterator, Callable
+from datetime import date
+from decimal import Decimal
+from itertools import count
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pytest
 from fastapi import (
@@ -21,7 +24,7 @@ from fastapi import (
 from fastapi.exceptions import ResponseValidationError
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
-from pydantic import BaseModel
+from pydantic import AliasChoices, BaseModel, BeforeValidator, Json
 from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute, Mount, Route
@@ -185,9 +188,15 @@ def apps(tmp_path: Path, flatten: Any, routing: Any, direct_routes: Any) -> tupl
     (tmp_path / "index.html").write_text("hello")
     plain, flat = (make_app(include_all, tmp_path) for _ in range(2))
     flat.router.routes[:] = flatten(flat.router.routes)
-    direct_routes.answer_directly(flat.router.routes)
-    flat.router.middleware_stack = routing.DirectRouter(flat.router)
+    make_direct(flat, routing, direct_routes)
     return plain, flat
+
+
+def make_direct(app: FastAPI, routing: Any, direct_routes: Any) -> None:
+    direct_routes.answer_directly(app.router.routes)
+    app.router.middleware_stack = router = routing.DirectRouter(app.router)
+    app.middleware_stack = app.build_middleware_stack()
+    direct_routes.answer_early(app.middleware_stack, router.find)
 
 
 @pytest.mark.parametrize(("method", "path"), DISHES)
@@ -226,15 +235,17 @@ def test_dependencies_can_be_overridden(apps: tuple[FastAPI, FastAPI]) -> None:
             assert socket.receive_text() == "soup in the garden"
 
 
-def test_all_overrides_can_be_replaced(direct_routes: Any) -> None:
+def test_all_overrides_can_be_replaced(routing: Any, direct_routes: Any) -> None:
     app = make_menu()
-    direct_routes.answer_directly(app.routes)
+    make_direct(app, routing, direct_routes)
     client = TestClient(app)
     assert client.get("/dishes/7?limit=3").json()["name"].startswith("7 3 3 ")
+    assert client.get("/limit?limit=3").json() == 3
 
     app.dependency_overrides = {read_limit: lambda: 9}
 
     assert client.get("/dishes/7?limit=3").json()["name"].startswith("7 9 9 ")
+    assert client.get("/limit?limit=3").json() == 9
 
 
 def test_routes_are_found_directly(apps: tuple[FastAPI, FastAPI]) -> None:
@@ -306,6 +317,45 @@ def make_menu() -> FastAPI:
     ) -> dict[str, Any]:
         return {"name": f"{dish} {limit} {again} {size} {kind} {seat}", "hidden": 1}
 
+    @app.get("/limit")
+    async def limit(limit: Annotated[int, Depends(read_limit)]) -> int:
+        return limit
+
+    @app.get("/scalars")
+    async def scalars(
+        kind: Literal["soup", "salad"],
+        price: Annotated[Decimal | None, Query(alias="cost", ge=1)] = None,
+        day: date = date(2026, 1, 2),
+        is_hot: bool | None = True,
+        length: Annotated[int, BeforeValidator(len)] = 0,
+        x_table: Annotated[str | int, Header()] = 7,
+    ) -> list[str]:
+        return [repr(value) for value in (kind, price, day, is_hot, length, x_table)]
+
+    @app.get("/names")
+    async def names(
+        name: Annotated[str, Query(validation_alias=AliasChoices("pick", "kind"))] = "none",
+    ) -> str:
+        return name
+
+    @app.get("/late")
+    async def late(late: Annotated[int, Query(validate_default=True, ge=1)] = 0) -> int:
+        return late
+
+    @app.get("/new")
+    async def new(number: Annotated[int, Query(default_factory=count().__next__)]) -> int:
+        return number
+
+    @app.get("/shapes")
+    async def shapes(
+        ids: Annotated[str | list[str], Query()], order: Annotated[Json[int] | None, Query()] = None
+    ) -> list[str]:
+        return [repr(value) for value in (ids, order)]
+
+    @app.get("/dish")
+    async def dish(dish: Annotated[Dish, Query()]) -> Dish:
+        return dish
+
     @app.get("/orders", dependencies=[Depends(order)])
     async def orders(
         one: Annotated[int, Depends(order)],
@@ -357,6 +407,22 @@ MENU = [
     ("/dishes/seven?limit=0", {}),
     ("/dishes/seven?forbidden", {}),
     ("/dishes/7?limit=0&forbidden", {}),
+    ("/limit", {}),
+    ("/limit?limit=2&limit=3", {}),
+    ("/limit?limit=", {}),
+    *(
+        (f"/{path}{query}", headers)
+        for path in ("dish", "late", "names", "new", "scalars", "shapes")
+        for query, headers in [
+            ("", {}),
+            ("?kind=soup", {}),
+            ("?kind=bread&cost=x&day=1", {}),
+            ("?kind=salad&cost=1.50&day=2026-02-03&is_hot=no&length=abc", {"X-Table": "3"}),
+            ("?kind=salad&price=2&cost=0&pick=b&late=2", {}),
+            ('?order={"a":1}&ids=2&ids=3&name=soup&price=4', {}),
+            ("?order=x&ids=x", {"X-Table": "by the door"}),
+        ]
+    ),
     ("/orders", {}),
     ("/brief", {}),
     ("/response", {}),
@@ -370,10 +436,10 @@ MENU = [
 
 
 @pytest.fixture(scope="module")
-def menus(direct_routes: Any) -> list[TestClient]:
+def menus(routing: Any, direct_routes: Any) -> list[TestClient]:
     """Clients of an application as it is, and of the same one with direct answers."""
     plain, direct = make_menu(), make_menu()
-    direct_routes.answer_directly(direct.routes)
+    make_direct(direct, routing, direct_routes)
     return [TestClient(app, raise_server_exceptions=False) for app in (plain, direct)]
 
 
@@ -395,7 +461,9 @@ def test_only_simple_routes_are_answered_directly(direct_routes: Any) -> None:
 
     routes = [route for route in app.routes if isinstance(route, APIRoute)]
     direct = {r.path for r in routes if isinstance(r.app, direct_routes.DirectAnswer)}
-    assert direct == {"/dishes/{dish}", "/orders", "/brief", "/response", "/wrong"}
+    parameters = {"/dish", "/late", "/limit", "/names", "/new", "/scalars", "/shapes"}
+    others = {"/dishes/{dish}", "/orders", "/brief", "/response", "/wrong"}
+    assert direct == parameters | others
 
 
 def test_a_wrong_answer_names_its_route(direct_routes: Any) -> None:
@@ -404,6 +472,38 @@ def test_a_wrong_answer_names_its_route(direct_routes: Any) -> None:
 
     with pytest.raises(ResponseValidationError, match="GET /wrong"):
         TestClient(app).get("/wrong")
+
+
+def test_a_route_before_the_others_answers_from_then_on(routing: Any, direct_routes: Any) -> None:
+    app = make_menu()
+    make_direct(app, routing, direct_routes)
+    client = TestClient(app)
+    assert client.get("/brief").json() == {"name": "soup"}
+
+    app.router.routes.insert(0, Route("/{name}", lambda _: PlainTextResponse("first")))
+
+    assert client.get("/brief").text == "first"
+
+
+def test_an_application_answers_below_a_path_with_parameters(
+    routing: Any, direct_routes: Any
+) -> None:
+    answers = []
+    for is_direct in (False, True):
+        inner = FastAPI()
+
+        @inner.get("/where")
+        async def where(request: Request) -> dict[str, Any]:
+            return {**request.path_params, "url": str(request.url), "root": request["root_path"]}
+
+        if is_direct:
+            make_direct(inner, routing, direct_routes)
+        outer = FastAPI()
+        outer.mount("/shops/{shop}", inner)
+        answers.append(TestClient(outer).get("/shops/7/where").json())
+
+    assert answers[0] == answers[1]
+    assert answers[0]["shop"] == "7"
 
 
 def test_a_hundred_routes_do_not_slow_down_the_next_one(flatten: Any, routing: Any) -> None:

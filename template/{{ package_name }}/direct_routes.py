@@ -6,22 +6,30 @@ the query, headers and cookies, or the request. FastAPI answers all others, and 
 dependencies are overridden or FastAPI's telemetry is on.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
+from datetime import date, datetime
+from decimal import Decimal
 from functools import partial
 from inspect import isclass, iscoroutinefunction
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, cast, get_args, get_origin
+from uuid import UUID
 
 from fastapi import Request, Response
 from fastapi.datastructures import DefaultPlaceholder
 from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import request_params_to_args
-from fastapi.exceptions import EndpointContext, RequestValidationError
-from fastapi.routing import APIRoute, serialize_response
-from starlette.routing import BaseRoute
-from starlette.types import Receive, Scope, Send
+from fastapi.exceptions import EndpointContext, RequestValidationError, ResponseValidationError
+from fastapi.routing import APIRoute
+from pydantic_core import PydanticUndefined
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-# What `_solve` knows of a function and its dependencies
+# Types of parameters that need no more than validation
+SCALARS = (bool, date, datetime, Decimal, float, int, NoneType, str, UUID)
+# What `_Function` knows of a function and its dependencies
 SOLVED = {
     "call",
     "cookie_params",
@@ -74,75 +82,171 @@ class DirectAnswer:
     def __init__(self, route: APIRoute) -> None:
         self.answer_with_fastapi = route.app
         self.provider = route.dependency_overrides_provider
-        self.dependant = route.dependant
-        self.endpoint: Callable[..., Any] = route.endpoint
+        self.endpoint = _Function(route.dependant)
         self.status = route.status_code or 200
-        self.serialize = partial(
-            serialize_response,
-            field=route.response_field,
+        self.field = cast("Any", route.response_field)
+        self.path = f"{'/'.join(route.methods or ())} {route.path}"
+        self.write = partial(
+            self.field.serialize_json,
             include=route.response_model_include,
             exclude=route.response_model_exclude,
             by_alias=route.response_model_by_alias,
             exclude_unset=route.response_model_exclude_unset,
             exclude_defaults=route.response_model_exclude_defaults,
             exclude_none=route.response_model_exclude_none,
-            endpoint_ctx=EndpointContext(path=f"{'/'.join(route.methods or ())} {route.path}"),
-            dump_json=True,
         )
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def needs_fastapi(self, scope: Scope) -> bool:
         overrides = getattr(self.provider, "dependency_overrides", None)
-        if overrides or scope.get("fastapi.telemetry"):
+        return bool(overrides) or bool(scope.get("fastapi.telemetry"))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.needs_fastapi(scope):
             await self.answer_with_fastapi(scope, receive, send)
             return
         errors: list[Any] = []
-        values = await _solve(self.dependant, Request(scope, receive, send), {}, errors)
+        values = await self.endpoint.solve(Request(scope, receive, send), {}, errors)
         if errors:
             raise RequestValidationError(errors)
-        answer = await self.endpoint(**values)
+        answer = await self.endpoint.call(**values)
         if not isinstance(answer, Response):
-            body = await self.serialize(response_content=answer)
-            answer = Response(body, self.status, media_type="application/json")
+            value, wrong = self.field.validate(answer, {}, loc=("response",))
+            if wrong:
+                context = EndpointContext(path=self.path)
+                raise ResponseValidationError(errors=wrong, body=answer, endpoint_ctx=context)
+            answer = Response(self.write(value), self.status, media_type="application/json")
         await answer(scope, receive, send)
 
 
-async def _solve(
-    dependant: Dependant, request: Request, solved: dict[Any, Any], errors: list[Any]
-) -> dict[str, Any]:
-    """Return a function's arguments.
+class DirectRoutes:
+    """The layer before FastAPI's exit stack. It answers simple routes that are found at once.
 
     Args:
-        dependant: the function and its dependencies.
-        request: the request.
-        solved: the results of dependencies, which are called once for each request.
-        errors: receives the errors of parameters. A dependency with errors is not called.
+        app: FastAPI's exit stack, which answers all other requests.
+        find: returns the route that answers a request, if its path alone determines it.
     """
-    values: dict[str, Any] = {}
-    for dependency in dependant.dependencies:
-        before = len(errors)
-        arguments = await _solve(dependency, request, solved, errors)
-        if len(errors) > before:
-            continue
-        call: Any = dependency.call
-        key = (call, dependency.scope)
-        if key in solved and dependency.use_cache:
-            result = solved[key]
-        else:
-            result = await call(**arguments)
-            solved.setdefault(key, result)
-        if dependency.name is not None:
-            values[dependency.name] = result
-    for parameters, received in (
-        (dependant.path_params, "path_params"),
-        (dependant.query_params, "query_params"),
-        (dependant.header_params, "headers"),
-        (dependant.cookie_params, "cookies"),
-    ):
-        if parameters:
-            found, wrong = request_params_to_args(parameters, getattr(request, received))
-            values |= found
-            errors += wrong
-    for name in (dependant.request_param_name, dependant.http_connection_param_name):
-        if name:
+
+    def __init__(self, app: ASGIApp, find: Callable[[Scope], Route | None]) -> None:
+        self.app, self.find = app, find
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        route = self.find(scope) if scope["type"] == "http" else None
+        if route is None or not isinstance(route.app, DirectAnswer):
+            return self.app(scope, receive, send)
+        if route.app.needs_fastapi(scope):
+            return self.app(scope, receive, send)
+        scope.setdefault("path_params", {})
+        scope.update(endpoint=route.endpoint, route=route)
+        return route.app(scope, receive, send)
+
+
+def answer_early(stack: Any, find: Callable[[Scope], Route | None]) -> None:  # noqa: ANN401 - ASGI
+    """Put `DirectRoutes` into a stack of middleware, behind the layer that handles exceptions."""
+    while stack and not isinstance(stack, ExceptionMiddleware):
+        stack = getattr(stack, "app", None)
+    if stack:
+        stack.app = DirectRoutes(stack.app, find)
+
+
+class _Function:
+    """A function whose arguments are in a request, or are the results of dependencies."""
+
+    def __init__(self, dependant: Dependant) -> None:
+        self.call: Any = dependant.call
+        self.name = dependant.name
+        self.key = (dependant.call, dependant.scope)
+        self.use_cache = dependant.use_cache
+        self.dependencies = [_Function(dependency) for dependency in dependant.dependencies]
+        fields = {
+            "path_params": dependant.path_params,
+            "query_params": dependant.query_params,
+            "headers": dependant.header_params,
+            "cookies": dependant.cookie_params,
+        }
+        self.parameters = [_Parameters(part, found) for part, found in fields.items() if found]
+        names = (dependant.request_param_name, dependant.http_connection_param_name)
+        self.request_names = [name for name in names if name]
+
+    async def solve(
+        self, request: Request, solved: dict[Any, Any], errors: list[Any]
+    ) -> dict[str, Any]:
+        """Return the arguments.
+
+        Args:
+            request: the request.
+            solved: the results of dependencies, which are called once for each request.
+            errors: receives the errors of parameters. A dependency with errors is not called.
+        """
+        values: dict[str, Any] = {}
+        for dependency in self.dependencies:
+            before = len(errors)
+            arguments = await dependency.solve(request, solved, errors)
+            if len(errors) > before:
+                continue
+            if dependency.key in solved and dependency.use_cache:
+                result = solved[dependency.key]
+            else:
+                result = await dependency.call(**arguments)
+                solved.setdefault(dependency.key, result)
+            if dependency.name is not None:
+                values[dependency.name] = result
+        for parameters in self.parameters:
+            errors += parameters.read(request, values)
+        for name in self.request_names:
             values[name] = request
-    return values
+        return values
+
+
+class _Parameters:
+    """Parameters from one part of a request, such as its query.
+
+    FastAPI examines their annotations again for each request, which takes ten times as long as to
+    validate them. Here, this is done once for those of simple types.
+    """
+
+    def __init__(self, part: str, fields: Sequence[Any]) -> None:
+        self.part, self.fields = part, fields
+        self.are_scalar = all(map(_is_scalar, fields))
+        self.scalars = [
+            (field.name, field.validation_alias or field.alias, field.default, field.validate)
+            for field in fields
+            if self.are_scalar
+        ]
+
+    def read(self, request: Request, values: dict[str, Any]) -> list[Any]:
+        """Add the values of a request to others, and return the errors of parameters."""
+        received = getattr(request, self.part)
+        found = self._read_scalars(received) if self.are_scalar else None
+        errors: list[Any] = []
+        if found is None:
+            found, errors = request_params_to_args(self.fields, received)
+        values |= found
+        return errors
+
+    def _read_scalars(self, received: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the values; None if one is missing or wrong, which FastAPI describes."""
+        found = {}
+        for name, key, default, validate in self.scalars:
+            text = received.get(key)
+            if text is None and default is not PydanticUndefined:
+                found[name] = default
+                continue
+            value, errors = validate(text) if text is not None else (None, ["missing"])
+            if errors:
+                return None
+            found[name] = value
+        return found
+
+
+def _is_scalar(field: Any) -> bool:  # noqa: ANN401 - FastAPI's ModelField
+    """Report whether a parameter has one name, one value and a default that needs no copy."""
+    info = field.field_info
+    kind = info.annotation
+    kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    return (
+        all(kind in SCALARS or get_origin(kind) is Literal for kind in kinds)
+        and not field.config
+        and isinstance(info.validation_alias, str | None)
+        and not info.validate_default
+        and (info.is_required() or isinstance(info.default, SCALARS))
+    )

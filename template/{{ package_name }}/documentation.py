@@ -17,7 +17,7 @@ from fastapi.routing import iter_route_contexts
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from .direct_routes import answer_directly
+from .direct_routes import answer_directly, answer_early
 from .pages import with_policy
 from .problems import PROBLEM, Problem, problem_content
 from .routing import DirectRouter, flatten
@@ -85,8 +85,10 @@ class DocumentedAPI(FastAPI):
         """Prepare for the first request."""
         self.router.routes[:] = flatten(self.router.routes)
         answer_directly(self.router.routes)
-        self.router.middleware_stack = DirectRouter(self.router)
-        return super().build_middleware_stack()
+        self.router.middleware_stack = router = DirectRouter(self.router)
+        stack = super().build_middleware_stack()
+        answer_early(stack, router.find)
+        return stack
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema:

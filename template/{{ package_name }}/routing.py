@@ -65,12 +65,26 @@ class DirectRouter:
         router = self.by_path.get(get_route_path(scope), self.others)
         await router.app(scope, receive, send)
 
+    def find(self, scope: Scope) -> Route | None:
+        """Return the route that answers a request, if its method and its path alone determine it."""
+        if len(self.router.routes) != self.count:
+            self._sort()
+        scope.setdefault("router", self.router)
+        return self.certain.get((scope["method"], get_route_path(scope)))
+
     def _sort(self) -> None:
         routes = self.router.routes
         self.count = len(routes)
         self.by_path = {
             path: self._only(route for route in routes if _can_match(route, path))
             for path in filter(None, map(_fixed_path, routes))
+        }
+        self.certain = {
+            (method, path): route
+            for route in routes
+            if isinstance(route, Route) and (path := _fixed_path(route))
+            for method in route.methods or ()
+            if route is _find_first(self.by_path[path].routes, method)
         }
         # A redirect to another path looks for that path in all routes
         redirects = self.router.redirect_slashes
@@ -86,6 +100,15 @@ def _fixed_path(route: BaseRoute) -> str | None:
     """Return the path of a route without path parameters; None for other routes."""
     if isinstance(route, Route | WebSocketRoute) and not route.param_convertors:
         return str(route.path)
+    return None
+
+
+def _find_first(routes: Iterable[BaseRoute], method: str) -> BaseRoute | None:
+    """Return the first of the routes of a path that answers requests with a method."""
+    for route in routes:
+        is_other = isinstance(route, Route) and route.methods and method not in route.methods
+        if not (is_other or isinstance(route, WebSocketRoute)):
+            return route
     return None
 
 
