@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import asyncpg
 import pytest
+from tortoise.exceptions import DBConnectionError
 
 from tools.render import REPOSITORY
 
@@ -211,6 +212,66 @@ def test_cancelled_wait_leaves_its_turn_to_others(module: Any, database: Databas
             await asyncio.gather(*waiting, return_exceptions=True)
             assert waiting[2].result()
             assert await used(pool)
+
+    asyncio.run(run())
+
+
+def test_each_wait_has_its_own_end(module: Any, database: Database) -> None:
+    async def run() -> None:
+        async with opened(module, database, max_size=1, timeout=0.2) as pool:
+            for _ in range(2):  # also after all waits have ended
+                connection = await pool.acquire()
+                waits = [asyncio.create_task(used(pool)) for _ in range(2)]
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+                waits.append(asyncio.create_task(used(pool)))
+                for error in await asyncio.gather(*waits, return_exceptions=True):
+                    assert isinstance(error, DBConnectionError)
+                    assert "No connection was free within 0.2 s" in str(error)
+                await pool.release(connection)
+                assert await used(pool)
+
+    asyncio.run(run())
+
+
+def test_tasks_get_their_turns_in_order(module: Any, database: Database) -> None:
+    async def run() -> None:
+        order: list[int] = []
+
+        async def take(number: int) -> None:
+            await used(pool)
+            order.append(number)
+
+        async with opened(module, database, max_size=1) as pool:
+            connection = await pool.acquire()
+            waits = [asyncio.create_task(take(number)) for number in range(5)]
+            await asyncio.sleep(0)
+            await pool.release(connection)
+            late = asyncio.create_task(take(5))
+            await asyncio.gather(*waits, late)
+        assert order == [0, 1, 2, 3, 4, 5]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("ends", ["with a turn", "without a turn"])
+def test_wait_that_is_cancelled_when_it_ends_leaves_the_count(module: Any, ends: str) -> None:
+    async def run() -> None:
+        turns = module.Turns(1)
+        now = asyncio.get_running_loop().time()
+        await turns.acquire(now)
+        wait = asyncio.create_task(turns.acquire(now))
+        await asyncio.sleep(0)
+        if ends == "with a turn":
+            turns.release()
+        else:
+            turns._end_waits()
+        wait.cancel()
+        await asyncio.gather(wait, return_exceptions=True)
+        if ends == "without a turn":
+            turns.release()
+        await turns.acquire(now)
+        with pytest.raises(TimeoutError):
+            await turns.acquire(now)
 
     asyncio.run(run())
 

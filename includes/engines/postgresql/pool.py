@@ -1,6 +1,7 @@
 """The connection pool for PostgreSQL."""
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import wraps
@@ -134,6 +135,60 @@ class Connection(asyncpg.Connection):
         )
 
 
+class Turns:
+    """A semaphore, first come, first served, whose tasks all wait for the same time.
+
+    So one timer is enough: `asyncio.timeout` starts one for each task, which takes longer than
+    everything else here.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._free = count
+        self._waiting: deque[tuple[float, asyncio.Future[None]]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def acquire(self, deadline: float) -> None:
+        """Wait for a turn.
+
+        Args:
+            deadline: when the wait ends, in the event loop's time. Later calls have later ones.
+
+        Raises:
+            TimeoutError: there was none until then.
+        """
+        if self._free:
+            self._free -= 1
+            return
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[None] = loop.create_future()
+        self._waiting.append((deadline, turn))
+        if self._timer is None:
+            self._timer = loop.call_at(deadline, self._end_waits)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and not turn.exception():
+                self.release()  # it had just got its turn
+            raise
+
+    def release(self) -> None:
+        while self._waiting:
+            _, turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
+
+    def _end_waits(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting and self._waiting[0][0] <= loop.time():
+            _, turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_exception(TimeoutError())
+        following = self._waiting[0][0] if self._waiting else None
+        self._timer = loop.call_at(following, self._end_waits) if following else None
+
+
 class BoundedPool:
     """asyncpg's pool, first come, first served, and with a time-out.
 
@@ -148,29 +203,30 @@ class BoundedPool:
         resets_sessions = options.pop("resets_sessions", False)
         self._options = {**options, "reset": reset if resets_sessions else keep}
         self._seconds = options["timeout"]
-        self._turns = asyncio.Semaphore(options["max_size"])
+        self._turns = Turns(options["max_size"])
         self._opening = asyncio.Lock()
         self._kept: list[Any] = []  # the last released one is last
         self._idle_check: asyncio.TimerHandle | None = None
         self.opened: Any = None  # asyncpg's
 
     async def acquire(self) -> Any:  # noqa: ANN401 - asyncpg's proxy of a connection
-        if not self._turns.locked() and (kept := self._take()):
-            await self._turns.acquire()  # without waiting
-            return kept
+        deadline = asyncio.get_running_loop().time() + self._seconds
         try:
-            async with asyncio.timeout(self._seconds):
-                await self._turns.acquire()
-                try:
-                    return self._take() or await (self.opened or await self._open()).acquire()
-                except BaseException:
-                    self._turns.release()
-                    raise
+            await self._turns.acquire(deadline)
+            try:
+                return self._take() or await self._connect(deadline)
+            except BaseException:
+                self._turns.release()
+                raise
         except TimeoutError as error:
             message = f"No connection was free within {self._seconds:g} s: {FIX}"
             raise DBConnectionError(message) from error
         except (*AMBIGUOUS, asyncpg.InvalidCatalogNameError) as error:
             raise DBConnectionError(str(error)) from error
+
+    async def _connect(self, deadline: float) -> Any:  # noqa: ANN401 - see acquire
+        async with asyncio.timeout_at(deadline):
+            return await (self.opened or await self._open()).acquire()
 
     async def _open(self) -> Any:  # noqa: ANN401 - asyncpg's pool
         async with self._opening:
