@@ -37,6 +37,8 @@ SECURITY_HEADERS = {
     b"x-content-type-options": b"nosniff",
     b"x-frame-options": b"DENY",
 }
+FOR_PAGES = {k: v for k, v in SECURITY_HEADERS.items() if k != b"content-security-policy"}
+STRICT_TRANSPORT = {b"strict-transport-security": b"max-age=31536000"}
 
 logger = logging.getLogger(__name__)
 
@@ -53,14 +55,14 @@ class SecurityHeaders:
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         def secured(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
-                headers = list(message.get("headers", ()))
-                wanted, given = dict(SECURITY_HEADERS), dict(headers)
-                if given.get(b"content-type", b"").startswith(PAGES):
-                    del wanted[b"content-security-policy"]
+                headers = message.get("headers", ())
+                given = dict(headers)
+                is_page = given.get(b"content-type", b"").startswith(PAGES)
+                wanted = FOR_PAGES if is_page else SECURITY_HEADERS
                 if scope["scheme"] == "https":
-                    wanted[b"strict-transport-security"] = b"max-age=31536000"
+                    wanted = wanted | STRICT_TRANSPORT
                 added = [header for header in wanted.items() if header[0] not in given]
-                message["headers"] = headers + added
+                message["headers"] = [*headers, *added]
             return send(message)
 
         return self.app(scope, receive, secured)
@@ -159,14 +161,14 @@ class AnswerFailures:
         app: FastAPI = scope["app"]  # a mounted application replaces it
         sent = ""
 
-        async def noted(message: Message) -> None:
+        def noted(message: Message) -> Awaitable[None]:
             nonlocal sent
             error = sys.exception()  # which a handler answers
             if error and sent and message["type"] == "websocket.http.response.start":
                 raise error  # only a handshake can have such an answer
             refused = message["type"] == "websocket.close" and not sent
             sent = message["type"]
-            await (problem(403)(scope, receive, send) if refused else send(message))
+            return problem(403)(scope, receive, send) if refused else send(message)
 
         try:
             await self.app(scope, receive, noted)

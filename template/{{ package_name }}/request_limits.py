@@ -62,11 +62,12 @@ class LimitedBody:
         self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send
     ) -> None:
         self._scope, self._receive, self._send = scope, receive, send
-        self._shape = Shape(headers.get(b"content-type", b"").lower())
+        self._headers = headers
         # Python reads no more than 4300 digits; all before these are zeros
         self.announced = int(headers.get(b"content-length", b"0").rstrip()[-18:])
         self._received = 0
         self._is_refused = False
+        self._shape: Shape | None = None  # most requests have no body
 
     async def receive(self) -> Message:
         # FastAPI notes a route's own limit here before it reads the body
@@ -80,9 +81,14 @@ class LimitedBody:
             raise HTTPException(TOO_LARGE, f"The body is larger than {limit} bytes.")
         if message.get("more_body") and self._scope.get("state", {}).get("unreadable"):
             raise HTTPException(400, UNREADABLE, headers=CLOSE)
-        if chunk and self._shape.is_too_large(chunk):
+        if chunk and self._is_too_large(chunk):
             raise HTTPException(400, TOO_MANY, headers=CLOSE)
         return message
+
+    def _is_too_large(self, chunk: bytes) -> bool:
+        if self._shape is None:
+            self._shape = Shape(self._headers.get(b"content-type", b"").lower())
+        return self._shape.is_too_large(chunk)
 
     async def send(self, message: Message) -> None:
         """Replace Starlette's plain text when a body is larger than its route's limit."""

@@ -42,7 +42,10 @@ def read_token(connection: HTTPConnection) -> str | None:
 
         new WebSocket("wss://example.com/notifications", ["bearer", token])
     """
-    scheme, token = get_authorization_scheme_param(connection.headers.get("authorization"))
+    # `connection.headers` takes three times as long, and `connection.state` ten times
+    headers = connection.scope["headers"]
+    given = next((value for name, value in headers if name == b"authorization"), b"")
+    scheme, token = get_authorization_scheme_param(given.decode("latin-1"))
     if scheme.lower() == SCHEME:
         return token
     protocols: list[str] = connection.scope.get("subprotocols", [])
@@ -67,12 +70,13 @@ class Authentication(SecurityBase, Generic[Caller]):
         self.callers = callers
 
     async def __call__(self, connection: HTTPConnection) -> Caller:
-        session: Session | None = getattr(connection.state, "session", None)
+        state = connection.scope.setdefault("state", {})
+        session: Session | None = state.get("session")
         if session is None:
             token = read_token(connection)
             if token is None:
                 raise UnauthenticatedError
-            session = connection.state.session = await find_session(token)
+            session = state["session"] = await find_session(token)
         return self.select(session)
 
 
