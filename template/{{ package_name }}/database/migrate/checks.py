@@ -34,7 +34,9 @@ def missing_migrations() -> list[str]:
     """List that there is no migration, if so."""
     if migrations():
         return []
-    fix = f"restore the files from version control, or run `{COMMAND} baseline` to write a first one"
+    fix = (
+        f"restore the files from version control, or run `{COMMAND} baseline` to write a first one"
+    )
     return [f"There is no migration in {FOLDER}: {fix}"]
 
 

@@ -1,7 +1,8 @@
 """Find the data that a migration destroys or may not fit into narrower columns."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from .conversions import becomes_enum, misfits, removed_members
 from .dialects import Dialect
@@ -45,49 +46,68 @@ def losses(
         dialect: the engine's SQL.
         original: finds the names before renames, which the queries need.
     """
-    found = []
+    found: list[Loss] = []
     for name, table in old.items():
         now, _ = original(name, "")
         count = f"SELECT COUNT(*) AS count FROM {dialect.quote(now)}"
         if name not in new:
-            what = "is dropped with its links" if table.link else "is dropped with its rows"
-            renamed = tuple(
-                f"{name}={other}"
-                for other in sorted(new.keys() - old.keys())
-                if bool(table.link) == bool(new[other].link)
-            )
-            found.append(Loss(name, what, count, renamed))
+            found.append(_loss_of_table(name, old, new, count))
             continue
-        added = sorted(new[name].columns.keys() - table.columns.keys())
         for column in table.columns.values():
             _, before = original(name, column.name)
-            quoted = dialect.quote(before)
-            place, old_place = f"{name}.{column.name}", f"{now}.{before}"
-            after = new[name].columns.get(column.name)
-            if after is None:
-                if not column.computed:
-                    where = f"{count} WHERE {quoted} IS NOT NULL"
-                    renamed = tuple(f"{place}={other}" for other in added)
-                    found.append(Loss(place, "is dropped with its values", where, renamed, old_place))
-                continue
-            where = f"{count} WHERE {quoted} IS NOT NULL"
-            if after.computed:
-                if not column.computed:
-                    found.append(Loss(place, "is replaced with generated values", where))
-                continue
-            if is_replaced(old, new, name, column.name):
-                if after.null and (key := has_no_rows(old, new, name, column.name)):
-                    what = f"becomes NULL: {key.table} is a new table"
-                    found.append(Loss(place, what, where, before=old_place))
-                continue
-            if moved := retargeted(old, new, name, column.name):
-                what = f"keeps its values, which will refer to {moved.after.table} instead of {moved.before.table}"
-                found.append(Loss(place, what, where, before=old_place))
-            if condition := misfits(column, after, quoted, dialect):
-                where = f"{count} WHERE {condition}"
-                what = f"cannot hold every value: {_narrowing(column, after)}"
-                found.append(Loss(place, what, where, before=old_place))
+            place = _Place(name, f"{now}.{before}", dialect.quote(before), count)
+            found += _losses_of_column(old, new, column, place, dialect)
     return found
+
+
+class _Place(NamedTuple):
+    """Where a column is.
+
+    Attributes:
+        table: its table, after renames.
+        before: its place by its names before renames.
+        quoted: its name before renames.
+        count: a query that counts the table's rows.
+    """
+
+    table: str
+    before: str
+    quoted: str
+    count: str
+
+
+def _loss_of_table(name: str, old: Tables, new: Tables, count: str) -> Loss:
+    link = bool(old[name].link)
+    renamed = [other for other in sorted(new.keys() - old.keys()) if bool(new[other].link) == link]
+    what = "is dropped with its links" if link else "is dropped with its rows"
+    return Loss(name, what, count, tuple(f"{name}={other}" for other in renamed))
+
+
+def _losses_of_column(
+    old: Tables, new: Tables, column: Column, place: _Place, dialect: Dialect
+) -> Iterator[Loss]:
+    table, before = place.table, place.before
+    name = f"{table}.{column.name}"
+    filled = f"{place.count} WHERE {place.quoted} IS NOT NULL"
+    after = new[table].columns.get(column.name)
+    if after is None:
+        if not column.computed:
+            added = sorted(new[table].columns.keys() - old[table].columns.keys())
+            renamed = tuple(f"{name}={other}" for other in added)
+            yield Loss(name, "is dropped with its values", filled, renamed, before)
+    elif after.computed:
+        if not column.computed:
+            yield Loss(name, "is replaced with generated values", filled, before=before)
+    elif is_replaced(old, new, table, column.name):
+        if after.null and (key := has_no_rows(old, new, table, column.name)):
+            yield Loss(name, f"becomes NULL: {key.table} is a new table", filled, before=before)
+    else:
+        if moved := retargeted(old, new, table, column.name):
+            what = f"keeps its values, which will refer to {moved.after.table} instead of {moved.before.table}"
+            yield Loss(name, what, filled, before=before)
+        if condition := misfits(column, after, place.quoted, dialect):
+            what = f"cannot hold every value: {_narrowing(column, after)}"
+            yield Loss(name, what, f"{place.count} WHERE {condition}", before=before)
 
 
 def dropped(old: Tables, new: Tables, original: Original = unchanged) -> set[str]:

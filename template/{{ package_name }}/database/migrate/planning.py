@@ -110,7 +110,8 @@ class Planner:
         def same_after(done: Sequence[Rename]) -> dict[str, str]:
             return same_tables(old_state, state, done)
 
-        found = renames.find(old, new, same_after, answers, ask, unmanaged)
+        known = renames.Answers(answers, ask, unmanaged)
+        found = renames.find(old, new, same_after, known)
         for rename in found:
             old = renames.apply(old, rename)
         original = renames.original(found)

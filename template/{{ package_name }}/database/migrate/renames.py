@@ -185,14 +185,22 @@ def renamed_tables(names: Iterable[str], done: Sequence[Rename]) -> dict[str, st
     return found
 
 
-def find(
-    old: Tables,
-    new: Tables,
-    same: Same,
-    answers: list[str],
-    ask: Ask | None,
-    unmanaged: Collection[str] = (),
-) -> list[Rename]:
+@dataclass(frozen=True)
+class Answers:
+    """What is known of renames beside the models.
+
+    Attributes:
+        given: renames, `old=new` or `table.old=new`.
+        ask: asks about renames that `given` does not mention; None without a terminal.
+        unmanaged: the tables of unmanaged models, before and after, which have no renames.
+    """
+
+    given: list[str]
+    ask: Ask | None
+    unmanaged: Collection[str]
+
+
+def find(old: Tables, new: Tables, same: Same, answers: Answers) -> list[Rename]:
     """Find renames, in the order in which they have to run.
 
     Args:
@@ -200,14 +208,12 @@ def find(
         new: the tables after.
         same: maps old table names to new ones, for models and relations that kept their names,
             given the renames of tables that are known.
-        answers: renames, `old=new` or `table.old=new`.
-        ask: asks about renames that `answers` do not mention; None without a terminal.
-        unmanaged: the tables of unmanaged models, before and after.
+        answers: renames that a user names, or is asked about.
 
     Raises:
         MigrationError: an answer does not match the models, or an answer is missing.
     """
-    search, start = _Search(new, set(answers), ask), old
+    search, start = _Search(new, set(answers.given), answers.ask), old
     moved = _moved(same(()), old, new)
     handled = {rename.old for rename in moved if rename.new not in old}
     done = search.tables(old, moved)
@@ -224,7 +230,7 @@ def find(
         done.append(linked)
         old = apply(old, linked)
     done += search.columns(old)
-    search.finish(_names(start, new, done), unmanaged)
+    search.finish(_names(start, new, done), answers.unmanaged)
     return done
 
 
@@ -252,7 +258,9 @@ def _names(old: Tables, new: Tables, done: Sequence[Rename]) -> set[str]:
         for column in table.columns:
             _, before = find_original(table.name, column)
             if before != column and before in old[was].columns:
-                found |= {f"{place}{before}={column}" for place in (f"{was}.", f"{table.name}.", "")}
+                found |= {
+                    f"{place}{before}={column}" for place in (f"{was}.", f"{table.name}.", "")
+                }
     return found
 
 

@@ -54,7 +54,15 @@ async def renumber(
     ]
     if all(path == migration.path for migration, path, _ in planned):
         return []
-    # Files of several branches may exchange names, so all of them are written beside the old ones
+    _move(planned)
+    return [path for _, path, _ in planned]
+
+
+def _move(planned: list[tuple[Migration, Path, str]]) -> None:
+    """Move files to new paths, with new texts.
+
+    They may exchange their names, so all of them are written beside the old ones first.
+    """
     for migration, path, text in planned:
         _beside(path).write_text(text, encoding="utf-8")
         if migration.samples.exists():
@@ -66,7 +74,6 @@ async def renumber(
         samples = _samples(migration, path)
         if _beside(samples).exists():
             _beside(samples).rename(samples)
-    return [path for _, path, _ in planned]
 
 
 def _beside(path: Path) -> Path:
