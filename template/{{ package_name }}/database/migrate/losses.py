@@ -67,13 +67,13 @@ class _Place(NamedTuple):
         table: its table, after renames.
         before: its place by its names before renames.
         quoted: its name before renames.
-        count: a query that counts the table's rows.
+        all_rows: a query that counts the table's rows.
     """
 
     table: str
     before: str
     quoted: str
-    count: str
+    all_rows: str
 
 
 def _loss_of_table(name: str, old: Tables, new: Tables, count: str) -> Loss:
@@ -88,7 +88,7 @@ def _losses_of_column(
 ) -> Iterator[Loss]:
     table, before = place.table, place.before
     name = f"{table}.{column.name}"
-    filled = f"{place.count} WHERE {place.quoted} IS NOT NULL"
+    filled = f"{place.all_rows} WHERE {place.quoted} IS NOT NULL"
     after = new[table].columns.get(column.name)
     if after is None:
         if not column.computed:
@@ -107,7 +107,7 @@ def _losses_of_column(
             yield Loss(name, what, filled, before=before)
         if condition := misfits(column, after, place.quoted, dialect):
             what = f"cannot hold every value: {_narrowing(column, after)}"
-            yield Loss(name, what, f"{place.count} WHERE {condition}", before=before)
+            yield Loss(name, what, f"{place.all_rows} WHERE {condition}", before=before)
 
 
 def dropped(old: Tables, new: Tables, original: Original = unchanged) -> set[str]:
