@@ -70,7 +70,10 @@ def no_file_at_all(service: Service) -> None:
         (name_without_number, ("foo.py", "use number_name.py")),
         (no_state, ("1_2026_one.py", "MODELS_STATE", "fix-migrations")),
         (broken_state, ("1_2026_one.py cannot be read",)),
-        (syntax_error, ("1_2026_one.py", "SyntaxError")),
+        (
+            syntax_error,
+            ("1_2026_one.py cannot be imported: SyntaxError", "(1_2026_one.py, line 1)"),
+        ),
         (no_file_at_all, ("no migration in",)),
     ],
 )

@@ -293,6 +293,11 @@ def test_mysql_reports_until_it_is_repaired(broken: Service) -> None:
         process = broken.run(*MIGRATE, *command, status=1)
         assert REPORT in words(process.stderr)
 
+    assert broken.run(*MIGRATE, "status").stdout.splitlines() == [
+        f"applied    {FIRST}",
+        "unfinished 1_2026_fails.py",
+        "pending    2_2026_next.py",
+    ]
     assert applied(broken) == [FIRST]
     assert broken.database.query("SELECT id FROM half") == [(1,)]
     assert not {"rest", "next"} & broken.database.tables()

@@ -72,7 +72,7 @@ class Migration:
             MigrationError: it is not Python.
         """
         try:
-            return ast.parse(self.text)
+            return ast.parse(self.text, self.name)
         except (SyntaxError, ValueError) as error:
             problem = f"{type(error).__name__}: {error}"
             raise MigrationError(f"{self.name} cannot be imported: {problem}") from error
