@@ -669,7 +669,9 @@ def test_models_are_fixed_as_told(engine: str, benches: Callable[[str], Bench]) 
     if engine == "mysql":
         user = User(bench, {"index": Case("", fixed + EXPRESSION, [])})
         user.models("after")
-        assert "Remove the index lower_name from the models" in user.do("new", "index", status=1)
+        assert "replace 'lower_name' in Meta.indexes: index a column" in user.do(
+            "new", "index", status=1
+        )
 
 
 FAILS = {
@@ -719,6 +721,80 @@ def test_failure_in_the_scratch_database_changes_nothing_of_the_own(
     assert bench.database.query("SELECT n FROM item") == [(None,)]
     user.do("upgrade")
     assert bench.database.query("SELECT name, n FROM item") == [("12", 12)]
+
+
+EXTENDED = """
+class CITextField(fields.CharField):
+    SQL_TYPE = "CITEXT"
+class TreeField(fields.TextField):
+    SQL_TYPE = "LTREE[]"
+class Item(Model):
+    id = fields.IntField(primary_key=True)
+    name = CITextField(max_length=20, unique=True)
+    code = fields.UUIDField(db_default=SqlDefault("uuid_generate_v4()"))
+    trees = TreeField(null=True)
+    n = fields.IntField()
+    class Meta:
+        indexes = [BloomIndex(fields=["n"])]
+"""
+EXTENSION = re.compile(r"write (CREATE EXTENSION [^;]*;) at the start of upgrade\(\)")
+
+
+@pytest.mark.parametrize("engine", ["postgresql"])
+def test_missing_extensions_are_created_as_told(
+    engine: str, benches: Callable[[str], Bench]
+) -> None:
+    bench = benches(engine)
+    bench.clear()
+    user = User(bench, {"": Case(model("Other"), EXTENDED + model("Other"), [])})
+    user.models("before")
+    user.do("baseline", "--yes")
+    user.do("upgrade")
+    user.models("after")
+
+    said = user.do("new", "extended", status=1)
+    path, found = bench.files()[-1], []
+    while told := EXTENSION.search(said):
+        found.append(told[1].split('"')[1])
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text.replace('return """', f'return """{told[1]}', 1), encoding="utf-8")
+        said = bench.run("verify").output
+        assert len(found) <= 4, said
+
+    assert found == ["citext", "ltree", "uuid-ossp", "bloom"], said
+    assert "Verified: migrations match the models and are reversible" in said, said
+    name = UNVERIFIED.search(said)
+    assert name
+    text = path.read_text(encoding="utf-8")
+    path.write_text(re.sub("^UNVERIFIED.*\n", "", text, flags=re.MULTILINE), "utf-8")
+    user.do("upgrade")
+    bench.database.query("INSERT INTO item (name, n) VALUES ('A', 1)")
+    with pytest.raises(Exception, match="unique"):
+        bench.database.query("INSERT INTO item (name, n) VALUES ('a', 1)")
+
+
+@pytest.mark.parametrize("engine", ["postgresql"])
+@pytest.mark.parametrize("kind", ["GinIndex", "GistIndex"])
+def test_index_of_a_kind_that_the_column_cannot_have(
+    engine: str, kind: str, benches: Callable[[str], Bench]
+) -> None:
+    bench = benches(engine)
+    bench.clear()
+    meta = "indexes = [{}(fields=['name'])]"
+    user = User(
+        bench, {"": Case(model("Other"), model("Item", name(), meta=meta.format(kind)), [])}
+    )
+    user.models("before")
+    user.do("baseline", "--yes")
+    user.models("after")
+
+    said = user.do("new", "index", "--drop", "other", status=1)
+
+    assert f"Use an Index: a {kind} needs a " in said
+    bench.files()[-1].unlink()
+    fixed = model("Item", name(), meta=meta.format("Index"))
+    User(bench, {"": Case("", fixed, [])}).models("after")
+    assert "Verified" in user.do("new", "index", "--drop", "other")
 
 
 TABLE = "a_table_with_a_name_of_more_than_half_of_what_a_name_may_have"

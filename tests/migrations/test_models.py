@@ -244,6 +244,130 @@ def test_reference_to_an_unmanaged_table(service: Service) -> None:
     assert "Verified" in service.run(*MIGRATE, "new", "items").stdout
 
 
+INDEXES = "\n".join(f"from tortoise.contrib.{c}.indexes import *" for c in ("mysql", "postgres"))
+INDEXES += "\nfrom tortoise.indexes import Index, PartialIndex\n"
+INDEXES += "from pypika_tortoise.functions import Lower\n"
+
+
+def indexed(number: int, index: str) -> str:
+    return f"{ITEM}\n    class Meta:\n        indexes = [{index}]\n".replace(
+        "Item", f"Item{number}"
+    )
+
+
+# Indexes that an engine does not have, what the line says, and what it says to use
+OTHER_INDEXES = {
+    "sqlite": {
+        **{
+            f"{name}(fields=['name'])": (f"use an Index: SQLite .* {name[:-5].upper()}", "Index")
+            for name in (
+                *("BloomIndex", "BrinIndex", "GinIndex", "GistIndex", "HashIndex", "SpGistIndex"),
+                *("FullTextIndex", "SpatialIndex"),
+            )
+        },
+        "PartialIndex(fields=['name'], condition={'size': 1})": (
+            "its condition has 'size'",
+            "Index",
+        ),
+    },
+    "postgresql": {
+        "FullTextIndex(fields=['name'])": ("use a GinIndex on a TSVectorField", "HashIndex"),
+        "SpatialIndex(fields=['name'])": ("use a GistIndex: PostgreSQL .* SPATIAL", "BrinIndex"),
+        "PartialIndex(fields=['name'], condition={'size': 1})": (
+            "its condition has 'size'",
+            "Index",
+        ),
+    },
+    "mysql": {
+        **{
+            f"{name}(fields=['name'])": (
+                f"use an Index or a FullTextIndex: MySQL .* {name[:-5].upper()}",
+                "FullTextIndex",
+            )
+            for name in (
+                *("BloomIndex", "BrinIndex", "GinIndex", "GistIndex", "HashIndex", "SpGistIndex"),
+            )
+        },
+        "PartialIndex(fields=['name'], condition={'id': 1})": ("use an Index: indexes", "Index"),
+        "Index(Lower('name'), name='lower_name')": ("index a column: Tortoise", ""),
+    },
+}
+
+
+@pytest.mark.parametrize("engine", ENGINES, indirect=True)
+def test_indexes_that_the_engine_does_not_have(engine: str, service: Service) -> None:
+    path = service.folder / MODELS
+    models = path.read_text(encoding="utf-8") + INDEXES
+    cases = list(OTHER_INDEXES[engine].items())
+    items = [indexed(number, index) for number, (index, _) in enumerate(cases)]
+    path.write_text(models + "".join(items), encoding="utf-8")
+
+    for command in (["check"], ["new", "change"], ["verify"]):
+        process = service.run(*MIGRATE, *command, status=1)
+        lines = (process.stdout + process.stderr).splitlines()
+        for number, (line, (index, (words, _))) in enumerate(zip(lines, cases, strict=True)):
+            declared = "'lower_name'" if "Lower" in index else re.sub(", cond.*}", "", index)
+            expected = rf"Item{number}: replace {re.escape(declared)} in Meta.indexes: {words}"
+            assert re.match(expected, line), line
+
+    fixed = [
+        indexed(number, f"{name}(fields=['name'])" if name else "('name',)")
+        for number, (_, (_, name)) in enumerate(cases)
+    ]
+    path.write_text(models + "".join(fixed), encoding="utf-8")
+    assert "Verified" in service.run(*MIGRATE, "new", "items").stdout
+
+
+NAMED = """
+
+class Item(Model):
+    id = fields.IntField(primary_key=True)
+    name = fields.CharField(max_length=20, source_field="{0}")
+    n = fields.IntField(db_index=True, source_field="n{0}")
+    tags = fields.ManyToManyField("models.Tag", through="link{0}", forward_key="tag{0}")
+
+    class Meta:
+        table = "item{0}"
+        indexes = [Index(fields=["name", "n"]), Index(fields=["n"], name="index{0}")]
+"""
+# What no name may have, and what names of these models may have
+CHARACTERS = {
+    "sqlite": (["'\"'"], "100%s. ':`{}[]($1)?é😀--"),
+    "postgresql": (["'\"'"], "100%s. ':`{}[]($1)?é😀--"),
+    "mysql": (["'%'", "'`'", "'😀'"], "100. ':\"{}[]($1)?é--"),
+}
+
+
+@pytest.mark.parametrize("engine", ENGINES, indirect=True)
+def test_characters_of_names(engine: str, service: Service) -> None:
+    path = service.folder / MODELS
+    models = path.read_text(encoding="utf-8") + INDEXES + TAG
+    refused, allowed = CHARACTERS[engine]
+    for character in refused:
+        part = character[1:-1].replace('"', '\\"')
+        path.write_text(models + NAMED.format(part), encoding="utf-8")
+        for command in (["check"], ["new", "change"], ["verify"]):
+            process = service.run(*MIGRATE, *command, status=1)
+            lines = (process.stdout + process.stderr).splitlines()
+            assert [line.partition(" '")[0] for line in lines] == [
+                "Item: rename the table",
+                "Item.name: rename the column",
+                "Item.n: rename the column",
+                "Item.tags: rename its through",
+                "Item.tags: rename its forward_key",
+                "Item: rename the index",
+            ], lines
+            assert all(
+                line.endswith(f": migrations do not support names with {character}")
+                for line in lines
+            ), lines
+
+    path.write_text(models + NAMED.format(allowed.replace('"', '\\"')), encoding="utf-8")
+    assert "Verified" in service.run(*MIGRATE, "new", "items").stdout
+    service.run(*MIGRATE, "upgrade")
+    service.run(*MIGRATE, "check")
+
+
 def add(service: Service, path: str, text: str) -> None:
     file = service.folder / path
     file.parent.mkdir(exist_ok=True)

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from migration_package import dialects
-from migration_package.errors import MigrationError
 from migration_package.past_indexes import with_unique_indexes
 from migration_package.planning import Planner
 
@@ -259,16 +258,6 @@ def test_indexes_of_unique_fields_in_the_sql_of_migrations(sql: str, indexed: bo
 
     wanted = None if indexed is None else ["a"] * indexed
     assert found["models.Item"].get("also_indexed") == wanted
-
-
-def test_expression_on_mysql(changes: Bench) -> None:
-    change = Change(
-        PLAIN,
-        "from tortoise.functions import Lower\n"
-        + item("indexes = [Index(Lower('a'), name='low')]"),
-    )
-    with pytest.raises(MigrationError, match="low"):
-        changes.plan("mysql", change)
 
 
 @pytest.mark.parametrize("engine", ENGINES)

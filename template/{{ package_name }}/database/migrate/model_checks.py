@@ -54,6 +54,8 @@ def loaded_models_problems() -> list[str]:
         *_unlisted_problems(),
         *_rival_problems(),
         *(problem for model in models for problem in _model_problems(model)),
+        *(problem for model in models for problem in _index_problems(model)),
+        *(problem for model in models for problem in _character_problems(model)),
         *_name_problems(models),
         *_through_problems(models),
     ]
@@ -125,6 +127,44 @@ def _model_problems(model: type[Model]) -> Iterator[str]:
         app = target.related_model._meta.app
         if app != APP:
             yield f"{name}.{field} refers to the app {app!r}: use only models of the app {APP!r}"
+
+
+def _index_problems(model: type[Model]) -> Iterator[str]:
+    """Find kinds of indexes that the engine does not have, and conditions on unknown columns."""
+    columns = set(model._meta.fields_db_projection.values())
+    for index in model._meta.indexes:
+        if isinstance(index, Index):
+            place = f"{model.__name__}: replace {index.name or index!r} in Meta.indexes"
+            why = dialect.index_problem(
+                index.INDEX_TYPE, index.extra, expression=bool(index.expressions)
+            )
+            if why:
+                yield f"{place}: {why}"
+            for column in (getattr(index, "condition", None) or {}).keys() - columns:
+                yield f"{place}: its condition has {column!r}, which is not a column of the table"
+
+
+def _character_problems(model: type[Model]) -> Iterator[str]:
+    """Find names with characters that Tortoise or the server cannot use in names."""
+    name, meta = model.__name__, model._meta
+    named = [(f"{name}: rename the table {{}} with Meta.table", meta.db_table)]
+    for field, column in meta.fields_db_projection.items():
+        named.append((f"{name}.{field}: rename the column {{}} with source_field", column))
+    for relation in sorted(meta.m2m_fields):
+        declared = meta.fields_map[relation]
+        if isinstance(declared, ManyToManyFieldInstance) and not declared._generated:
+            tables = [meta.db_table, declared.related_model._meta.db_table]
+            refused = [table for table in tables if dialect.refused_characters.search(table)]
+            for option in ("through", "backward_key", "forward_key"):
+                value: str = getattr(declared, option)
+                if not any(table in value for table in refused):  # a default has the table's name
+                    named.append((f"{name}.{relation}: rename its {option} {{}}", value))
+    for index in meta.indexes:
+        if isinstance(index, Index) and index.name:
+            named.append((f"{name}: rename the index {{}}", index.name))
+    for fix, value in named:
+        if found := dialect.refused_characters.search(value):
+            yield f"{fix.format(repr(value))}: migrations do not support names with {found[0]!r}"
 
 
 def _default_problems(model: type[Model]) -> Iterator[str]:

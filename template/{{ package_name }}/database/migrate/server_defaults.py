@@ -116,7 +116,11 @@ def declared_defaults(client: BaseDBAsyncClient, tables: Tables) -> Iterator[Non
         sql = tables[table].columns[column].default if table in tables else ""
         return self._column_default_generator(table, column, sql) if sql else ""
 
-    methods: dict[str, Any] = {"_get_field_default": default}
+    methods: dict[str, Any] = {
+        "_get_field_default": default,
+        # Tortoise takes every name with a dot or a space for one
+        "_is_index_expression": staticmethod(lambda column: column.startswith("(")),
+    }
     if generator.DIALECT == "sqlite":
         for name in ("_column_comment_generator", "_table_comment_generator"):
             methods[name] = lambda *_, **__: ""

@@ -32,6 +32,7 @@ class Dialect(Protocol):
         strict: whether a column only holds values of its type.
         comments: whether the server stores comments of tables and columns.
         isolated: whether others can be kept from writing while a migration runs.
+        refused_characters: finds the characters that names of tables and columns must not have.
         facts: queries for the schema, with the columns `table`, `name` and `value`.
         objects: the same for views, triggers and others that models cannot express.
     """
@@ -46,6 +47,7 @@ class Dialect(Protocol):
     strict: bool
     comments: bool
     isolated: bool
+    refused_characters: re.Pattern[str]
     facts: Sequence[str]
     objects: Sequence[str]
 
@@ -89,6 +91,16 @@ class Dialect(Protocol):
 
     def problems(self, table: Table) -> list[str]:
         """List what no server accepts in a table. Each problem is one line with its fix."""
+        ...
+
+    def index_problem(self, kind: str, extra: str, *, expression: bool) -> str:
+        """Write what the models have to use instead of an index; nothing if the engine has it.
+
+        Args:
+            kind: the kind of index, such as `GIN`; empty for an ordinary one.
+            extra: what follows its columns, such as a condition.
+            expression: whether it is on an expression.
+        """
         ...
 
     def advice(self, error: str) -> str:

@@ -1,5 +1,6 @@
 """The SQL that all engines share."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, time
@@ -14,6 +15,8 @@ class StandardSQL(ABC):
     """The standard SQL of a dialect. `Dialect` documents the methods."""
 
     without_checks: tuple[str, str]
+    # neither Tortoise nor SQLite escapes the first ones, and indexes take the last for an expression
+    refused_characters = re.compile(r'["\0]|\A\(')
     # ABS() overflows for the smallest integer
     larger = "{column} >= {limit} OR {column} <= -{limit}"
     finer = "{column} <> ROUND({column}, {scale})"

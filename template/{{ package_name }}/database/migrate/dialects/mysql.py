@@ -20,6 +20,7 @@ _LONGEST_NAME = 64  # characters: MySQL's documentation, "Identifier Length Limi
 _LARGEST_ROW = 65535  # bytes, without TEXT and BLOB
 _LONGEST_COMMENTS = {"column": 1024, "table": 2048}  # characters
 _MOST_INDEXES = 64
+_KINDS = {"", "FULLTEXT", "SPATIAL", "UNIQUE"}
 _BYTES = 4  # of a character in utf8mb4
 _CHARACTERS = re.compile(r"(?:VAR)?CHAR\((\d+)\)", re.IGNORECASE)
 # MySQL's documentation, "Server Error Message Reference". Only the server knows these limits, which
@@ -34,7 +35,11 @@ _ADVICE = {
     "1071": "Shorten max_length of the index's columns, to 768 characters in total",
     "1074": "Use a TextField",
     "1118": "Use a TextField or a smaller max_length for some of the table's columns",
+    "1128": "Remove parser_name from the FullTextIndex, or install its parser on the server",
     "1170": "Use a CharField for the column of the index",
+    "1252": "Remove null=True from the column of the SpatialIndex",
+    "1283": "Use a CharField or a TextField for the columns of the FullTextIndex",
+    "1687": "Use a GeometryField for the column of the SpatialIndex",
     "3780": _COLLATIONS,
 }
 # MySQL's documentation, "Language Structure"
@@ -114,6 +119,8 @@ class MySQL(StandardSQL):
     isolated = False  # each statement that changes a table is committed
     facts = _FACTS
     objects = _OBJECTS
+    # the driver formats statements with `%`, and identifiers have no characters beyond the BMP
+    refused_characters = re.compile("[`%\0\U00010000-\U0010ffff]|\\A\\(")
     without_checks = ("SET FOREIGN_KEY_CHECKS = 0", "SET FOREIGN_KEY_CHECKS = 1")
 
     def now(self, type_: str) -> str:
@@ -184,9 +191,20 @@ class MySQL(StandardSQL):
         )
         return [problem]
 
+    def index_problem(self, kind: str, extra: str, *, expression: bool) -> str:
+        if kind.upper() not in _KINDS:
+            return f"use an Index or a FullTextIndex: MySQL has no index of the kind {kind}"
+        if expression:
+            return "index a column: Tortoise cannot create an index on an expression on MySQL"
+        if extra.lstrip().upper().startswith("WHERE"):
+            return "use an Index: indexes on MySQL have no condition"
+        return ""
+
     def advice(self, error: str) -> str:
         if "errno: 150" in error:  # MariaDB's, for any problem with a foreign key
             return _COLLATIONS
+        if "SPATIAL INDEX" in error:  # MariaDB's, for a column of another type
+            return _ADVICE["1687"]
         code = re.match(r"\((\d+),", error)
         return _ADVICE.get(code[1], "") if code else ""
 
@@ -304,11 +322,6 @@ class MySQL(StandardSQL):
         return f"{self.quote(column.name)} {column.type} {null}{generated}{default}{comment}"
 
     def _key(self, index: Index) -> str:
-        if any(column.startswith("(") for column in index.columns):
-            raise MigrationError(
-                f"Remove the index {index.names[0]} from the models: Tortoise cannot create an index"
-                " on an expression on MySQL. Index a column instead"
-            )
         kind = "UNIQUE " if index.unique else f"{index.kind} ".lstrip()
         columns = ", ".join(map(self.quote, index.columns))
         return f"{kind}KEY {self.quote(index.names[0])} ({columns}){index.extra}"

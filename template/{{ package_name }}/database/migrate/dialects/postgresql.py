@@ -15,6 +15,31 @@ from .base import StandardSQL
 from .indexes import index_changes
 
 _LONGEST_NAME = 63  # bytes: PostgreSQL's documentation, "Identifiers and Key Words"
+# Extensions add other kinds of indexes
+_INSTEAD = {
+    "FULLTEXT": "a GinIndex on a TSVectorField",
+    "SPATIAL": "a GistIndex",
+    "UNIQUE": "unique=True or unique_together",
+}
+# Errors of the server about what an extension has, and extensions with other names than theirs
+_MISSING = re.compile(
+    r'(?:type|access method|operator class) "(?:\w+\.)?(\w+)(?:\[\])*" does not exist'
+    r"|function (?:\w+\.)?(\w+)\(.*\) does not exist"
+)
+_EXTENSIONS = {
+    **dict.fromkeys(("halfvec", "hnsw", "ivfflat", "sparsevec"), "vector"),
+    **dict.fromkeys(("geography", "geometry"), "postgis"),
+    **dict.fromkeys(("gin_trgm_ops", "gist_trgm_ops", "similarity"), "pg_trgm"),
+    **dict.fromkeys(("uuid_generate_v1", "uuid_generate_v4"), "uuid-ossp"),
+    **dict.fromkeys(("crypt", "digest", "gen_random_bytes"), "pgcrypto"),
+    "lquery": "ltree",
+    "unaccent": "unaccent",
+}
+_NO_CLASS = re.compile(r'has no default operator class for access method "(\w+)"')
+_CLASSES = {
+    "gin": "Use an Index: a GinIndex needs a JSONField, an ArrayField or a TSVectorField",
+    "gist": "Use an Index: a GistIndex needs a TSVectorField or a geometric type",
+}
 _SERIALS = {"BIGINT": "BIGSERIAL", "INT": "SERIAL", "SMALLINT": "SMALLSERIAL"}
 # PostgreSQL's documentation, "Lexical Structure"
 _SPLITTER = Splitter(
@@ -150,6 +175,22 @@ class PostgreSQL(StandardSQL):
 
     def identifier(self, name: str) -> str:
         return _cut(name, _LONGEST_NAME)
+
+    def index_problem(self, kind: str, extra: str, *, expression: bool) -> str:
+        instead = _INSTEAD.get(kind.upper())
+        return f"use {instead}: PostgreSQL has no index of the kind {kind}" if instead else ""
+
+    def advice(self, error: str) -> str:
+        if match := _MISSING.search(error):
+            name = match[1] or match[2]
+            if extension := _EXTENSIONS.get(name, name if match[1] else ""):
+                return (
+                    f'If "{name}" is of the extension "{extension}", write CREATE EXTENSION IF NOT'
+                    f' EXISTS "{extension}"; at the start of upgrade(), or into an earlier migration'
+                )
+        if match := _NO_CLASS.search(error):
+            return _CLASSES.get(match[1], f"Use an Index instead of one of the kind {match[1]}")
+        return ""
 
     def unique_names(self, table: str, column: str, own: str) -> tuple[str, ...]:
         return self._generated_name(table, column, "key"), own

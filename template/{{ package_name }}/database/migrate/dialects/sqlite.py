@@ -108,6 +108,12 @@ class SQLite(StandardSQL):
     def folded(self, name: str) -> str:
         return name.casefold()
 
+    def index_problem(self, kind: str, extra: str, *, expression: bool) -> str:
+        if not kind:
+            return ""
+        instead = "unique=True or unique_together" if kind == "UNIQUE" else "an Index"
+        return f"use {instead}: SQLite has no index of the kind {kind}"
+
     def unique_names(self, table: str, column: str, own: str) -> tuple[str, ...]:
         return (own,)
 
