@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ..support.migrating import write_migration
+from ..support.migrating import wait_until, write_migration
 from ..support.model_changes import CHANGES, CITY, MOTTO, NICK, NUMBER, SCORE, Change, after
 from ..support.services import Service
 from .support import MIGRATE, MODELS, Changing
@@ -108,7 +108,10 @@ def test_scratch_databases_are_dropped_after_a_failure(changing: Changing) -> No
 
 
 @pytest.mark.parametrize("engine", ["postgresql", "mysql"], indirect=True)
-def test_scratch_databases_are_dropped_after_ctrl_c(changing: Changing) -> None:
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_scratch_databases_are_dropped_after_an_interruption(
+    changing: Changing, ending: signal.Signals
+) -> None:
     changing.change((NICK, NICK.replace("20", "30")))
     changing.new()
     file = changing.files()[-1]
@@ -126,12 +129,49 @@ def test_scratch_databases_are_dropped_after_ctrl_c(changing: Changing) -> None:
     while changing.service.database.query(running) == [(0,)]:
         assert process.poll() is None, process.communicate()[0]
 
-    process.send_signal(signal.SIGINT)
+    process.send_signal(ending)
 
     output = process.communicate(timeout=30)[0]
     assert process.returncode != 0
     assert "Traceback" not in output
     assert databases(changing) == [""]
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_new_migration_stays_unverified_after_an_interruption(
+    make_service: Callable[..., Service], tmp_path: Path, ending: signal.Signals
+) -> None:
+    service = make_service("sqlite")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    (service.folder / "halt").touch()
+    hold = "    while Path('halt').exists():\n        await asyncio.sleep(0.02)\n"
+    body = f"    Path('reached').touch()\n{hold}"
+    write_migration(service, "1_2026_hold", "SELECT 1", down=("SELECT 1",), body=body)
+    models = service.folder / MODELS
+    item = "\n\nclass Item(Model):\n    id = fields.IntField(primary_key=True)\n"
+    models.write_text(models.read_text(encoding="utf-8") + item, encoding="utf-8")
+    process = service.popen(*MIGRATE, "new", "items", TMPDIR=str(scratch))
+    wait_until((service.folder / "reached").exists, "the migration runs")
+
+    process.send_signal(ending)
+
+    assert process.communicate(timeout=30)[0].count("Traceback") == 0
+    assert process.returncode != 0
+    assert ending == signal.SIGKILL or not [*scratch.iterdir()]
+    (service.folder / "halt").unlink()
+    (file,) = (service.folder / "migrations" / "models").glob("2_*_items.py")
+    refused = service.run(*MIGRATE, "upgrade", status=1).stderr
+    assert f"{file.name} is not verified" in refused
+    assert "it was interrupted, so run `python -m src migrate verify`" in refused
+    assert not service.database.tables() - {"aerich"}
+    # as told
+    told = f"Delete the line UNVERIFIED in {file.name}: it is verified now"
+    assert told in service.run(*MIGRATE, "verify").stdout
+    text = file.read_text(encoding="utf-8")
+    file.write_text(re.sub("UNVERIFIED = .*\n", "", text), encoding="utf-8")
+    service.run(*MIGRATE, "upgrade")
+    assert "item" in service.database.tables()
 
 
 def test_finds_what_hand_written_sql_leaves_out(changing: Changing) -> None:

@@ -7,6 +7,7 @@ invalid.
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import suppress
@@ -424,26 +425,31 @@ def _verify(since: int, path: Path | None = None) -> None:
 
     Args:
         since: the number of the newest migration before them.
-        path: the file to mark UNVERIFIED if it has problems.
+        path: the new file, which is UNVERIFIED until then, and stays so if it has problems.
     """
     from .executor import sessions
     from .verification.verifier import Verification
     from .verification.verifier import verify as run_verification
     from .writer import set_unverified
 
+    if path:
+        set_unverified(path, f"it was interrupted, so run `{COMMAND} verify`")
     try:
         found = asyncio.run(run_verification(since))
     except MigrationError as error:
         found = Verification([str(error)], [], "")
     except sessions.errors as error:
+        if path:
+            set_unverified(path, "")
         later = f"Run `{COMMAND} verify` when it is available"
         if is_unreachable(error):
             _print(f"Not verified: no database server answers ({reason(error)}). {later}")
             return
         _finish([f"Not verified. {unusable(error)}. {later}"])
         raise
-    if found.problems and path:
+    if path:
         set_unverified(path, "; ".join(" ".join(problem.split()) for problem in found.problems))
+    if found.problems and path:
         found.problems.append(f"{path.name} is marked UNVERIFIED: `upgrade` refuses it")
     _print_verification(found)
 
@@ -518,6 +524,8 @@ def main() -> None:
     if sys.stdout is None:
         click.echo("Nothing was done: the standard output is closed", err=True)
         sys.exit(1)
+    # the end of a container or a pipeline is an interruption as well: drop scratch databases
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         app(prog_name=COMMAND)
     except (OSError, OutputError) as error:
