@@ -159,9 +159,8 @@ def _character_problems(model: type[Model]) -> Iterator[str]:
                 value: str = getattr(declared, option)
                 if not any(table in value for table in refused):  # a default has the table's name
                     named.append((f"{name}.{relation}: rename its {option} {{}}", value))
-    for index in meta.indexes:
-        if isinstance(index, Index) and index.name:
-            named.append((f"{name}: rename the index {{}}", index.name))
+    indexes = [index.name for index in meta.indexes if isinstance(index, Index) and index.name]
+    named += [(f"{name}: rename the index {{}}", index) for index in indexes]
     for fix, value in named:
         if found := dialect.refused_characters.search(value):
             yield f"{fix.format(repr(value))}: migrations do not support names with {found[0]!r}"
