@@ -142,7 +142,7 @@ def status(*, as_json: bool) -> None:
         rows = [{"name": name, "status": status} for name, status in states.items()]
         _print(json.dumps(rows, indent=2))
         return
-    width = max(8, *map(len, states.values()))
+    width = max([8, *map(len, states.values())])
     for name, status in states.items():
         _print(f"{status:<{width}} {name}")
 
