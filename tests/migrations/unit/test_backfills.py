@@ -67,3 +67,22 @@ def test_another_time_is_not_the_default(name: str, value: object) -> None:
 def test_decimals_that_python_cannot_round_are_explained() -> None:
     assert "it is no number of at most 28 digits" in (wrong("fare", "9" * 28 + ".25") or "")
     assert wrong("fare", "9" * 26 + ".25") is None
+
+
+@pytest.mark.parametrize(
+    ("family", "default", "value", "is_default"),
+    [
+        ("integer", "4000 days, 0:00:00", 345_600_000_000_000, True),
+        ("integer", "0:30:00", 1_800_000_000, True),
+        ("integer", 5, 5, True),
+        ("integer", 5, 6, False),
+        ("decimal", "1.50", "1.5", True),
+        ("decimal", "1.50", "1.6", False),
+    ],
+)
+def test_default_of_a_field_that_has_changed_is_described(
+    family: str, default: object, value: object, *, is_default: bool
+) -> None:
+    """The models do not have the field any more, such as one that exchanged its name."""
+    described = {"nullable": False, "default": default}
+    assert (wrong_value([value], described, Kind(family), None) is None) == is_default

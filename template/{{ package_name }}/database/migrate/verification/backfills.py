@@ -10,7 +10,7 @@ from typing import Any
 
 from tortoise.fields import Field
 
-from .contents import meaning
+from .contents import NUMBER, meaning
 from .kinds import NUMBERS, Kind
 
 
@@ -73,6 +73,8 @@ def _differs_from_description(default: object, value: object, kind: Kind) -> str
     is_given = isinstance(default, bool | int | float | str) and str(default)[:1] != "<"
     if not is_given or kind.members or kind.family not in NUMBERS | {"text"}:
         return ""
+    if kind.family in NUMBERS and isinstance(default, str) and not NUMBER.fullmatch(default):
+        return ""  # a time span, which is described as text and stored as a number
     if meaning(value, convert=True) == meaning(default, convert=True):
         return ""
     return f" instead of the default {default!r}"
