@@ -69,3 +69,27 @@ def test_folder_without_a_migration_is_made(make_changing: Callable[..., Changin
 
     assert "Verified" in changing.service.run(*MIGRATE, "baseline").stdout
     assert len(changing.files()) == 1
+
+
+def test_file_that_cannot_be_verified_is_refused(make_changing: Callable[..., Changing]) -> None:
+    changing = make_changing("sqlite")
+    models = changing.service.folder / MODELS
+    text = models.read_text(encoding="utf-8")
+    text += """
+
+class Unknown(fields.IntField):
+    SQL_TYPE = "INT DEFAULT"
+
+
+class Widget(Model):
+    id = fields.IntField(primary_key=True)
+    size = Unknown()
+"""
+    models.write_text(text, encoding="utf-8")
+
+    output = changing.service.run(*MIGRATE, "baseline", "--yes", status=1)
+
+    (first,) = changing.files()
+    assert "UNVERIFIED = " in first.read_text(encoding="utf-8"), output
+    upgrade = changing.service.run(*MIGRATE, "upgrade", status=1)
+    assert f"{first.name} is not verified" in upgrade.stderr

@@ -369,7 +369,7 @@ def baseline(*, yes: bool) -> None:
     if replaced:
         folder = _short(replaced)
         _print(f"Moved the old migrations to {folder}: delete them when you no longer need them")
-    _verify(0)
+    _verify(0, path)
 
 
 @app.command()
