@@ -524,7 +524,7 @@ def main() -> None:
     if sys.stdout is None:
         click.echo("Nothing was done: the standard output is closed", err=True)
         sys.exit(1)
-    # the end of a container or a pipeline is an interruption as well: drop scratch databases
+    # a pipeline that is cancelled sends SIGTERM: drop scratch databases
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         app(prog_name=COMMAND)
