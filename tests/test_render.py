@@ -82,7 +82,7 @@ PACKAGE_IGNORES = (
 PACKAGE = "/database/migrate/"
 # What a service has by default, beside that package
 MOST_FILES = 73
-MOST_LINES = {"sqlite": 5096, "postgresql": 5345, "mysql": 5295}  # non-blank
+MOST_LINES = {"sqlite": 5101, "postgresql": 5350, "mysql": 5300}  # non-blank
 WINDOWS_DEVICES = {
     "con",
     "prn",

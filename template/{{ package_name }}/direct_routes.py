@@ -22,7 +22,6 @@ from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import request_params_to_args
 from fastapi.exceptions import EndpointContext, RequestValidationError, ResponseValidationError
 from fastapi.routing import APIRoute
-from pydantic_core import PydanticUndefined
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -208,7 +207,13 @@ class _Parameters:
         self.part, self.fields = part, fields
         self.are_scalar = all(map(_is_scalar, fields))
         self.scalars = [
-            (field.name, field.validation_alias or field.alias, field.default, field.validate)
+            (
+                field.name,
+                field.validation_alias or field.alias,
+                field.field_info.is_required(),
+                field.default,
+                field.validate,
+            )
             for field in fields
             if self.are_scalar
         ]
@@ -226,9 +231,9 @@ class _Parameters:
     def _read_scalars(self, received: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return the values; None if one is missing or wrong, which FastAPI describes."""
         found = {}
-        for name, key, default, validate in self.scalars:
+        for name, key, is_required, default, validate in self.scalars:
             text = received.get(key)
-            if text is None and default is not PydanticUndefined:
+            if text is None and not is_required:
                 found[name] = default
                 continue
             value, errors = validate(text) if text is not None else (None, ["missing"])
