@@ -224,7 +224,7 @@ class BoundedPool:
         except (*AMBIGUOUS, asyncpg.InvalidCatalogNameError) as error:
             raise DBConnectionError(str(error)) from error
 
-    async def _connect(self, deadline: float) -> Any:  # noqa: ANN401 - see acquire
+    async def _connect(self, deadline: float) -> Any:  # noqa: ANN401 - asyncpg's proxy of a connection
         async with asyncio.timeout_at(deadline):
             return await (self.opened or await self._open()).acquire()
 
@@ -235,7 +235,7 @@ class BoundedPool:
                 self.close_idle()
             return self.opened
 
-    def _take(self) -> Any:  # noqa: ANN401 - see acquire
+    def _take(self) -> Any:  # noqa: ANN401 - asyncpg's proxy of a connection
         """Return a kept connection that is open; None if there is none."""
         while self._kept:
             connection = self._kept.pop()
@@ -245,7 +245,7 @@ class BoundedPool:
                 connection.terminate()  # it returns to asyncpg's pool, which opens another
         return None
 
-    async def release(self, connection: Any) -> None:  # noqa: ANN401 - see acquire
+    async def release(self, connection: Any) -> None:  # noqa: ANN401 - asyncpg's proxy of a connection
         try:
             if not self._keep(connection):
                 with suppress(NotResetError):  # the statements before it succeeded
@@ -255,7 +255,7 @@ class BoundedPool:
         finally:
             self._turns.release()
 
-    def _keep(self, proxy: Any) -> bool:  # noqa: ANN401 - see acquire
+    def _keep(self, proxy: Any) -> bool:  # noqa: ANN401 - asyncpg's proxy of a connection
         """Keep a released connection for the next task, if it needs nothing from asyncpg's pool."""
         connection, holder = proxy._con, proxy._holder  # noqa: SLF001 - no public names
         if connection is None or not connection.is_as_new() or self.opened.is_closing():
