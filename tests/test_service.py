@@ -259,7 +259,7 @@ def test_start_imports_nothing_that_it_does_not_use(service: Service) -> None:
     imported = service.run("python", "-c", program).stdout.split()
 
     assert "src.main" in imported
-    assert not {"aerich", "aiosmtplib", "redis", "rich"}.intersection(imported)
+    assert not {"aerich", "aiosmtplib", "redis", "rich", "zxcvbn_rs_py"}.intersection(imported)
 
 
 def test_start_builds_no_models_that_only_the_openapi_document_needs(service: Service) -> None:

@@ -2,8 +2,6 @@
 
 import re
 
-from zxcvbn_rs_py import zxcvbn
-
 from ..exceptions import RuleViolationError
 from .identity import normalise
 
@@ -20,6 +18,8 @@ def check_password(password: str, username: str, email: str) -> None:
     Raises:
         RuleViolationError: it is blank, commonly used, or contains little but the name or address.
     """
+    from zxcvbn_rs_py import zxcvbn  # noqa: PLC0415 - its word lists take 10 MB of memory
+
     if not password.strip():
         raise RuleViolationError("The password is blank.")
     local_part, _, domain = email.partition("@")
