@@ -19,12 +19,14 @@ from .support.clusters import own_postgresql
 from .support.databases import Database, new_database
 from .support.jobs import (
     BOOKED,
+    CANCELLED,
     HEARTBEAT,
     PLACE,
     check_commands,
     check_dashboard,
     documented_service,
     number,
+    queue_a_job_that_cancels_its_task,
     received,
     slow_down,
     wait_until_booked,
@@ -248,6 +250,7 @@ def test_metrics_of_the_queue_are_unknown_without_the_database(make_service: Mak
     service.commands = install(service.folder, "postgresql-jobs-observability")
     service.upgrade()
     service.database.query(KILLED)
+    queue_a_job_that_cancels_its_task(service)
     with (
         Proxy(service.database.url) as proxy,
         worker(service, DATABASE_URL=proxy.url) as running,
@@ -255,6 +258,7 @@ def test_metrics_of_the_queue_are_unknown_without_the_database(make_service: Mak
         attempts = '\njob_attempts_total{name="remove_old_log_entries",status="%s"} %s\n'
         wait_for(lambda: attempts % ("killed", "1.0") in running.get("/metrics").text)
         assert attempts % ("dead", "0.0") in running.get("/metrics").text
+        wait_for(lambda: CANCELLED in running.get("/metrics").text)
         service.database.query("DELETE FROM jobs.pgqueuer")
         found = running.get("/metrics").text
         assert '\njobs{state="dead"} 0.0\n' in found

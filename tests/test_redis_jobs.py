@@ -27,12 +27,14 @@ from .support.clusters import (
 from .support.databases import Database, new_database, require
 from .support.jobs import (
     BOOKED,
+    CANCELLED,
     HEARTBEAT,
     PLACE,
     check_commands,
     check_dashboard,
     documented_service,
     number,
+    queue_a_job_that_cancels_its_task,
     received,
     slow_down,
     wait_until_booked,
@@ -333,7 +335,7 @@ def test_certificate_of_redis_is_verified(service: Service, redis: RedisServer) 
 
 
 @pytest.mark.in_turn
-def test_metrics_of_the_queue(make_service: MakeService, engine: str) -> None:
+def test_metrics_of_the_queue(make_service: MakeService, engine: str, redis: RedisServer) -> None:
     """The dashboard and the alerts use no others of jobs. The worker reports them without Redis."""
     service = make_service(engine, answers={**ANSWERS, "observability": True})
     service.commands = install(service.folder, f"{engine}-redis-observability")
@@ -357,6 +359,9 @@ def test_metrics_of_the_queue(make_service: MakeService, engine: str) -> None:
     assert re.search(r"\njobs_delay_seconds [0-9.]+\n", found)
     assert '\njob_attempts_total{name="remove_stopped_workers",status="killed"} 0.0\n' in found
     check_dashboard(service, found)
+    queue_a_job_that_cancels_its_task(service)
+    with worker(service, REDIS_URL=redis.url) as running:
+        wait_for(lambda: CANCELLED in running.get("/metrics").text)
 
 
 @pytest.mark.in_turn

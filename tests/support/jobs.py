@@ -69,6 +69,39 @@ def slow_down(service: Service) -> None:
     service.edit("src/orders/jobs.py", "from tortoise", "import asyncio\n\nfrom tortoise")
 
 
+CANCEL = """
+import asyncio
+
+from .jobs.queue import job
+
+
+@job()
+async def cancel() -> None:
+    asyncio.current_task().cancel()
+    await asyncio.Event().wait()
+"""
+ENQUEUE = """
+import asyncio
+
+from src.database.orm import connect_database
+from src.orders import cancel
+
+async def enqueue():
+    async with connect_database():
+        await cancel.enqueue()
+
+asyncio.run(enqueue())
+"""
+CANCELLED = '\njob_attempts_total{name="cancel",status="failed"} 1.0\n'
+
+
+def queue_a_job_that_cancels_its_task(service: Service) -> None:
+    """Add a job and queue it, before a worker starts."""
+    (service.folder / "src" / "orders.py").write_text(CANCEL, encoding="utf-8")
+    service.edit("src/jobs/config.py", "MODULES = [\n", 'MODULES = [\n    "src.orders",\n')
+    service.run("python", "-c", ENQUEUE)
+
+
 @contextmanager
 def worker(service: Service, **environment: str) -> Iterator[Server]:
     """Run a worker, and stop it with SIGTERM unless it was killed."""

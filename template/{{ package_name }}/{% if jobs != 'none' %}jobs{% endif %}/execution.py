@@ -48,12 +48,25 @@ class DeadJobError(Exception):
 async def perform(job: Job[...], attempt: Attempt) -> None:
     """Run a job once, and log the result.
 
+    The job runs in a separate task: a transaction whose connection was lost stays in the context of
+    that task, and must not be used to record the result.
+
     Raises:
         RetryError: it failed, and is tried again.
         DeadJobError: it failed for the last time.
         asyncio.CancelledError: the worker stops.
     """
     bind_context(job.name, attempt)
+    try:
+        await asyncio.create_task(_run(job, attempt))
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task and task.cancelling():
+            raise
+        raise failure(attempt, error) from None  # the job cancelled its own task
+
+
+async def _run(job: Job[...], attempt: Attempt) -> None:
     logger.debug("Job", status="started")
     start = time.perf_counter()
     try:
