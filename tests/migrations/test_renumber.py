@@ -1,5 +1,6 @@
 """`renumber` puts one branch's migrations behind the other's."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -190,3 +191,64 @@ def test_sample_rows_move_with_their_migration(make_changing: Callable[[str], Ch
 
     assert [path.stem for path in samples.iterdir()] == [changing.files()[-1].stem]
     assert changing.files()[-1].name == f"3_{mine.name.partition('_')[2]}"
+
+
+def move_a_migration_that_fails(changing: Changing, **environment: str) -> str:
+    """Move the newest migration behind one that adds the same column, and return the output."""
+    changing.change(after(CITY, "size = fields.IntField(null=True)"))
+    changing.service.run(*MIGRATE, "new", "mine")
+    mine = changing.files()[-1]
+    mine.with_name("2_20260101000000_theirs.py").write_bytes(mine.read_bytes())
+    return changing.service.run(*MIGRATE, "renumber", mine.name, status=1, **environment).stderr
+
+
+@pytest.mark.in_turn
+def test_moved_migration_that_fails_is_unverified(changing: Changing) -> None:
+    output = move_a_migration_that_fails(changing)
+
+    moved = changing.files()[-1]
+    assert f"{moved.name} is marked UNVERIFIED: `upgrade` refuses it" in output
+    refused = changing.service.run(*MIGRATE, "upgrade", status=1).stderr
+    assert f"{moved.name} is not verified: fix it, or delete its line UNVERIFIED" in refused
+    assert "Nothing was changed" in refused
+    # as told
+    text = moved.read_text(encoding="utf-8")
+    text = re.sub(r'(?s)(?<=return """).*?(?=""")', "SELECT 1;", text)
+    moved.write_text(text, encoding="utf-8")
+    told = f"Delete the line UNVERIFIED in {moved.name}: it is verified now"
+    assert told in changing.service.run(*MIGRATE, "verify", "--since", "2").stdout
+    moved.write_text(re.sub("UNVERIFIED = .*\n", "", text), encoding="utf-8")
+    assert "Applied 4 migrations" in changing.service.run(*MIGRATE, "upgrade").stdout
+
+
+@pytest.mark.server
+def test_moved_migration_stays_unverified_without_a_server(
+    make_changing: Callable[[str], Changing],
+) -> None:
+    changing = make_changing("postgresql")
+    move_a_migration_that_fails(changing)
+    moved = changing.files()[-1]
+    moved.with_name("3_20260101000000_other.py").write_bytes(moved.read_bytes())
+    text = moved.read_text(encoding="utf-8")
+
+    url = "postgresql://postgres@127.0.0.1:1/service"
+    output = changing.service.run(*MIGRATE, "renumber", moved.name, DATABASE_URL=url)
+
+    assert "Not verified: no database server answers" in output.stdout
+    unverified = next(line for line in text.splitlines() if line.startswith("UNVERIFIED"))
+    assert unverified in changing.files()[-1].read_text(encoding="utf-8")
+
+
+def test_file_without_a_last_line_end_is_marked(make_changing: Callable[[str], Changing]) -> None:
+    changing = make_changing("sqlite")
+    changing.change(after(CITY, "size = fields.IntField(null=True)"))
+    changing.service.run(*MIGRATE, "new", "mine")
+    mine = changing.files()[-1]
+    text = mine.read_text(encoding="utf-8").replace("RUN_IN_TRANSACTION = True\n", "")
+    mine.write_text(text.rstrip(), encoding="utf-8")
+    mine.with_name("2_20260101000000_theirs.py").write_text(text, encoding="utf-8")
+
+    changing.service.run(*MIGRATE, "renumber", mine.name, status=1)
+
+    refused = changing.service.run(*MIGRATE, "upgrade", status=1).stderr
+    assert f"{changing.files()[-1].name} is not verified" in refused

@@ -1,7 +1,7 @@
 """The migration commands: `python -m`, the service's package and `migrate`.
 
 Exit codes: 0 for success, 1 if something is wrong or refused, 2 if an option or a setting is
-invalid.
+invalid, 130 if migrations were interrupted by Ctrl-C or SIGTERM.
 """
 
 import asyncio
@@ -9,9 +9,10 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -24,11 +25,13 @@ from .errors import MigrationError
 from .files import Migration, migrations
 
 if TYPE_CHECKING:
+    from .executor import Progress
     from .losses import Loss
     from .planning import Plan
     from .verification.verifier import Verification
 
 MOST_RENAMES = 3  # that a message lists
+INTERRUPTED = 128 + signal.SIGINT  # the exit code, as shells have it
 
 T = TypeVar("T")
 
@@ -79,7 +82,7 @@ def upgrade(timeout: float, to: int | None, *, dry_run: bool) -> None:
     if dry_run:
         _print_sql(_run(executor.pending_sql(to)))
         return
-    count = _run(executor.upgrade(timeout, to, _report))
+    count = _run_migrations(partial(executor.upgrade, timeout, to))
     _print(f"Applied {_count(count)}" if count else "Nothing to do: no migration is pending")
 
 
@@ -99,7 +102,8 @@ def downgrade(number: int, timeout: float, *, yes: bool) -> None:
     for loss, rows in zip(losses, _count_affected(losses), strict=True):
         _print(loss.describe(rows), err=True)
     _confirm(f"Revert {', '.join(migration.name for migration in planned)}?", yes=yes)
-    _print(f"Reverted {_count(_run(executor.downgrade(number, timeout, _report)))}")
+    count = _run_migrations(partial(executor.downgrade, number, timeout))
+    _print(f"Reverted {_count(count)}")
 
 
 @app.command()
@@ -333,7 +337,7 @@ def renumber(names: tuple[str, ...]) -> None:
         return
     for path in moved:
         _print(f"Moved to {_short(path)}")
-    _verify(int(moved[0].name.partition("_")[0]) - 1)
+    _verify(int(moved[0].name.partition("_")[0]) - 1, *moved)
 
 
 @app.command()
@@ -394,6 +398,43 @@ def _changed(newest: Migration) -> str | None:
     return message if changed else None
 
 
+def _run_migrations(run: "Callable[[Progress], Coroutine[object, object, int]]") -> int:
+    """Apply or revert migrations. After an interruption, describe the database."""
+    from .executor import Done, Started
+
+    running: list[str] = []
+
+    def report(event: object) -> None:
+        if isinstance(event, Started):
+            running[:] = [event.migration.name]
+        if isinstance(event, Done):
+            running.clear()
+        _report(event)
+
+    try:
+        return _run(run(report))
+    except KeyboardInterrupt:
+        _print(f"Interrupted: {_left_by(running)}", err=True)
+        _print(f"Run `{COMMAND} status` to list what is applied", err=True)
+    raise click.exceptions.Exit(INTERRUPTED)
+
+
+def _left_by(running: list[str]) -> str:
+    """Describe what an interrupted migration left in the database, if one was running."""
+    from .executor import read, sessions
+
+    if not running:
+        return "no migration was running"
+    (name,) = running
+    with suppress(MigrationError, KeyboardInterrupt, *sessions.errors):
+        state = asyncio.run(read())
+        if not state.unfinished:
+            done = "applied" if name in state.applied else "pending"
+            return f"nothing is partly done, and {name} is {done}"
+    again = "run the same command again to continue it, or to see how to repair it"
+    return f"{name} may be partly done: {again}"
+
+
 def _report(event: object) -> None:
     """Print an event of the executor."""
     from .executor import Done, Waiting
@@ -420,37 +461,42 @@ def _print_sql(pending: list[tuple[Migration, list[str] | None]]) -> None:
     _print(f"-- {_count(len(pending))} pending, nothing was changed")
 
 
-def _verify(since: int, path: Path | None = None) -> None:
+def _verify(since: int, *paths: Path) -> None:
     """Verify written migrations, if a database server answers.
 
     Args:
         since: the number of the newest migration before them.
-        path: the new file, which is UNVERIFIED until then, and stays so if it has problems.
+        paths: the written files, which are UNVERIFIED until then, and stay so if there are problems.
     """
     from .executor import sessions
     from .verification.verifier import Verification
     from .verification.verifier import verify as run_verification
     from .writer import set_unverified
 
-    if path:
-        set_unverified(path, f"it was interrupted, so run `{COMMAND} verify`")
+    def mark(reason: str) -> None:
+        for path in paths:
+            set_unverified(path, reason)
+
+    before = {path: path.read_text(encoding="utf-8") for path in paths}
+    mark(f"it was interrupted, so run `{COMMAND} verify`")
     try:
         found = asyncio.run(run_verification(since))
     except MigrationError as error:
         found = Verification([str(error)], [], "")
     except sessions.errors as error:
-        if path:
-            set_unverified(path, "")
+        for path, text in before.items():
+            path.write_text(text, encoding="utf-8")
         later = f"Run `{COMMAND} verify` when it is available"
         if is_unreachable(error):
             _print(f"Not verified: no database server answers ({reason(error)}). {later}")
             return
         _finish([f"Not verified. {unusable(error)}. {later}"])
         raise
-    if path:
-        set_unverified(path, "; ".join(" ".join(problem.split()) for problem in found.problems))
-    if found.problems and path:
-        found.problems.append(f"{path.name} is marked UNVERIFIED: `upgrade` refuses it")
+    mark("; ".join(" ".join(problem.split()) for problem in found.problems))
+    if found.problems:
+        found.problems.extend(
+            f"{path.name} is marked UNVERIFIED: `upgrade` refuses it" for path in paths
+        )
     _print_verification(found)
 
 

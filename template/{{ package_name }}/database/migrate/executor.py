@@ -47,6 +47,13 @@ class Waiting:
 
 
 @dataclass(frozen=True)
+class Started:
+    """A migration starts to run."""
+
+    migration: Migration
+
+
+@dataclass(frozen=True)
 class Done:
     """A migration was applied, reverted, or recorded because the database has what it replaces."""
 
@@ -55,10 +62,10 @@ class Done:
     seconds: float
 
 
-Progress = Callable[[Waiting | Done], None]
+Progress = Callable[[Waiting | Started | Done], None]
 
 
-def ignore(_: Waiting | Done) -> None:
+def ignore(_: Waiting | Started | Done) -> None:
     """Report nothing."""
 
 
@@ -235,6 +242,7 @@ async def _run(
     client: BaseDBAsyncClient, migration: Migration, direction: Direction, progress: Progress
 ) -> None:
     start = time.perf_counter()
+    progress(Started(migration))
     await sessions.run(client, migration, direction, locked=True)
     result = "applied" if direction == "upgrade" else "reverted"
     progress(Done(migration, result, time.perf_counter() - start))

@@ -13,6 +13,7 @@ from .context import FOLDER, dialect
 from .planning import Plan
 
 _HEAD = "async def {}(db: BaseDBAsyncClient) -> str:\n"
+_TRANSACTION = re.compile(r"^RUN_IN_TRANSACTION\b.*\n", re.MULTILINE)
 _UNVERIFIED = re.compile(r"^UNVERIFIED = .*\n", re.MULTILINE)
 
 
@@ -140,10 +141,10 @@ def set_unverified(path: Path, reason: str) -> None:
 
 
 def _with_constants(text: str, lines: Sequence[str]) -> str:
-    """Insert lines after RUN_IN_TRANSACTION."""
-    head, end, tail = text.partition("RUN_IN_TRANSACTION = ")
-    value, newline, rest = tail.partition("\n")
-    return f"{head}{end}{value}{newline}{''.join(lines)}{rest}"
+    """Insert lines after RUN_IN_TRANSACTION, or at the end of a file without it."""
+    found = _TRANSACTION.search(text)
+    head, tail = (text[: found.end()], text[found.end() :]) if found else (text, "")
+    return f"{head.rstrip()}\n{''.join(lines)}{tail}"
 
 
 def _joined(statements: Sequence[str]) -> str:
