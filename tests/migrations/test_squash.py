@@ -259,3 +259,52 @@ def test_failure_in_the_scratch_database_gives_no_advice_about_the_real_one(
     assert "stamp" not in output
     assert changing.files() == before
     assert list((service.folder / "migrations").glob("squashed_*")) == []
+
+
+@pytest.mark.server
+def test_refuses_an_unfinished_migration(make_changing: Callable[[str], Changing]) -> None:
+    changing = make_changing("mysql")
+    service = changing.service
+    service.run(*MIGRATE, "upgrade")
+    changing.change(after(CITY, "size = fields.IntField(null=True)"))
+    changing.new()
+    newest = changing.files()[-1]
+    text = newest.read_text(encoding="utf-8")
+    start = text.index('return """') + len('return """')
+    added = "\n        CREATE TABLE half (id INT); INSERT INTO missing VALUES (1);"
+    newest.write_text(f"{text[:start]}{added}{text[start:]}", encoding="utf-8")
+    service.run(*MIGRATE, "upgrade", status=1)
+    newest.write_text(text, encoding="utf-8")
+    before = changing.files()
+
+    output = service.run(*MIGRATE, "squash", "--yes", status=1).stderr
+
+    assert output.startswith(
+        f"Run `python -m src migrate upgrade`: {newest.name} is unfinished in this database"
+    )
+    assert output.endswith("Nothing was written.\n")
+    assert changing.files() == before
+    # as told
+    told = service.run(*MIGRATE, "upgrade", status=1).stderr
+    assert "undo the committed statements by hand" in told
+    service.database.query("DROP TABLE half")
+    service.run(*MIGRATE, "stamp", newest.name, "--pending", "--yes")
+    service.run(*MIGRATE, "upgrade")
+    names, squashed = squash(changing)
+    service.run(*MIGRATE, "upgrade")
+    assert applied(service) == [*names, squashed]
+
+
+def test_refuses_an_unverified_migration(make_changing: Callable[[str], Changing]) -> None:
+    changing = make_changing("sqlite")
+    newest = changing.files()[-1]
+    text = newest.read_text(encoding="utf-8")
+    newest.write_text(f"{text}UNVERIFIED = 'lost'\n", encoding="utf-8")
+    before = changing.files()
+
+    output = changing.service.run(*MIGRATE, "squash", "--yes", status=1).stderr
+
+    assert f"{newest.name} is not verified: fix it, or delete its line UNVERIFIED" in output
+    assert changing.files() == before
+    newest.write_text(text, encoding="utf-8")
+    squash(changing)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .executor import Progress
     from .losses import Loss
     from .planning import Plan
+    from .recorder import State
     from .verification.verifier import Verification
 
 MOST_RENAMES = 3  # that a message lists
@@ -320,17 +321,9 @@ def _count_affected(losses: "list[Loss]") -> list[int | None]:
 @click.argument("names", nargs=-1, help="The files or their names.")
 def renumber(names: tuple[str, ...]) -> None:
     """Move the migrations of a merged branch to the end."""
-    from . import executor
-    from .recorder import State
     from .renumber import renumber as move
 
-    try:
-        state = asyncio.run(executor.read())
-    except MigrationError as error:
-        _finish([str(error)])
-        raise
-    except executor.sessions.errors:
-        state = State([], [], [])
+    state = _available_state()
     moved = _run(move([Path(name).name for name in names], state.applied, state.unfinished))
     if not moved:
         _print("Nothing to do: no migration has to move")
@@ -338,6 +331,20 @@ def renumber(names: tuple[str, ...]) -> None:
     for path in moved:
         _print(f"Moved to {_short(path)}")
     _verify(int(moved[0].name.partition("_")[0]) - 1, *moved)
+
+
+def _available_state() -> "State":
+    """Compare the database with the files; a new database if none can be used."""
+    from . import executor
+    from .recorder import State
+
+    try:
+        return asyncio.run(executor.read())
+    except MigrationError as error:
+        _finish([str(error)])
+        raise
+    except executor.sessions.errors:
+        return State([], [], [])
 
 
 @app.command()
@@ -351,7 +358,7 @@ def squash(*, yes: bool) -> None:
     from .squash import squash as replace
 
     _confirm("Is every migration applied in production?", yes=yes)
-    squashed = _run(replace())
+    squashed = _run(replace(_available_state().unfinished))
     if squashed is None:
         _print("Nothing to do: there is only one migration")
         return

@@ -38,10 +38,13 @@ class _Result(NamedTuple):
     rows: dict[str, int]
 
 
-async def squash() -> Squashed | None:
+async def squash(unfinished: str | None = None) -> Squashed | None:
     """Write one migration that replaces all others, and move those aside.
 
     A database that has all of them records the new one at its next upgrade. A new database runs it.
+
+    Args:
+        unfinished: the name of a migration that was interrupted, if any. Its repair needs its file.
 
     Returns:
         What was written; None if there is only one migration.
@@ -50,7 +53,13 @@ async def squash() -> Squashed | None:
         MigrationError: the migrations have a problem, or the models changed since the newest one.
     """
     files = migrations()
-    if problems := folder_problems() or content_problems(files) or unfinished_problems(files):
+    problems = folder_problems() or content_problems(files) or unfinished_problems(files)
+    if not problems and unfinished:
+        problems = [
+            f"Run `{COMMAND} upgrade`: {unfinished} is unfinished in this database, and `upgrade`"
+            " continues it or says how to repair it"
+        ]
+    if problems:
         raise MigrationError("\n".join([*problems, "Nothing was written."]))
     if not files[1:]:
         return None
