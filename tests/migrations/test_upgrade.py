@@ -753,3 +753,18 @@ def test_help(make_service: MakeService) -> None:
     for command in (*listed, "mark"):
         assert service.run(*MIGRATE, command, "--help").stdout.startswith("Usage:")
     assert service.run(*MIGRATE, "upgrade", "--no-such-option", status=2).stderr
+
+
+@pytest.mark.server
+def test_postgresql_converts_dates_in_utc(make_service: MakeService) -> None:
+    service = make_service("postgresql")
+    name = service.database.url.rpartition("/")[2]
+    service.database.query(f"ALTER DATABASE {name} SET timezone = 'Asia/Tokyo'")
+    write_migration(
+        service, "1_2026_t", "CREATE TABLE day AS SELECT DATE '2024-02-29'::TIMESTAMPTZ AS n"
+    )
+
+    upgrade(service)
+
+    found = service.database.query("SELECT (n AT TIME ZONE 'UTC')::TEXT FROM day")
+    assert found == [("2024-02-29 00:00:00",)]

@@ -397,8 +397,7 @@ class Bench:
         self._stack.push_async_callback(server, f"DROP DATABASE {name}{force}")
         session = databases.session(url.rpartition("/")[0] + f"/{name}")
         run = await self._stack.enter_async_context(session)
-        if engine == "mysql":
-            await run("SET time_zone = '+00:00'")
+        await run({"postgresql": "SET TIME ZONE 'UTC'", "mysql": "SET time_zone = '+00:00'"}[engine])
         return run
 
 

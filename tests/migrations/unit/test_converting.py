@@ -3,6 +3,7 @@
 import re
 import sqlite3
 from contextlib import closing
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import pytest
@@ -74,9 +75,12 @@ def test_every_pair_of_types(changes: Bench, engine: str, source: str) -> None:
     )
 
 
+READ = "SELECT n FROM item ORDER BY id"
+
+
 def converted(before: str, after: str, value: str, expected: object = None, **rest: Any) -> Change:
     """Change the declaration of a column with a value."""
-    found = {} if expected is None else {"SELECT n FROM item": expected}
+    found = {} if expected is None else {READ: expected}
     arguments: dict[str, Any] = {
         "rows": [f"INSERT INTO item (name, n) VALUES ('a', {value})"],
         "expected": found,
@@ -441,7 +445,175 @@ def test_by_hand(changes: Bench, engine: str, change: Change) -> None:
     changes.apply(engine, change)
 
 
+DATE, DATETIME = "fields.DateField()", "fields.DatetimeField()"
+TIME, DURATION, TEXT = "fields.TimeField()", "fields.TimeDeltaField()", "fields.TextField()"
+LONG_AGO, LAST_DAY = date(1000, 2, 28), date(9999, 12, 31)
+DAYS = "'1000-02-28'), ('b', '2024-02-29'), ('c', '9999-12-31'"
+SQLITE_DAYS = [("1000-02-28",), ("2024-02-29",), ("9999-12-31",)]
+SERVER_DAYS = [(LONG_AGO,), (date(2024, 2, 29),), (LAST_DAY,)]
+READ_DAYS = {"sqlite": SQLITE_DAYS, "postgresql": SERVER_DAYS, "mysql": SERVER_DAYS}
+DAY_AND_TIME = datetime(2024, 2, 29, 23, 59, 59, 999999, UTC)
+TO_DATE = {
+    "sqlite": "date(n)",
+    "postgresql": "(n AT TIME ZONE 'UTC')::DATE",
+    "mysql": "DATE(n)",
+}
+TO_DATETIME = {
+    "sqlite": "n || ' 00:00:00+00:00'",
+    "postgresql": "n::TIMESTAMP AT TIME ZONE 'UTC'",
+    "mysql": "n",
+}
+# Tortoise has no such field
+NAIVE = """
+class Naive(fields.DatetimeField):
+    class _db_postgres:
+        SQL_TYPE = "TIMESTAMP"
+"""
+TIMES = {
+    "date to datetime": converted(
+        DATE,
+        DATETIME,
+        DAYS,
+        values={"item.n": TO_DATETIME},
+        back={"item.n": TO_DATE},
+        expected={
+            "sqlite": [(f"{day} 00:00:00+00:00",) for (day,) in SQLITE_DAYS],
+            "postgresql": [(datetime(d.year, d.month, d.day, tzinfo=UTC),) for (d,) in SERVER_DAYS],
+            "mysql": [(datetime(d.year, d.month, d.day),) for (d,) in SERVER_DAYS],
+        },
+        reverted={READ: READ_DAYS},
+    ),
+    "datetime to date": converted(
+        DATETIME,
+        DATE,
+        "'2024-02-29 23:59:59.999999'",
+        values={"item.n": TO_DATE},
+        back={"item.n": TO_DATETIME},
+        expected={
+            "sqlite": [("2024-02-29",)],
+            "postgresql": [(date(2024, 2, 29),)],
+            "mysql": [(date(2024, 2, 29),)],
+        },
+        reverted={  # the time of the day is lost, as the file's author wrote
+            READ: {
+                "sqlite": [("2024-02-29 00:00:00+00:00",)],
+                "postgresql": [(datetime(2024, 2, 29, tzinfo=UTC),)],
+                "mysql": [(datetime(2024, 2, 29),)],
+            }
+        },
+    ),
+    "time to text": converted(
+        TIME,
+        TEXT,
+        "'04:05:06.000007'), ('b', '23:59:59'",
+        values={"item.n": {"sqlite": "n", "postgresql": "n::TEXT", "mysql": "CAST(n AS CHAR)"}},
+        back={"item.n": {"sqlite": "n", "postgresql": "n::TIMETZ", "mysql": "CAST(n AS TIME(6))"}},
+        expected={
+            "sqlite": [("04:05:06.000007",), ("23:59:59",)],
+            "postgresql": [("04:05:06.000007+00",), ("23:59:59+00",)],
+            "mysql": [("04:05:06.000007",), ("23:59:59.000000",)],
+        },
+        reverted={
+            READ: {
+                "sqlite": [("04:05:06.000007",), ("23:59:59",)],
+                "postgresql": [(time(4, 5, 6, 7, UTC),), (time(23, 59, 59, tzinfo=UTC),)],
+                "mysql": [
+                    (timedelta(hours=4, minutes=5, seconds=6, microseconds=7),),
+                    (timedelta(hours=23, minutes=59, seconds=59),),
+                ],
+            }
+        },
+    ),
+    "datetime to text": converted(
+        DATETIME,
+        char(40),
+        "'2024-02-29 23:59:59.999999'",
+        values={"item.n": {"sqlite": "n", "postgresql": "n::TEXT", "mysql": "CAST(n AS CHAR)"}},
+        back={"item.n": {"sqlite": "n", "postgresql": "n::TIMESTAMPTZ", "mysql": "n"}},
+        expected={
+            "sqlite": [("2024-02-29 23:59:59.999999",)],
+            "postgresql": [("2024-02-29 23:59:59.999999+00",)],
+            "mysql": [("2024-02-29 23:59:59.999999",)],
+        },
+        reverted={
+            READ: {
+                "sqlite": [("2024-02-29 23:59:59.999999",)],
+                "postgresql": [(DAY_AND_TIME,)],
+                "mysql": [(DAY_AND_TIME.replace(tzinfo=None),)],
+            }
+        },
+    ),
+    "datetime to one without a zone": Change(
+        NAIVE + item(f"n = {DATETIME}"),
+        NAIVE + item("n = Naive()"),
+        ["INSERT INTO item (name, n) VALUES ('a', '2024-03-01 08:59:59.999999+09:00')"],
+        values={"item.n": "n AT TIME ZONE 'UTC'"},
+        back={"item.n": "n AT TIME ZONE 'UTC'"},
+        expected={READ: [(DAY_AND_TIME.replace(tzinfo=None),)]},
+        reverted={READ: [(DAY_AND_TIME,)]},
+        engines=("postgresql",),
+    ),
+    "datetime to duration": converted(
+        DATETIME,
+        DURATION,
+        "'1970-01-02 00:00:00.000001'",
+        [(86_400_000_001,)],
+        values={
+            "item.n": {
+                "sqlite": "unixepoch(n) * 1000000 + CAST(substr(n, 21, 6) AS INTEGER)",
+                "postgresql": "EXTRACT(EPOCH FROM n) * 1000000",
+                "mysql": "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', n)",
+            }
+        },
+        back={
+            "item.n": {
+                "sqlite": "printf('%s.%06d', datetime(n / 1000000, 'unixepoch'), n % 1000000)",
+                "postgresql": "TIMESTAMPTZ 'epoch' + n * INTERVAL '1 microsecond'",
+                "mysql": "TIMESTAMPADD(MICROSECOND, n, '1970-01-01')",
+            }
+        },
+        reverted={
+            READ: {
+                "sqlite": [("1970-01-02 00:00:00.000001",)],
+                "postgresql": [(datetime(1970, 1, 2, 0, 0, 0, 1, UTC),)],
+                "mysql": [(datetime(1970, 1, 2, 0, 0, 0, 1),)],
+            }
+        },
+    ),
+    "duration to int": converted(
+        DURATION,
+        INT,
+        "2147483647), ('b', -2147483648",
+        [(2147483647,), (-2147483648,)],
+        losses=narrow("BIGINT", "INT"),
+        reverted={READ: [(2147483647,), (-2147483648,)]},
+    ),
+    "int to duration": converted(INT, DURATION, "-7", [(-7,)], reverted={READ: [(-7,)]}),
+    "duration to text": converted(
+        DURATION,
+        TEXT,
+        "-86400000001",
+        [("-86400000001",)],
+        back={"item.n": {**TO_INT, "postgresql": "n::BIGINT"}},
+        reverted={READ: [(-86400000001,)]},
+    ),
+}
+
+
+@on_engines(TIMES)
+def test_dates_and_times(changes: Bench, engine: str, change: Change) -> None:
+    changes.apply(engine, change)
+
+
+def test_duration_and_bigint_are_stored_alike(changes: Bench) -> None:
+    for engine in ENGINES:
+        change = converted(DURATION, BIG, "-86400000001")
+        assert changes.plan_or_none(engine, change) is None
+
+
 TOO_MUCH = {
+    "duration": converted(DURATION, INT, "2147483648"),
+    "duration in a short text": converted(DURATION, char(5), "-86400"),
     "text": converted(char(30), char(5), "'abcdefghij'"),
     "spaces": converted(char(30), char(5), "'abc       '"),
     "long text": converted("fields.TextField()", char(5), "'abcdefghij'"),

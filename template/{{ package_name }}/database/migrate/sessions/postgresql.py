@@ -67,6 +67,7 @@ class PostgresqlSessions(ServerSessions):
             "maxsize": 1,
             "minsize": 1,
             "reset": keep_all,
+            "server_settings": {"timezone": "UTC"},  # or conversions depend on the server's zone
         }
 
     def reading_credentials(self) -> dict[str, Any]:
