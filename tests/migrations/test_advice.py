@@ -20,6 +20,7 @@ from .changes.bench import Bench, new_bench
 DROP = re.compile(r"To accept this, add (--drop) (\S+)")
 REPLACE = re.compile(r"Replace <([^>]+)> in upgrade\(\)")
 RAISE = re.compile(r"^    raise NotImplementedError\(.*\)\n", re.MULTILINE)
+AS_TEXT = {"UUID", "date", "datetime", "time", "timedelta"}
 UNVERIFIED = re.compile(r"Delete the line UNVERIFIED in (\S+):")
 
 
@@ -170,6 +171,63 @@ CONVERTED = {
             }
         },
         expected={"SELECT n FROM year1": [[2001]]},
+    ),
+    "date to date and time": converted(
+        "date1",
+        "fields.DateField()",
+        "fields.DatetimeField()",
+        "('2024-02-29')",
+        values={
+            "date1.n": {"sqlite": "n || ' 00:00:00'", "postgresql": "n::TIMESTAMPTZ", "mysql": "n"}
+        },
+        back={"date1.n": {"sqlite": "date(n)", "postgresql": "n::DATE", "mysql": "DATE(n)"}},
+        expected={
+            "SELECT n FROM date1": {
+                "sqlite": [["2024-02-29 00:00:00"]],
+                "postgresql": [["2024-02-29 00:00:00+00:00"]],
+                "mysql": [["2024-02-29 00:00:00"]],
+            }
+        },
+        reverted={"SELECT n FROM date1": [["2024-02-29"]]},
+    ),
+    "date and time to date": converted(
+        "datetime1",
+        "fields.DatetimeField()",
+        "fields.DateField()",
+        "('2024-02-29 23:59:59')",
+        values={"datetime1.n": {"sqlite": "date(n)", "postgresql": "n::DATE", "mysql": "DATE(n)"}},
+        back={"datetime1.n": {"sqlite": "n", "postgresql": "n::TIMESTAMPTZ", "mysql": "n"}},
+        expected={"SELECT n FROM datetime1": [["2024-02-29"]]},
+    ),
+    "time to text": converted(
+        "time1",
+        "fields.TimeField()",
+        "fields.TextField()",
+        "('04:05:06')",
+        values={"time1.n": {"sqlite": "n", "postgresql": "n::TEXT", "mysql": "CAST(n AS CHAR)"}},
+        back={"time1.n": {"sqlite": "n", "postgresql": "n::TIMETZ", "mysql": "n"}},
+        expected={
+            "SELECT n FROM time1": {
+                "sqlite": [["04:05:06"]],
+                "postgresql": [["04:05:06+00"]],
+                "mysql": [["04:05:06.000000"]],
+            }
+        },
+        reverted={
+            "SELECT n FROM time1": {
+                "sqlite": [["04:05:06"]],
+                "postgresql": [["04:05:06+00:00"]],
+                "mysql": [["4:05:06"]],
+            }
+        },
+    ),
+    "time span to integer": converted(
+        "span1",
+        "fields.TimeDeltaField()",
+        "fields.IntField()",
+        "(-86400000)",
+        expected={"SELECT n FROM span1": [[-86400000]]},
+        reverted={"SELECT n FROM span1": [[-86400000]]},
     ),
     "integer to JSON": converted(
         "document1",
@@ -572,10 +630,10 @@ class User:
 
 
 def _plain(value: Any) -> Any:
-    """Write JSON documents and UUIDs as every driver could."""
+    """Write JSON documents, UUIDs, dates and times as every driver could."""
     if isinstance(value, str) and value[:1] in "{[":
         return json.loads(value)
-    return str(value) if type(value).__name__ == "UUID" else value
+    return str(value) if type(value).__name__ in AS_TEXT else value
 
 
 @pytest.mark.parametrize("group", GROUPS)

@@ -308,3 +308,40 @@ def test_refuses_an_unverified_migration(make_changing: Callable[[str], Changing
     assert changing.files() == before
     newest.write_text(text, encoding="utf-8")
     squash(changing)
+
+
+KILLED = """
+import asyncio, os
+from src.database.migrate import squash
+
+async def result(files):
+    if files[0].replaces:
+        os._exit(9)
+    return await run(files)
+
+run, squash._result = squash._result, result
+asyncio.run(squash.squash())
+"""
+
+
+def test_stays_unverified_if_it_is_killed_before_the_comparison(
+    make_changing: Callable[[str], Changing],
+) -> None:
+    changing = make_changing("sqlite")
+    service = changing.service
+
+    service.run("python", "-c", KILLED, status=9)
+
+    (path,) = changing.files()
+    refused = service.run(*MIGRATE, "upgrade", status=1).stderr
+    (folder,) = (service.folder / "migrations").glob("squashed_*")
+    told = f"it was interrupted: delete it, move the files in {folder.name} back"
+    assert f"{path.name} is not verified" in refused
+    assert told in refused
+    # as told
+    path.unlink()
+    for file in folder.iterdir():
+        file.rename(path.with_name(file.name))
+    folder.rmdir()
+    squash(changing)
+    assert "Applied 1 migration" in service.run(*MIGRATE, "upgrade").stdout

@@ -397,7 +397,9 @@ class Bench:
         self._stack.push_async_callback(server, f"DROP DATABASE {name}{force}")
         session = databases.session(url.rpartition("/")[0] + f"/{name}")
         run = await self._stack.enter_async_context(session)
-        await run({"postgresql": "SET TIME ZONE 'UTC'", "mysql": "SET time_zone = '+00:00'"}[engine])
+        await run(
+            {"postgresql": "SET TIME ZONE 'UTC'", "mysql": "SET time_zone = '+00:00'"}[engine]
+        )
         return run
 
 

@@ -75,15 +75,16 @@ async def squash(unfinished: str | None = None) -> Squashed | None:
     content = Content(statements, [], state, replaces=[migration.name for migration in files])
     path = write_file(newest.number, "squashed", content)
     try:
+        interrupted = f"delete it, move the files in {replaced.name} back, and run `squash` again"
+        set_unverified(path, f"it was interrupted: {interrupted}")
         after = await _result(migrations())
     except BaseException:
         path.unlink()
         move_back(replaced, files)
         raise
     differences = _compare(after, before)
-    if differences:
-        different = "; ".join(differences)
-        set_unverified(path, f"the replaced migrations create something else: {different}")
+    different = f"the replaced migrations create something else: {'; '.join(differences)}"
+    set_unverified(path, different if differences else "")
     return Squashed(path, replaced, differences)
 
 
