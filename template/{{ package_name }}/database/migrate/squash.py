@@ -55,9 +55,9 @@ async def squash(unfinished: str | None = None) -> Squashed | None:
     files = migrations()
     problems = folder_problems() or content_problems(files) or unfinished_problems(files)
     if not problems and unfinished:
+        found = f"{unfinished} is unfinished in this database"
         problems = [
-            f"Run `{COMMAND} upgrade`: {unfinished} is unfinished in this database, and `upgrade`"
-            " continues it or says how to repair it"
+            f"Run `{COMMAND} upgrade`: {found}, and `upgrade` continues it or says how to repair it"
         ]
     if problems:
         raise MigrationError("\n".join([*problems, "Nothing was written."]))
