@@ -397,7 +397,7 @@ def test_service_recovers_from_refused_connections_under_load(faulty: Service) -
 def served(make_service: MakeService) -> Iterator[Server]:
     """A service on SQLite, with little patience, that answers a body with its length."""
     service = make_service("sqlite")
-    service.edit("src/http_protocol.py", "CLIENT_TIMEOUT = 30.0", "CLIENT_TIMEOUT = 1.0")
+    service.edit("src/client_connections.py", "CLIENT_TIMEOUT = 30.0", "CLIENT_TIMEOUT = 1.0")
     service.edit("src/main.py", "\n    return app\n", LENGTH)
     service.upgrade()
     with service.serve() as server:

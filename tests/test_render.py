@@ -81,8 +81,8 @@ PACKAGE_IGNORES = (
 )
 PACKAGE = "/database/migrate/"
 # What a service has by default, beside that package
-MOST_FILES = 73
-MOST_LINES = {"sqlite": 5101, "postgresql": 5350, "mysql": 5300}  # non-blank
+MOST_FILES = 74
+MOST_LINES = {"sqlite": 5098, "postgresql": 5347, "mysql": 5297}  # non-blank
 WINDOWS_DEVICES = {
     "con",
     "prn",

@@ -97,7 +97,7 @@ WEBSOCKET = (
 def hostile(make_service: MakeService) -> Service:
     """A service on SQLite that cuts clients off soon, with routes that wait and count."""
     service = make_service("sqlite")
-    service.edit("src/http_protocol.py", "CLIENT_TIMEOUT = 30.0", "CLIENT_TIMEOUT = 2.0")
+    service.edit("src/client_connections.py", "CLIENT_TIMEOUT = 30.0", "CLIENT_TIMEOUT = 2.0")
     service.edit("src/main.py", "\n    return app\n", ROUTES)
     service.upgrade()
     return service
@@ -360,7 +360,7 @@ def frame(text: bytes) -> bytes:
 @pytest.mark.parametrize("proxy", ["", "nginx", "haproxy"])
 def test_websockets_work(proxy: str, make_service: MakeService) -> None:
     service = make_service("sqlite")
-    service.edit("src/http_protocol.py", "CLIENT_TIMEOUT = 30.0", "CLIENT_TIMEOUT = 0.5")
+    service.edit("src/client_connections.py", "CLIENT_TIMEOUT = 30.0", "CLIENT_TIMEOUT = 0.5")
     service.edit("src/main.py", "\n    return app\n", WEBSOCKETS)
     service.edit("pyproject.toml", '    "uvicorn>=', '    "websockets>=17.4",\n    "uvicorn>=')
     service.commands = install(service.folder, "sqlite-websockets")
@@ -538,7 +538,7 @@ def test_slow_reader_gets_its_whole_answer(server: Server) -> None:
 
 @pytest.mark.parametrize("close", [b"", b"Connection: close\r\n"])
 def test_stop_does_not_wait_for_clients_that_do_not_read(close: bytes, hostile: Service) -> None:
-    hostile.edit("src/http_protocol.py", "CLIENT_TIMEOUT = 2.0", "CLIENT_TIMEOUT = 3600.0")
+    hostile.edit("src/client_connections.py", "CLIENT_TIMEOUT = 2.0", "CLIENT_TIMEOUT = 3600.0")
     hostile.edit("src/server.py", "STOP_TIMEOUT = 30 ", "STOP_TIMEOUT = 3600 ")
     with hostile.serve() as server, ExitStack() as stack:
         for _ in range(10):

@@ -272,7 +272,7 @@ def is_reset(client: socket.socket) -> bool:
 
 
 def test_clients_that_do_not_read_take_little_memory_and_are_cut_off(service: Service) -> None:
-    service.edit("src/http_protocol.py", "CLIENT_TIMEOUT = 30.0", "CLIENT_TIMEOUT = 2.0")
+    service.edit("src/client_connections.py", "CLIENT_TIMEOUT = 30.0", "CLIENT_TIMEOUT = 2.0")
     options = "ws_max_size=settings.max_body_size,"
     service.edit("src/server.py", options, f"ws_ping_interval=2, ws_ping_timeout=2, {options}")
     pings = frame(PING, b"x" * 125) * 10_000

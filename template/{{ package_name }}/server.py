@@ -88,11 +88,13 @@ def serve(application: str, port: int, setting: str = "PORT") -> None:
     for line in list_unread() if settings.environment == "development" else ():
         logger.warning(line)
     has_websockets = find_spec("websockets") is not None
+    upgradable = "websocket_protocol:UpgradableProtocol"
+    http = upgradable if has_websockets else "http_protocol:LimitedProtocol"
     config = Config(
         application,
         host=settings.host,
         port=port,
-        http=f"{__package__}.http_protocol:LimitedProtocol",  # by name, for workers to find it
+        http=f"{__package__}.{http}",  # by name, for workers to find it
         ws=f"{__package__}.websocket_protocol:LimitedWebSocket" if has_websockets else "none",
         ws_max_size=settings.max_body_size,
         ws_per_message_deflate=False,  # 16 kB can become a message of 16 MB

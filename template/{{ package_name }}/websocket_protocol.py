@@ -4,28 +4,37 @@ The server uses it if the package websockets is installed. Each part gives its r
 when uvicorn does the same.
 """
 
-from asyncio import BaseTransport, TimerHandle
-from functools import partial
-
 from uvicorn._types import ASGISendEvent
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from .http_protocol import CLIENT_TIMEOUT
+from .client_connections import ClientConnection
+from .http_protocol import LimitedProtocol
 
 NOT_UTF8 = 1007  # RFC 6455, section 7.4.1
-STOP_CLIENT_TIMEOUT = 2.0  # seconds; the time to read in when the service stops
 
 
-class LimitedWebSocket(WebSocketsSansIOProtocol):
-    watch: TimerHandle
+class UpgradableProtocol(LimitedProtocol):
+    """HTTP until a handshake: then the connection becomes a WebSocket."""
 
-    def connection_made(self, transport: BaseTransport) -> None:
-        super().connection_made(transport)
-        self._watch()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
+    def handle_websocket_upgrade(self) -> None:
+        headers = dict(self.scope["headers"])
+        asked = (self.scope["method"], self.scope["http_version"], headers[b"upgrade"].lower())
+        has_body = {b"content-length", b"transfer-encoding"} & headers.keys()
+        if asked != ("GET", "1.1", b"websocket") or has_body:
+            super().handle_websocket_upgrade()
+            return
         self.watch.cancel()
+        self.rest = memoryview(b"")  # a client waits for the answer before it sends more
+        tasks = len(self.tasks)
+        HttpToolsProtocol.handle_websocket_upgrade(self)
+        if len(self.tasks) == tasks:  # websockets refuses some heads, which uvicorn forgets
+            self.transport.close()
+
+
+class LimitedWebSocket(ClientConnection, WebSocketsSansIOProtocol):
+    def waits_for(self) -> int:
+        return self.transport.is_closing()  # until the client has read all
 
     async def send(self, message: ASGISendEvent) -> None:
         await super().send(message)
@@ -49,18 +58,6 @@ class LimitedWebSocket(WebSocketsSansIOProtocol):
             super().handle_ping()
         else:
             self.conn.data_to_send()
-
-    def shutdown(self) -> None:
-        super().shutdown()
-        self.watch.cancel()
-        self.watch = self.loop.call_later(STOP_CLIENT_TIMEOUT, self.transport.abort)
-
-    def _watch(self, *, was_closing: bool = False) -> None:
-        # uvicorn waits without end for a client to read before it closes the connection
-        if was_closing:
-            self.transport.abort()
-        again = partial(self._watch, was_closing=self.transport.is_closing())
-        self.watch = self.loop.call_later(CLIENT_TIMEOUT, again)
 
 
 def is_utf8(text: bytes) -> bool:
