@@ -58,13 +58,7 @@ def wrap(text: str, output: TextIO) -> str:
         return text
     width = os.get_terminal_size(output.fileno()).columns or 80
     return "\n".join(
-        fill(
-            line,
-            width,
-            subsequent_indent="    ",
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
+        fill(line, width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
         for line in text.splitlines()
     )
 

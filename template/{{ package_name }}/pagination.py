@@ -85,12 +85,7 @@ def _next_cursor(rows: Sequence[Any], limit: int) -> str | None:
 
 
 async def paginate(
-    schema: type[Item],
-    query: QuerySet[Any],
-    limit: int,
-    cursor: int,
-    *,
-    newest_first: bool = False,
+    schema: type[Item], query: QuerySet[Any], limit: int, cursor: int, *, newest_first: bool = False
 ) -> Page[Item]:
     """Run a query for one page.
 

@@ -84,7 +84,6 @@ Password = Secret[
 ]
 NewPassword = Secret[
     Annotated[
-        str,
-        Field(min_length=8, max_length=128, examples=[EXAMPLE], json_schema_extra=NOT_BLANK),
+        str, Field(min_length=8, max_length=128, examples=[EXAMPLE], json_schema_extra=NOT_BLANK)
     ]
 ]

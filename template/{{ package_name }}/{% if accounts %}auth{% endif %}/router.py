@@ -14,14 +14,7 @@ from .account_limits import LINK, LOGIN
 from .client_address import is_known_address
 from .dependencies import CurrentSession
 from .outbox import EmailOutbox
-from .schemas import (
-    AccessToken,
-    EmailRequest,
-    EmailVerification,
-    Login,
-    PasswordReset,
-    SessionRead,
-)
+from .schemas import AccessToken, EmailRequest, EmailVerification, Login, PasswordReset, SessionRead
 from .tokens import Purpose
 
 DEVICE_LENGTH = 200

@@ -8,8 +8,7 @@ from .identity import Email, NewPassword, Password
 
 Token = Secret[
     Annotated[
-        str,
-        Field(min_length=1, max_length=100, pattern=TEXT, examples=["the-token-of-the-link"]),
+        str, Field(min_length=1, max_length=100, pattern=TEXT, examples=["the-token-of-the-link"])
     ]
 ]
 

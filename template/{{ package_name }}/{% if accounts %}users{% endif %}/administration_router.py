@@ -14,8 +14,7 @@ from . import administration
 from .schemas import UserChange, UserRead
 
 Search = Annotated[
-    str,
-    Query(max_length=100, pattern=TEXT, description="A part of the name or of the address"),
+    str, Query(max_length=100, pattern=TEXT, description="A part of the name or of the address")
 ]
 
 router = APIRouter(prefix="/users", tags=["users"], responses=problems(401, 403, 503))
@@ -23,10 +22,7 @@ router = APIRouter(prefix="/users", tags=["users"], responses=problems(401, 403,
 
 @router.get("", response_model=Page[UserRead])
 async def list_users(
-    _: Administrator,
-    search: Search = "",
-    limit: Limit = settings.page_size,
-    cursor: Cursor = 0,
+    _: Administrator, search: Search = "", limit: Limit = settings.page_size, cursor: Cursor = 0
 ) -> Response:
     """List users, oldest first."""
     return answer_page(await administration.list_users(search, limit, cursor), limit)
