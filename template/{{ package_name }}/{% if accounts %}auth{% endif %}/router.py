@@ -20,6 +20,7 @@ from .tokens import Purpose
 DEVICE_LENGTH = 200
 
 router = APIRouter(prefix="/auth", tags=["auth"], responses=problems(503))
+link_router = APIRouter(dependencies=[LINK.per_address()], responses=problems(400, 413, 429))
 
 
 @router.post(
@@ -70,48 +71,31 @@ async def _count_link(email: str) -> None:
     await LINK.count_account(email, is_known)
 
 
-@router.post(
-    "/password-reset",
-    status_code=202,
-    dependencies=[LINK.per_address()],
-    responses=problems(400, 413, 429),
-)
+@link_router.post("/password-reset", status_code=202)
 async def request_password_reset(body: EmailRequest, outbox: EmailOutbox) -> None:
     """Send a link that sets a new password; the answer does not show whether it is sent."""
     await _count_link(body.email)
     await outbox.send_link(Purpose.RESET, body.email)
 
 
-@router.post(
-    "/password-reset/confirm",
-    status_code=204,
-    dependencies=[LINK.per_address()],
-    responses=problems(400, 409, 413, 429),
-)
+@link_router.post("/password-reset/confirm", status_code=204, responses=problems(409))
 async def reset_password(body: PasswordReset, outbox: EmailOutbox) -> None:
     """Set a new password with the token of a link, and end all sessions."""
     token, password = body.token.get_secret_value(), body.password.get_secret_value()
     await passwords.reset_password(token, password, outbox.notify)
 
 
-@router.post(
-    "/email-verification",
-    status_code=202,
-    dependencies=[LINK.per_address()],
-    responses=problems(400, 413, 429),
-)
+@link_router.post("/email-verification", status_code=202)
 async def request_email_verification(body: EmailRequest, outbox: EmailOutbox) -> None:
     """Send a link that confirms the address; the answer does not show whether it is sent."""
     await _count_link(body.email)
     await outbox.send_link(Purpose.VERIFICATION, body.email)
 
 
-@router.post(
-    "/email-verification/confirm",
-    status_code=204,
-    dependencies=[LINK.per_address()],
-    responses=problems(400, 409, 413, 429),
-)
+@link_router.post("/email-verification/confirm", status_code=204, responses=problems(409))
 async def verify_email(body: EmailVerification, outbox: EmailOutbox) -> None:
     """Confirm an email address with the token of a link; a new address then replaces the old."""
     await links.confirm_email(body.token.get_secret_value(), outbox.notify)
+
+
+router.include_router(link_router)
