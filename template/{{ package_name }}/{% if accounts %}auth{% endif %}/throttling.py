@@ -12,6 +12,7 @@ import logging
 import math
 from collections.abc import Awaitable
 from contextvars import ContextVar
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Literal
 
@@ -56,12 +57,12 @@ def throttle(
     return dependency
 
 
+@dataclass(eq=False)
 class PerAddress:
     """The dependency that counts requests per client address, each once."""
 
-    def __init__(self, action: str, limit: Limit) -> None:
-        self.action = action
-        self.limit = limit
+    action: str
+    limit: Limit
 
     async def __call__(self, connection: HTTPConnection) -> None:
         counted = connection.scope.setdefault("throttled", set())
@@ -70,12 +71,12 @@ class PerAddress:
             refuse(await hit(self.action, "address", client_address.get() or "", self.limit))
 
 
+@dataclass(eq=False)
 class PerUser:
     """The dependency that counts requests per user."""
 
-    def __init__(self, action: str, limit: Limit) -> None:
-        self.action = action
-        self.limit = limit
+    action: str
+    limit: Limit
 
     async def __call__(self, user: CurrentUser) -> None:
         refuse(await hit(self.action, "user", str(user.id), self.limit))
