@@ -20,11 +20,7 @@ PASSED = {
 
 
 def renderers(*, short: bool) -> list[Processor]:
-    """Return the processors that format an event.
-
-    Args:
-        short: whether to leave the frames of libraries out of tracebacks.
-    """
+    """Return the processors that format an event; short tracebacks lack the frames of libraries."""
     renderer = structlog.dev.ConsoleRenderer(
         colors=sys.stderr.isatty(),
         exception_formatter=print_short if short else structlog.dev.plain_traceback,

@@ -118,12 +118,7 @@ class DirectAnswer:
 
 
 class DirectRoutes:
-    """The layer before FastAPI's exit stack. It answers simple routes that are found at once.
-
-    Args:
-        app: FastAPI's exit stack, which answers all other requests.
-        find: returns the route that answers a request, if its path alone determines it.
-    """
+    """The layer before FastAPI's exit stack, which answers the simple routes that `find` finds."""
 
     def __init__(self, app: ASGIApp, find: Callable[[Scope], Route | None]) -> None:
         self.app, self.find = app, find
@@ -169,12 +164,10 @@ class _Function:
     async def solve(
         self, request: Request, solved: dict[Any, Any], errors: list[Any]
     ) -> dict[str, Any]:
-        """Return the arguments.
+        """Return the arguments, and add the errors of parameters to others.
 
-        Args:
-            request: the request.
-            solved: the results of dependencies, which are called once for each request.
-            errors: receives the errors of parameters. A dependency with errors is not called.
+        A dependency with errors is not called. The results of dependencies are in `solved`: each is
+        called once for a request.
         """
         values: dict[str, Any] = {}
         for dependency in self.dependencies:

@@ -69,12 +69,7 @@ class SecurityHeaders:
 
 
 class ProblemCORS(CORSMiddleware):
-    """CORS that answers refused preflights with problems.
-
-    Args:
-        app: the application.
-        origins: the origins whose pages may call the service, with commas between them.
-    """
+    """CORS that answers refused preflights with problems."""
 
     def __init__(self, app: ASGIApp, origins: str) -> None:
         super().__init__(

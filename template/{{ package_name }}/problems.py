@@ -52,14 +52,7 @@ def problem(
     headers: Mapping[str, str] | None = None,
     **members: Any,  # noqa: ANN401 - any JSON
 ) -> Response:
-    """Build an answer with problem details.
-
-    Args:
-        status: the HTTP status.
-        detail: what is wrong, for a person.
-        headers: the headers of the answer.
-        members: further members of the problem, such as `errors` or your own.
-    """
+    """Build an answer with problem details. Further members are `errors`, or your own."""
     if not is_body_allowed_for_status_code(status):
         return Response(status_code=status, headers=headers)
     title = responses.get(status, "Error")

@@ -17,12 +17,7 @@ from .database.orm import UnusableDatabaseError, connect_database
 
 
 class AwaitingConsole(code.InteractiveConsole):
-    """A console that runs `await` expressions in one event loop.
-
-    Args:
-        names: the names that are defined at the prompt.
-        runner: the event loop.
-    """
+    """A console that runs `await` expressions in one event loop."""
 
     def __init__(self, names: dict[str, Any], runner: asyncio.Runner) -> None:
         super().__init__(names)

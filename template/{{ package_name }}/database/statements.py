@@ -15,11 +15,7 @@ logger = structlog.stdlib.get_logger(__name__)
 
 
 def wrap_statements(wrap: Callable[[Execute], Execute]) -> None:
-    """Replace the methods of Tortoise's clients and transactions that run a statement.
-
-    Args:
-        wrap: returns the method that replaces one.
-    """
+    """Wrap the methods of Tortoise's clients and transactions that run a statement."""
     for kind in CLIENTS:
         for name in STATEMENTS:
             if name in vars(kind):

@@ -43,11 +43,7 @@ class UndeliveredError(Exception):
 async def send_email(template: str, to: str, username: str, token: str = "") -> None:
     """Send an email by SMTP, or write it to the log if no server is configured.
 
-    Args:
-        template: the name of the text in `mails/`.
-        to: the address.
-        username: the user's name.
-        token: for the link in the text. The log shows it in development only.
+    The template is the name of a text in `mails/`. The token is for the link in that text.
 
     Raises:
         UndeliveredError: the mail server could not be reached or refused the email for now.

@@ -49,8 +49,7 @@ async def hash_password(password: str) -> str:
 async def verify_password(password: str, hashed: str | None) -> tuple[bool, str | None]:
     """Compare a password with a hash. Without a hash, it takes the same time.
 
-    Returns:
-        Whether they match, and the new hash to store if the old one's parameters are outdated.
+    Return whether they match, and a new hash to store if the old one's parameters are outdated.
 
     Raises:
         OverloadedError: too many hashes are being computed, or there is no memory for one.

@@ -24,11 +24,7 @@ class LinkRefusedError(ConflictError):
 
 
 async def create_link(user: User, purpose: Purpose, email: str) -> tuple[LinkToken, str]:
-    """Store a new link for a user, whose row is locked.
-
-    Returns:
-        The link, and its token.
-    """
+    """Store a new link for a user, whose row is locked. Return it with its token."""
     token = new_token()
     link = await LinkToken.create(
         user_id=user.id,
@@ -41,14 +37,12 @@ async def create_link(user: User, purpose: Purpose, email: str) -> tuple[LinkTok
 
 
 async def create_requested_link(purpose: Purpose, email: str) -> tuple[User, str] | None:
-    """Store a link that was requested for an address, unless nobody has the address or needs it.
+    """Store a link that was requested for an address, and return its user and its token.
 
+    It returns None if nobody has the address or needs the link.
     It does not run before the response, whose time would show who has an account. Earlier links
     stay valid: otherwise requests of strangers would invalidate the link that the owner has just
     asked for.
-
-    Returns:
-        The user with the address, and the link's token.
     """
     user = await User.get_or_none(email=email)
     if user is None:
@@ -88,10 +82,7 @@ def _leads_to(link: LinkToken, user: User) -> bool:
 
 
 async def consume_link(link: LinkToken) -> User:
-    """Lock a link's user, and delete the link.
-
-    Returns:
-        The user as stored now.
+    """Delete a link, lock its user, and return the user as stored now.
 
     Raises:
         LinkRefusedError: the link was used, or its user has changed, since the link was found.
@@ -110,11 +101,9 @@ async def consume_link(link: LinkToken) -> User:
 
 
 async def confirm_email(token: str, notify: Notify) -> None:
-    """Confirm an address with a link's token; a new address replaces the old one.
+    """Confirm an address with a link's token.
 
-    Args:
-        token: the token.
-        notify: sends a notice to the old address.
+    A new address replaces the old one, which gets a notice.
 
     Raises:
         LinkRefusedError: the token is not valid. Of several concurrent attempts, one succeeds.

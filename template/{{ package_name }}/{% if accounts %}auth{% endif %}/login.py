@@ -32,15 +32,12 @@ async def find_account(login: str) -> User | None:
 
 
 async def log_in(user: User | None, password: str, device: str) -> str:
-    """Open a session.
+    """Open a session, and return its token.
 
     Args:
         user: the user with the name that was entered; None if there is none.
-        password: the password.
+        password: what was entered.
         device: how the session is listed for its user.
-
-    Returns:
-        The session's token.
 
     Raises:
         LoginFailedError: there is no such active user, or the password is wrong.

@@ -29,15 +29,9 @@ async def confirm_password(session: Session, password: str) -> None:
 
 
 async def change_password(session: Session, new: str, notify: Notify) -> str:
-    """Change the password of a session's user, end all other sessions, and rotate the token.
+    """Change the password of a session's user, who has confirmed the current one.
 
-    Args:
-        session: the session, whose user has confirmed the current password.
-        new: the new password.
-        notify: sends a notice to the user.
-
-    Returns:
-        The session's new token; the old one ends.
+    All other sessions end. This one gets a new token, which is returned; the old one ends.
 
     Raises:
         OverloadedError: too many passwords are being checked.
@@ -62,11 +56,6 @@ async def change_password(session: Session, new: str, notify: Notify) -> str:
 
 async def reset_password(token: str, password: str, notify: Notify) -> None:
     """Set a new password with a link's token, and end all sessions.
-
-    Args:
-        token: the token.
-        password: the new password.
-        notify: sends a notice to the user.
 
     Raises:
         LinkRefusedError: the token is not valid. Of several concurrent attempts, one succeeds.

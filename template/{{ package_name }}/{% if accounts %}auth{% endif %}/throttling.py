@@ -83,16 +83,9 @@ class PerUser:
 
 
 async def hit(action: str, kind: str, key: str, limit: Limit) -> int:
-    """Count an attempt.
+    """Count an attempt, and return the seconds to wait if it is above the limit; otherwise 0.
 
-    Args:
-        action: the name of what is counted.
-        kind: what the key identifies.
-        key: whose attempt it is.
-        limit: the limit of the attempts.
-
-    Returns:
-        The seconds to wait if the attempt is above the limit; otherwise 0.
+    The key is whose attempt it is, such as an address, and the kind is what it identifies.
 
     Raises:
         HTTPException: Redis cannot be reached.

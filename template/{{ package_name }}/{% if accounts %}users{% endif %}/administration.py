@@ -58,15 +58,9 @@ async def find_user(user_id: int) -> User:
 
 
 async def change_user(session: Session, user_id: int, changes: dict[str, bool]) -> User:
-    """Activate, deactivate, promote or demote a user; deactivation ends the sessions.
+    """Activate, deactivate, promote or demote a user, for an administrator.
 
-    Args:
-        session: an administrator's.
-        user_id: the id of the user to change.
-        changes: the new values of `is_active` and `is_admin`; absent fields stay.
-
-    Returns:
-        The changed user.
+    The changes are new values of `is_active` and `is_admin`. Deactivation ends all sessions.
 
     Raises:
         NotFoundError: there is no such user.

@@ -33,16 +33,10 @@ def _read_password() -> str:
 
 
 async def create_administrator(username: str, email: str, *, promote: bool = False) -> str:
-    """Create an administrator, or promote a user when asked to.
+    """Create an administrator, or promote a user when asked to, and return what was done.
 
-    Args:
-        username: the name.
-        email: the address.
-        promote: whether an existing account becomes the administrator's. It gets the password that
-            is read, and all its sessions end: whoever signed up with that name loses access.
-
-    Returns:
-        What was done.
+    A promoted account gets the password that is read, and all its sessions end: whoever signed up
+    with that name loses access.
 
     Raises:
         ConflictError: an account with this name or address exists and `promote` is off, or it has

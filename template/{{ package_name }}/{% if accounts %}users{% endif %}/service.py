@@ -27,12 +27,7 @@ async def sign_up(
 ) -> User:
     """Create an account with a normalised name and address.
 
-    Args:
-        username: the name.
-        email: the address.
-        password: the password.
-        outbox: sends a link to the address; None if it needs no confirmation.
-        as_administrator: whether the user is an administrator, with a confirmed address.
+    The outbox sends a link that confirms the address. An administrator's counts as confirmed.
 
     Raises:
         OverloadedError: too many passwords are being hashed.
@@ -71,13 +66,9 @@ async def _conflict(username: str, email: str) -> ConflictError | None:
 
 
 async def change_profile(session: Session, username: str, email: str, outbox: Outbox) -> User:
-    """Change the name of a session's user, and begin to change the address.
+    """Change the name of a session's user, and begin to change the address, unless they are empty.
 
-    Args:
-        session: the session.
-        username: the new name, or an empty text.
-        email: the new address, or an empty text. It is stored when its owner has confirmed it.
-        outbox: sends a link to the new address.
+    The new address is stored when its owner follows the link that is sent to it.
 
     Raises:
         ConflictError: the name or the address is taken, or the account was changed meanwhile.
