@@ -11,8 +11,6 @@ from importlib.util import find_spec
 from types import CodeType, FunctionType
 from typing import Any
 
-from tortoise.context import TortoiseContext, require_context
-
 from .database.orm import UnusableDatabaseError, connect_database
 
 
@@ -57,19 +55,15 @@ def main() -> None:
     with asyncio.Runner() as runner:
         connected = connect_database()
         try:
-            runner.run(connected.__aenter__())
+            context = runner.run(connected.__aenter__())
         except UnusableDatabaseError as error:
             sys.exit(str(error))
-        with runner.run(_context()) as context:  # also for what is not awaited
+        with context:  # also for what is not awaited
             models = dict(context.apps["models"]) if context.apps else {}
             models.pop("Aerich", None)
             hint = f"Models: {', '.join(sorted(models))}. Example: await User.first()"
             interact(models, hint, runner)
         runner.run(connected.__aexit__(None, None, None))
-
-
-async def _context() -> TortoiseContext:
-    return require_context()
 
 
 if __name__ == "__main__":

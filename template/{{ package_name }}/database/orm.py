@@ -38,7 +38,7 @@ def serving(config: dict[str, Any]) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def connect_database() -> AsyncIterator[None]:
+async def connect_database() -> AsyncIterator[TortoiseContext]:
     """Connect the models to the service's database, and close the connections at the end.
 
     Use the models in the same task, and in tasks that it starts:
@@ -60,4 +60,4 @@ async def connect_database() -> AsyncIterator[None]:
             raise UnusableDatabaseError(
                 f"Migrations are pending: {names}. Run `{COMMAND} upgrade`."
             )
-        yield
+        yield context
