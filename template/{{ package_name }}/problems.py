@@ -155,10 +155,13 @@ def failure_problem(error: Exception) -> Response:
 
 def _allowed_methods(request: Request) -> str:
     """List the methods of all routes of a path (RFC 9110, section 10.2.1)."""
-    scope, routes = request.scope, request.app.routes
-    allowed = [
+
+    def is_allowed(method: str) -> bool:
+        scope = {**request.scope, "method": method}
+        return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+
+    return ", ".join(
         method
         for method in METHODS
-        if any(route.matches({**scope, "method": method})[0] is Match.FULL for route in routes)
-    ]
-    return ", ".join(sorted({*allowed, *(["HEAD"] if "GET" in allowed else [])}, key=METHODS.index))
+        if is_allowed(method) or (method == "HEAD" and is_allowed("GET"))
+    )
