@@ -198,23 +198,12 @@ class _Parameters:
 
     def __init__(self, part: str, fields: Sequence[Any]) -> None:
         self.part, self.fields = part, fields
-        self.are_scalar = all(map(_is_scalar, fields))
-        self.scalars = [
-            (
-                field.name,
-                field.validation_alias or field.alias,
-                field.field_info.is_required(),
-                field.default,
-                field.validate,
-            )
-            for field in fields
-            if self.are_scalar
-        ]
+        self.scalars = [*map(_as_scalar, fields)] if all(map(_is_scalar, fields)) else None
 
     def read(self, request: Request, values: dict[str, Any]) -> list[Any]:
         """Add the values of a request to others, and return the errors of parameters."""
         received = getattr(request, self.part)
-        found = self._read_scalars(received) if self.are_scalar else None
+        found = self._read_scalars(received)
         errors: list[Any] = []
         if found is None:
             found, errors = request_params_to_args(self.fields, received)
@@ -222,7 +211,9 @@ class _Parameters:
         return errors
 
     def _read_scalars(self, received: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return the values; None if one is missing or wrong, which FastAPI describes."""
+        """Return the values; None if FastAPI has to read them, or to describe what is wrong."""
+        if self.scalars is None:
+            return None
         found = {}
         for name, key, is_required, default, validate in self.scalars:
             text = received.get(key)
@@ -236,7 +227,12 @@ class _Parameters:
         return found
 
 
-def _is_scalar(field: Any) -> bool:  # noqa: ANN401 - FastAPI's ModelField
+def _as_scalar(field: Any) -> tuple[str, str, bool, Any, Any]:  # noqa: ANN401 - FastAPI's ModelField
+    name = field.validation_alias or field.alias
+    return field.name, name, field.field_info.is_required(), field.default, field.validate
+
+
+def _is_scalar(field: Any) -> bool:  # noqa: ANN401 - as above
     """Report whether a parameter has one name, one value and a default that needs no copy."""
     info = field.field_info
     kind = info.annotation
