@@ -86,14 +86,7 @@ async def change_user(session: Session, user_id: int, changes: dict[str, bool]) 
 
 
 async def remove_user(session: Session, user_id: int) -> None:
-    """Delete a user, with all sessions, for an administrator.
-
-    Raises:
-        NotFoundError: there is no such user.
-        ConflictError: no administrator would be left, or the administrator's password was changed.
-        ForbiddenError: the session's user is no administrator any more.
-        SessionEndedError: the session has ended in the meantime.
-    """
+    """Delete a user, with all sessions, for an administrator. It raises the errors of `change_user`."""
     async with keep_an_administrator(session.user.id, user_id):
         administrator = await lock_administrator(session)
         if not await User.filter(id=user_id).delete():
