@@ -92,7 +92,7 @@ def _refuse_bool(value: object) -> object:
     return value
 
 
-NOT_BOOL = BeforeValidator(_refuse_bool)  # after limits: the OpenAPI document would lack them
+NOT_BOOL = BeforeValidator(_refuse_bool)  # goes after limits: the OpenAPI document would lack them
 StorableFloat = Annotated[StrictFloat, Field(allow_inf_nan=False)]
 StorableDate = Annotated[date, BeforeValidator(_refuse_timestamp)]
 _Datetime = Annotated[datetime, Field(json_schema_extra={"pattern": "^[1-9]"})]

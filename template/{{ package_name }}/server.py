@@ -34,7 +34,7 @@ class Config(uvicorn.Config):
 
 
 def stop_without_terminal(*_: object) -> None:
-    """Stop as for SIGTERM when the terminal is closed; elsewhere, SIGHUP changes nothing."""
+    """Handle SIGHUP: stop when the terminal is closed, and do nothing without a terminal."""
     if sys.stdin is not None and sys.stdin.isatty():
         signal.raise_signal(signal.SIGTERM)
 
@@ -48,7 +48,7 @@ def main() -> None:
 
 @contextmanager
 def _explained(port: int, setting: str) -> Iterator[None]:
-    """Log how to fix that it cannot listen: uvicorn logs the error, and exits because of it."""
+    """Log the fix if the server cannot listen. uvicorn itself logs the error, and exits."""
     try:
         yield
     except SystemExit as stop:

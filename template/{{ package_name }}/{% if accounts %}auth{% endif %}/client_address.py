@@ -1,6 +1,6 @@
-"""The client's IP address: how it counts, and from which ones users have logged in.
+"""The client's IP address: its normal form, and the addresses from which users have logged in.
 
-Attacks do not lock users out at addresses from which they have logged in.
+Attacks do not lock users out at those addresses.
 """
 
 from contextvars import ContextVar
@@ -35,8 +35,8 @@ def normalise_address(host: str) -> str:
 def networks_of(address: str) -> tuple[str, str, str]:
     """Return the networks of a normalised address, the larger one first, and the address.
 
-    They have 32 and 48 bits of IPv6, or 16 and 24 of IPv4. Who has such a network can send requests
-    from all of its addresses.
+    They have 32 and 48 bits of IPv6, or 16 and 24 of IPv4. Whoever has such a network can send
+    requests from all of its addresses.
     """
     if ":" in address:
         return address[:9], address[:14], address

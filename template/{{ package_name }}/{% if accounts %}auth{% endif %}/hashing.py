@@ -28,8 +28,8 @@ hasher = PasswordHasher(
 )
 _threads = CapacityLimiter(THREADS)
 queue = FairQueue(THREADS)
-# Verified if there is no such user, so that the answer takes the same time. It is made up: to
-# compute it would delay the start.
+# A made-up hash, verified if there is no such user, so that the answer takes the same time.
+# Computing one would delay the start.
 _DUMMY_HASH = (
     f"$argon2id$v=19$m={settings.password_memory},t={settings.password_iterations}"
     f",p={settings.password_lanes}"
