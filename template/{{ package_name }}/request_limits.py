@@ -81,14 +81,11 @@ class LimitedBody:
             raise HTTPException(TOO_LARGE, f"The body is larger than {limit} bytes.")
         if message.get("more_body") and self._scope.get("state", {}).get("unreadable"):
             raise HTTPException(400, UNREADABLE, headers=CLOSE)
-        if chunk and self._is_too_large(chunk):
-            raise HTTPException(400, TOO_MANY, headers=CLOSE)
+        if chunk:
+            self._shape = self._shape or Shape(self._headers.get(b"content-type", b"").lower())
+            if self._shape.is_too_large(chunk):
+                raise HTTPException(400, TOO_MANY, headers=CLOSE)
         return message
-
-    def _is_too_large(self, chunk: bytes) -> bool:
-        if self._shape is None:
-            self._shape = Shape(self._headers.get(b"content-type", b"").lower())
-        return self._shape.is_too_large(chunk)
 
     async def send(self, message: Message) -> None:
         """Replace Starlette's plain text when a body is larger than its route's limit."""
