@@ -39,12 +39,9 @@ $content
 
 
 def html_page(title: str, content: str, policy: str = "") -> HTMLResponse:
-    """Build a page.
+    """Build a page from its title, as text, and what follows the title, as HTML.
 
-    Args:
-        title: the title, as text.
-        content: what follows the title, as HTML.
-        policy: additional directives, such as `connect-src 'self'`.
+    The policy has additional directives, such as `connect-src 'self'`.
     """
     html = TEMPLATE.substitute(title=escape(title), content=content)
     styles = f"style-src {' '.join(hashes('style', html))}"
@@ -52,12 +49,9 @@ def html_page(title: str, content: str, policy: str = "") -> HTMLResponse:
 
 
 def with_policy(page: HTMLResponse, policy: str, scripts: str = "") -> HTMLResponse:
-    """Set the policy of a page, which allows the scripts in the page by their hashes.
+    """Set the policy of a page, and allow the scripts in the page by their hashes.
 
-    Args:
-        page: the page.
-        policy: the policy, without `script-src`.
-        scripts: the sources of other scripts, such as `'self'`.
+    Other scripts are allowed by their sources, such as `'self'`.
     """
     sources = [*filter(None, [scripts]), *hashes("script", bytes(page.body).decode())]
     allowed = f"; script-src {' '.join(sources)}" if sources else ""

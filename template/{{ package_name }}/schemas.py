@@ -29,11 +29,7 @@ Id = Annotated[int, Path(ge=1, lt=MAX_ID + 1)]
 
 
 def refuse_text(text: str) -> None:
-    """Refuse text that a database cannot store.
-
-    Raises:
-        ValueError: it holds a NUL, or half of a surrogate pair.
-    """
+    """Raise a ValueError if a database cannot store a text."""
     if re.search("[\0\ud800-\udfff]", text):
         raise ValueError("Text cannot hold a NUL or half of a surrogate pair")
 
@@ -92,7 +88,7 @@ def _refuse_bool(value: object) -> object:
     return value
 
 
-NOT_BOOL = BeforeValidator(_refuse_bool)  # goes after limits: the OpenAPI document would lack them
+NOT_BOOL = BeforeValidator(_refuse_bool)  # write it after limits, so that the document has them
 StorableFloat = Annotated[StrictFloat, Field(allow_inf_nan=False)]
 StorableDate = Annotated[date, BeforeValidator(_refuse_timestamp)]
 _Datetime = Annotated[datetime, Field(json_schema_extra={"pattern": "^[1-9]"})]

@@ -45,11 +45,7 @@ def interact(names: dict[str, Any], hint: str, runner: asyncio.Runner) -> None:
 
 
 def main() -> None:
-    """Read statements until the end of the input.
-
-    Raises:
-        SystemExit: the database cannot be used; the message says why.
-    """
+    """Read statements until the end of the input."""
     description = "Start Python with the models and the database."
     argparse.ArgumentParser(prog=sys.argv[0], description=description).parse_args()
     with asyncio.Runner() as runner:

@@ -14,12 +14,7 @@ FIX = "shorten transactions, or raise DATABASE_BUSY_TIMEOUT"
 
 
 class BoundedLock(asyncio.Lock):
-    """A lock with a time-out.
-
-    Args:
-        seconds: the time-out.
-        prepare: awaited each time the lock is acquired.
-    """
+    """A lock with a time-out, which awaits a function each time it is acquired."""
 
     def __init__(self, seconds: float, prepare: Callable[[], Awaitable[None]]) -> None:
         super().__init__()
@@ -42,12 +37,7 @@ class BoundedLock(asyncio.Lock):
 
 
 class Session:
-    """The session of SQLite's connection: attached files, pragmas and temporary tables.
-
-    Args:
-        connection: the connection, which is reopened to reset its session.
-        pragmas: the pragmas of a new session.
-    """
+    """The session of SQLite's connection: attached files, pragmas and temporary tables."""
 
     def __init__(self, connection: aiosqlite.Connection, pragmas: dict[str, Any]) -> None:
         self._connection = connection

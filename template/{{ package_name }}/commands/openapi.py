@@ -9,11 +9,7 @@ from ..main import app
 
 
 def main() -> None:
-    """Write the document to standard output or a file.
-
-    Raises:
-        SystemExit: the file cannot be written; the message says why.
-    """
+    """Write the document to standard output or a file."""
     parser = argparse.ArgumentParser(
         prog=sys.argv[0], description="Write the OpenAPI document as JSON."
     )

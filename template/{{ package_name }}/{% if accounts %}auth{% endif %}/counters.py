@@ -88,11 +88,7 @@ class RedisCounters:
         self._error = redis.RedisError
 
     async def hit(self, key: str, limit: Limit) -> float:
-        """Count an attempt, and return the seconds to wait if it is above the limit; otherwise 0.
-
-        Raises:
-            CountersError: Redis does not count it.
-        """
+        """Count an attempt as `MemoryCounters` does, or raise a CountersError."""
         try:
             count, left = await self._hit([f"{self._prefix}:{key}"], [limit.seconds])  # left: ms
         except self._error as error:

@@ -103,11 +103,7 @@ async def hit(action: str, kind: str, key: str, limit: Limit) -> int:
 
 
 def refuse(wait: int) -> None:
-    """Answer 429 if an attempt has to wait.
-
-    Raises:
-        HTTPException: it has to.
-    """
+    """Answer 429 if an attempt has to wait."""
     if wait:
         raise HTTPException(
             429, f"Too many attempts: try again in {wait} s.", {"Retry-After": str(wait)}

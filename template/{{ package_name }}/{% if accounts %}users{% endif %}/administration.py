@@ -46,11 +46,7 @@ async def list_users(search: str, limit: int, cursor: int) -> list[dict[str, Any
 
 
 async def find_user(user_id: int) -> User:
-    """Find a user.
-
-    Raises:
-        NotFoundError: there is no such user.
-    """
+    """Find a user, or raise a NotFoundError."""
     user = await User.get_or_none(id=user_id)
     if user is None:
         raise NotFoundError(NO_USER)
@@ -118,14 +114,10 @@ async def promote(user: User, password: str) -> None:
 
 @asynccontextmanager
 async def keep_an_administrator(*user_ids: int) -> AsyncIterator[None]:
-    """Roll back what is done inside if it removes the last active administrator.
+    """Roll back what is done inside and raise a ConflictError if no active administrator is left.
 
-    Args:
-        user_ids: the users that the block changes. They and all administrators are locked first, so
-            that concurrent changes wait.
-
-    Raises:
-        ConflictError: no administrator would be left.
+    All administrators and the users that the block changes are locked first, so that concurrent
+    changes wait.
     """
     administrators = User.filter(is_admin=True, is_active=True)
     async with in_transaction():
