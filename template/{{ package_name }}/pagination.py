@@ -120,14 +120,9 @@ async def answer_list(
 async def paginate_sorted(
     schema: type[Item], query: QuerySet[Any], limit: int, cursor: str, sort: str
 ) -> Page[Item]:
-    """Run a query for one page in the order of a field, and of the id where values are equal.
+    """Run a query for one page, like `paginate`, in the order of a field and then of the id.
 
-    Args:
-        schema: what each row becomes.
-        query: the query, without an order. Its model has an integer primary key `id`.
-        limit: the number of items on the page.
-        cursor: the cursor of the request; empty for the first page.
-        sort: a field of the schema that is never null, with "-" before it for the highest first.
+    The field is never null. "-" before its name puts the highest first.
 
     Raises:
         NotFoundError: the cursor is not one of this order.

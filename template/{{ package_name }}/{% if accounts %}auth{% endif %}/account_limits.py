@@ -22,7 +22,8 @@ class AccountLimits:
     Args:
         action: its name.
         limit: a number and a time, such as "20/minute".
-        names: how many names an account has in this action. They share the wide limit equally.
+        names: how many names identify an account, such as its user name and its email address.
+            They share the wide limit equally.
     """
 
     def __init__(self, action: str, limit: str, *, names: int = 1) -> None:
@@ -67,11 +68,7 @@ class AccountLimits:
         return 0 if wait and await is_known() else wait
 
     async def count_user(self, user_id: int, *, wide: bool = False) -> None:
-        """Count an attempt of a logged-in user, whatever the name and the address.
-
-        Raises:
-            HTTPException: the attempt is above the limit, or cannot be counted.
-        """
+        """Count an attempt of a logged-in user as `count_account` does, from whatever address."""
         limit = self._wide if wide else self._limit
         refuse(await hit(self._action, "user", str(user_id), limit))
 

@@ -67,7 +67,7 @@ class FairQueue:
             raise
 
     def _find_replaced(self, groups: list[Group]) -> Task:
-        """Return the newest task of a network or client with more tasks than this one."""
+        """Return the newest task of a network or client with more tasks, or refuse this one."""
         sizes = Counter(chain.from_iterable(self._waiting.values()))
 
         def rank(task: Task) -> list[tuple[int, int]]:

@@ -38,11 +38,7 @@ _DUMMY_HASH = (
 
 
 async def hash_password(password: str) -> str:
-    """Hash a password.
-
-    Raises:
-        OverloadedError: too many hashes are being computed, or there is no memory for one.
-    """
+    """Hash a password, or raise an OverloadedError as `verify_password` does."""
     return await _in_thread(hasher.hash, password)
 
 
