@@ -1,7 +1,6 @@
 """The benchmarks, in short forms that only verify that they work."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,14 +9,14 @@ import pytest
 
 from benchmarks.serving import report
 from benchmarks.serving.load import Sample
-from tests.support.databases import REQUIRED, require
+from tests.support.clusters import find
+from tests.support.databases import require
 from tools.render import REPOSITORY
 
 
 def test_benchmark_of_serving_writes_its_table_and_plot(tmp_path: Path) -> None:
     require("postgresql")
-    if shutil.which("wrk") is None:
-        (pytest.fail if REQUIRED else pytest.skip)("wrk is not installed")
+    find("wrk")
 
     process = subprocess.run(
         [sys.executable, "-m", "benchmarks.serving", "--short", "--output", tmp_path],
@@ -71,6 +70,27 @@ def test_benchmark_of_resources_compares_them_with_users() -> None:
     assert process.returncode == 0, process.stderr
     for page in ("users", "resource", "resource, sorted"):
         assert f"\n{page}: " in f"\n{process.stdout}"
+
+
+def test_benchmark_of_scale_prints_its_tables() -> None:
+    require("postgresql")
+    for command in ("wrk", "pgbouncer"):
+        find(command)
+
+    process = subprocess.run(
+        [sys.executable, "-m", "benchmarks.scale", "--users", "1000", "2000"]
+        + ["--connections", "20", "--replicas", "1", "--rounds", "1", "--seconds", "0.1"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert process.returncode == 0, process.stderr
+    for line in ("last page", "search for one user, with the index", "directly", "PgBouncer, "):
+        assert f"\n| {line}" in process.stdout
+    assert "\n| requests on them, all answered | 40 |" in process.stdout
+    assert "Left in PgBouncer's sessions: nothing\n" in process.stdout
 
 
 @pytest.mark.parametrize(("published", "is_slower"), [(0.60, False), (0.70, True)])

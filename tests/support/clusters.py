@@ -3,6 +3,7 @@
 import getpass
 import glob
 import os
+import re
 import shutil
 import signal
 import socket
@@ -21,7 +22,7 @@ from .network import wait_for
 from .services import DEADLINE, free_port
 
 
-def _find(command: str) -> str:
+def find(command: str) -> str:
     """Find a command that only administrators have in their path, or skip the test.
 
     With REQUIRE_ENGINES set, a command that is not installed is a failure.
@@ -59,7 +60,7 @@ class PostgreSQL:
 
     def run(self, command: str, *arguments: str) -> None:
         subprocess.run(
-            [_find(command), "--pgdata", self._folder, *arguments],
+            [find(command), "--pgdata", self._folder, *arguments],
             user=self._user,
             cwd=self._folder.parent,
             check=True,
@@ -103,7 +104,7 @@ class PostgreSQL:
 @contextmanager
 def own_postgresql() -> Iterator[PostgreSQL]:
     """Start a new PostgreSQL server on a free port; stop and delete it afterwards."""
-    _find("initdb")
+    find("initdb")
     user = "postgres" if os.geteuid() == 0 else None  # PostgreSQL refuses to be root
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="postgresql") as name:
@@ -159,7 +160,7 @@ class MariaDB:
 @contextmanager
 def own_mariadb() -> Iterator[MariaDB]:
     """Start a new MariaDB server, which takes TLS, on a free port; stop and delete it afterwards."""
-    daemon, install = _find("mariadbd"), _find("mariadb-install-db")
+    daemon, install = find("mariadbd"), find("mariadb-install-db")
     user = "mysql" if os.geteuid() == 0 else getpass.getuser()  # MariaDB refuses to be root
     with tempfile.TemporaryDirectory(prefix="mariadb") as name:
         if os.geteuid() == 0:
@@ -250,7 +251,7 @@ def own_redis(command: list[str]) -> Iterator[RedisServer]:
     with tempfile.TemporaryDirectory(prefix="redis") as name:
         folder = Path(name) / "data"
         folder.mkdir()
-        server = RedisServer(free_port(), [_find(command[0]), *command[1:]], folder)
+        server = RedisServer(free_port(), [find(command[0]), *command[1:]], folder)
         try:
             server.start()
             yield server
@@ -293,7 +294,7 @@ class Balancer:
 @contextmanager
 def balancer(ports: list[int]) -> Iterator[Balancer]:
     """Balance over the replicas on these ports of this machine, named by their place from 0."""
-    haproxy = _find("haproxy")
+    haproxy = find("haproxy")
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="haproxy") as name:
         file = Path(name) / "haproxy.cfg"
@@ -333,14 +334,26 @@ backend replicas
             process.wait(DEADLINE)
 
 
+def pgbouncer_prepares() -> bool:
+    """Return whether PgBouncer supports prepared statements in transaction mode."""
+    version = subprocess.run(
+        [find("pgbouncer"), "--version"], capture_output=True, text=True, check=True
+    ).stdout
+    return tuple(map(int, re.findall(r"\d+", version)[:2])) >= (1, 21)
+
+
 @contextmanager
-def pgbouncer(url: str) -> Iterator[str]:
-    """Pool transactions before a PostgreSQL database, over two connections to it.
+def pgbouncer(url: str, connections: int = 2) -> Iterator[str]:
+    """Pool transactions before a PostgreSQL database.
+
+    Args:
+        url: the database's.
+        connections: how many PgBouncer opens to it.
 
     Yields:
         The database's URL at PgBouncer.
     """
-    command = _find("pgbouncer")
+    command = find("pgbouncer")
     parts = urlsplit(url)
     port = free_port()
     user = "nobody" if os.geteuid() == 0 else None  # PgBouncer refuses to be root
@@ -359,7 +372,8 @@ unix_socket_dir =
 auth_type = trust
 auth_file = {users}
 pool_mode = transaction
-default_pool_size = 2
+default_pool_size = {connections}
+{"max_prepared_statements = 200" if pgbouncer_prepares() else ""}
 """
         )
         if user:
@@ -389,7 +403,7 @@ def reverse_proxy(kind: str, port: int) -> Iterator[int]:
     Yields:
         The port of the proxy.
     """
-    command = _find(kind)
+    command = find(kind)
     front = free_port()
     with tempfile.TemporaryDirectory(prefix=kind) as name:
         file = Path(name) / "configuration"

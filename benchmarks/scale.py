@@ -1,0 +1,436 @@
+"""How a service scales: ten million users, 2,000 open connections, and replicas behind PgBouncer.
+
+    python -m benchmarks.scale [--users 10000 10000000] [--connections 2000] [--seconds 5]
+
+It needs wrk, PgBouncer and a PostgreSQL server with 5 GB of free disk, and takes ten minutes. It
+prints tables for `benchmarks/README.md`, and drops its databases at the end, also after Ctrl-C.
+
+What is compared is measured in turns. Passwords are hashed as cheaply as possible: the default
+takes longer than everything else that a sign-up does, and would hide how that grows.
+"""
+
+import argparse
+import asyncio
+import itertools
+import json
+import re
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlencode, urlsplit
+
+import asyncpg
+import psutil
+
+from benchmarks.accounts import PASSWORD, UNTHROTTLED
+from benchmarks.serving.load import LoadError, Sample, load, require_wrk
+from tests.support.clusters import pgbouncer, pgbouncer_prepares
+from tests.support.databases import Database, new_database
+from tests.support.services import Server, Service, install
+from tools.render import render, snapshot
+
+BATCH = 500_000
+FILL = (
+    """
+    INSERT INTO users (username, email, hashed_password)
+    SELECT 'u' || i, 'u' || i || '@example.com', '-' FROM generate_series({first}, {last}) i
+    """,
+    """
+    INSERT INTO sessions (user_id, token_hash, device, created_at, last_used_at, expires_at)
+    SELECT id, md5(id::text) || md5('x' || id), '', now(), now(), now() + interval '1 day'
+    FROM users WHERE id BETWEEN {first} AND {last} AND id % 10 = 0
+    """,
+)
+# As the service's documentation of accounts says
+SEARCH_INDEX = (
+    "CREATE EXTENSION pg_trgm",
+    "CREATE INDEX search_users ON users USING gin (username gin_trgm_ops, email gin_trgm_ops)",
+    "VACUUM (ANALYZE) users",
+)
+QUIET = {"LOG_LEVEL": "ERROR", "ENVIRONMENT": "production", "KEEP_ALIVE": "600", **UNTHROTTLED}
+CHEAP_HASHES = {"PASSWORD_MEMORY": "32", "PASSWORD_ITERATIONS": "1", "PASSWORD_LANES": "1"}
+UNPREPARED = "statement_cache_size=0"
+CLIENTS = 8  # of each replica
+NUMBERS = itertools.count()
+# Connections of a replica, and of PgBouncer for all four. PostgreSQL allows 100 by default.
+POOL_MAX, POOLED = 5, 10
+# What sessions on the server would pass on to the next request, except PgBouncer's own
+LEFT_OVERS = """
+    SELECT 'setting ' || name FROM pg_settings WHERE source = 'session'
+        AND name <> 'client_encoding'
+    UNION ALL SELECT 'prepared statement ' || name FROM pg_prepared_statements
+        WHERE name NOT LIKE 'PGBOUNCER%'
+    UNION ALL SELECT 'lock ' || objid FROM pg_locks
+        WHERE locktype = 'advisory' AND pid = pg_backend_pid()
+    UNION ALL SELECT 'temporary table ' || relname FROM pg_class WHERE relpersistence = 't'
+        AND relnamespace = pg_my_temp_schema()
+"""
+
+
+class Connection:
+    """An open connection to a server. An HTTP library would take longer than the service."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self.token = ""
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, server: Server) -> AsyncIterator["Connection"]:
+        address = urlsplit(server.url)
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
+        try:
+            yield cls(reader, writer)
+        finally:
+            writer.close()
+
+    async def ask(self, request: str, body: dict[str, Any] | str = "", status: int = 200) -> Any:
+        """Send a request, such as `GET /users`, and return the JSON of the response.
+
+        Raises:
+            LoadError: the response has another status.
+        """
+        is_form = isinstance(body, str)
+        content = (body if isinstance(body, str) else json.dumps(body)).encode()
+        kind = "application/x-www-form-urlencoded" if is_form else "application/json"
+        head = (
+            f"{request} HTTP/1.1\r\nHost: service\r\nAuthorization: Bearer {self.token}\r\n"
+            f"Content-Type: {kind}\r\nContent-Length: {len(content)}\r\n\r\n"
+        )
+        self._writer.write(head.encode() + content)
+        answer = (await self._reader.readuntil(b"\r\n\r\n")).decode()
+        length = re.search(r"content-length: (\d+)", answer)
+        text = await self._reader.readexactly(int(length[1]) if length else 0)
+        if not answer.startswith(f"HTTP/1.1 {status} "):
+            raise LoadError(f"{request}: {answer}{text.decode()}")
+        return json.loads(text)
+
+    async def sign_up(self, name: str) -> None:
+        body = {"username": name, "email": f"{name}@example.com", "password": PASSWORD}
+        user = await self.ask("POST /users", body, 201)
+        if user["username"] != name:
+            raise LoadError(f"{name} was answered with {user}")
+
+    async def log_in(self, name: str) -> None:
+        form = urlencode({"username": name, "password": PASSWORD})
+        self.token = (await self.ask("POST /auth/token", form))["access_token"]
+
+    async def check_me(self, name: str) -> None:
+        user = await self.ask("GET /users/me")
+        if user["username"] != name:
+            raise LoadError(f"{name} was answered with {user}")
+
+    async def check_page(self, after: int, limit: int = 10) -> None:
+        page = await self.ask(f"GET /users?limit={limit}&cursor={after:016x}")
+        ids = [user["id"] for user in page["items"]]
+        if ids != [*range(after + 1, after + limit + 1)]:
+            raise LoadError(f"the page after {after} has {ids}")
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+async def timed(request: Awaitable[Any]) -> float:
+    """Measure a request, in milliseconds."""
+    start = time.perf_counter()
+    await request
+    return (time.perf_counter() - start) * 1000
+
+
+class Site(NamedTuple):
+    """A service with many or few users, of whom ada is the first, and the administrator."""
+
+    users: int
+    database: Database
+    connection: Connection
+
+
+def prepare(service: Service, users: int) -> None:
+    """Create the tables and fill them; the users have the ids from 1 to `users`."""
+    service.upgrade()
+    service.run(
+        *("python", "-m", "src", "create-admin", "ada", "ada@example.com"), input=f"{PASSWORD}\n"
+    )
+    for first in range(2, users + 1, BATCH):
+        last = min(first + BATCH - 1, users)
+        for statement in FILL:
+            service.database.query(statement.format(first=first, last=last))
+        say(f"{last:,} of {users:,} users")
+    for table in ("users", "sessions"):
+        service.database.query(f"VACUUM (ANALYZE) {table}")
+
+
+Request = Callable[[Site, int], Awaitable[Any]]
+
+
+async def _search(site: Site, text: str) -> None:
+    await site.connection.ask(f"GET /users?limit=100&search={text}")
+
+
+async def _sign_up(site: Site, _: int) -> None:
+    await site.connection.sign_up(f"new{next(NUMBERS)}")
+
+
+SEARCHES: dict[str, Request] = {
+    "search for a frequent text": lambda site, _: _search(site, "example"),
+    "search for one user": lambda site, _: _search(site, f"u{site.users}"),
+    "search for nobody": lambda site, _: _search(site, "nobody"),
+}
+REQUESTS: dict[str, Request] = {
+    "first page": lambda site, _: site.connection.check_page(0),
+    "page in the middle": lambda site, _: site.connection.check_page(site.users // 2),
+    "last page": lambda site, _: site.connection.check_page(site.users - 10),
+    "session check (`/users/me`)": lambda site, _: site.connection.check_me("ada"),
+    "sign-up": _sign_up,
+    "log-in": lambda site, _: site.connection.log_in("ada"),
+    "change of a user": lambda site, number: site.connection.ask(
+        f"PATCH /users/{site.users // 2 + number}", {"is_active": False}
+    ),
+}
+
+
+async def time_requests(
+    sites: tuple[Site, Site], requests: dict[str, Request], seconds: float, suffix: str = ""
+) -> None:
+    """Send each request to both services in turns, and print the medians."""
+    for name, request in requests.items():
+        times: tuple[list[float], list[float]] = [], []
+        end = time.monotonic() + seconds
+        while len(times[0]) < 3 or time.monotonic() < end:
+            for site, own in zip(sites, times, strict=True):
+                own.append(await timed(request(site, len(own))))
+        few, many = (statistics.median(own) for own in times)
+        print(f"| {name}{suffix} | {few:,.2f} | {many:,.2f} | {many / few:,.2f} |", flush=True)
+
+
+async def measure_users(
+    services: tuple[Service, Service], users: list[int], seconds: float
+) -> None:
+    """Compare the time of requests with few and with many users."""
+    for service, count in zip(services, users, strict=True):
+        await asyncio.to_thread(prepare, service, count)
+    print("| Request | " + " | ".join(f"{count:,} users, ms" for count in users) + " | Ratio |")
+    print("| --- | --- | --- | --- |")
+    with services[0].serve(**CHEAP_HASHES) as small, services[1].serve(**CHEAP_HASHES) as large:
+        async with Connection.open(small) as first, Connection.open(large) as second:
+            few, many = (
+                Site(count, service.database, connection)
+                for count, service, connection in zip(users, services, (first, second), strict=True)
+            )
+            for site in (few, many):
+                await site.connection.log_in("ada")
+            say("requests")
+            await time_requests((few, many), REQUESTS | SEARCHES, seconds)
+            say("create the index for searches")
+            for site, statement in ((s, line) for s in (few, many) for line in SEARCH_INDEX):
+                await asyncio.to_thread(site.database.query, statement)
+            with_index = SEARCHES | {"sign-up": _sign_up}
+            await time_requests((few, many), with_index, seconds, ", with the index")
+
+
+def memory(server: Server) -> float:
+    """Read a server's resident memory, in kB."""
+    return float(psutil.Process(server.process.pid).memory_info().rss) / 1000
+
+
+async def measure_connections(service: Service, count: int, rounds: int) -> None:
+    """Keep many connections open, on which all ask at once, and then only one."""
+    with service.serve() as server:
+        async with AsyncExitStack() as stack:
+            first = await stack.enter_async_context(Connection.open(server))
+            await first.log_in("ada")
+            for _ in range(rounds * count):
+                await first.check_me("ada")
+            before = memory(server)
+            alone = [await timed(first.check_me("ada")) for _ in range(rounds * 100)]
+            others = []
+            for _ in range(count):
+                other = await stack.enter_async_context(Connection.open(server))
+                other.token = first.token
+                await other.check_me("ada")
+                others.append(other)
+            idle = memory(server)
+            beside = [await timed(first.check_me("ada")) for _ in range(rounds * 100)]
+            at_once = [
+                time
+                for _ in range(rounds)
+                for time in await asyncio.gather(*(timed(c.check_me("ada")) for c in others))
+            ]
+            rows = {
+                "requests on them, all answered": f"{len(at_once) + len(others):,}",
+                "memory of each, while idle": f"{(idle - before) / count:.1f} kB",
+                "memory of each, after all have asked at once": (
+                    f"{(memory(server) - before) / count:.1f} kB"
+                ),
+                "all ask at once: median": f"{statistics.median(at_once):,.0f} ms",
+                "all ask at once: p99": f"{_p99(at_once):,.0f} ms",
+                "one asks, without the others: median": f"{statistics.median(alone):.2f} ms",
+                "one asks, without the others: p99": f"{_p99(alone):.2f} ms",
+                "one asks, the others are open: median": f"{statistics.median(beside):.2f} ms",
+                "one asks, the others are open: p99": f"{_p99(beside):.2f} ms",
+            }
+    print(f"\n| {count:,} open connections | |\n| --- | --- |")
+    for name, value in rows.items():
+        print(f"| {name} | {value} |", flush=True)
+
+
+def _p99(times: list[float]) -> float:
+    return sorted(times)[int(len(times) * 0.99)]
+
+
+async def use(server: Server, name: str, seconds: float) -> int:
+    """Sign up, log in and read, again and again, and return the number of requests."""
+    end = time.monotonic() + seconds
+    async with Connection.open(server) as own, Connection.open(server) as administrator:
+        await administrator.log_in("ada")
+        for number in itertools.count(1):
+            user = f"{name}n{number}"
+            await own.sign_up(user)
+            await own.log_in(user)
+            await own.check_me(user)
+            await administrator.check_page(number % 100)
+            await administrator.check_me("ada")
+            if time.monotonic() > end:
+                return 5 * number
+    raise AssertionError("there are more numbers")
+
+
+async def check_answers(replicas: list[Server], seconds: float) -> int:
+    """Use all replicas at once, and return the number of answers, which were all correct."""
+    clients = (
+        use(server, f"p{server.process.pid}c{client}", seconds)
+        for server in replicas
+        for client in range(CLIENTS)
+    )
+    return sum(await asyncio.gather(*clients))
+
+
+async def find_left_overs(url: str) -> set[str]:
+    """Return what requests have left in the sessions of PgBouncer's connections."""
+    async with AsyncExitStack() as stack:
+        found: set[str] = set()
+        for _ in range(POOLED):  # a transaction keeps a connection, so each gets another
+            connection = await asyncpg.connect(url, statement_cache_size=0)
+            stack.push_async_callback(connection.close)
+            await stack.enter_async_context(connection.transaction())
+            found |= {row[0] for row in await connection.fetch(LEFT_OVERS)}
+        return found
+
+
+def throughput(servers: list[Server], token: str, database: str, seconds: int) -> list[Sample]:
+    """Ask all replicas for pages at once."""
+    with ThreadPoolExecutor(len(servers)) as threads:
+        running = [
+            threads.submit(
+                load,
+                f"{server.url}/users?limit=10",
+                token,
+                seconds=seconds,
+                server=server.process.pid,
+                database=database,
+                shared=True,
+            )
+            for server in servers
+        ]
+        return [one.result() for one in running]
+
+
+async def measure_replicas(service: Service, count: int, seconds: float, rounds: int) -> None:
+    """Compare replicas behind PgBouncer with others that connect to the server directly."""
+    with ExitStack() as stack:
+        url = stack.enter_context(pgbouncer(service.database.url, POOLED))
+        ways = {
+            "directly": service.database.url,
+            f"directly, `{UNPREPARED}`": f"{service.database.url}?{UNPREPARED}",
+            f"PgBouncer, `{UNPREPARED}`": f"{url}?{UNPREPARED}",
+        }
+        if pgbouncer_prepares():
+            ways["PgBouncer"] = url
+        replicas = {}
+        for way, address in ways.items():
+            say(f"start replicas: {way}")
+            one = partial(service.serve, DATABASE_URL=address, DATABASE_POOL_MAX=str(POOL_MAX))
+            replicas[way] = [stack.enter_context(one(**CHEAP_HASHES)) for _ in range(count)]
+        counts = {}
+        for way, servers in replicas.items():
+            say(f"sign-ups, log-ins and pages: {way}")
+            counts[way] = await check_answers(servers, seconds)
+        left_overs = await find_left_overs(url)
+        async with Connection.open(replicas["directly"][0]) as connection:
+            await connection.log_in("ada")
+            token = connection.token
+        samples: dict[str, list[list[Sample]]] = {way: [] for way in ways}
+        for number in range(rounds):
+            say(f"throughput of the replicas, round {number + 1} of {rounds}")
+            for way, servers in replicas.items():
+                measured = await asyncio.to_thread(
+                    throughput, servers, token, service.database.name, max(1, int(seconds))
+                )
+                samples[way].append(measured)
+        for server in itertools.chain(*replicas.values()):
+            server.stop()
+            if server.output:
+                raise LoadError(server.output)
+    print(f"\n| {count} replicas | Correct answers | Pages/s, to the first | CPU of a page, ms |")
+    print("| --- | --- | --- | --- |")
+    rates = {way: [sum(s.rate for s in one) for one in samples[way]] for way in ways}
+    for way in ways:
+        ratios = [own / first for own, first in zip(rates[way], rates["directly"], strict=True)]
+        cpu = statistics.median(sample.server for one in samples[way] for sample in one)
+        print(
+            f"| {way} | {counts[way]:,} | {statistics.median(rates[way]):,.0f}, "
+            f"{statistics.median(ratios):.2f} | {cpu:.2f} |"
+        )
+    print(f"\nLeft in PgBouncer's sessions: {', '.join(sorted(left_overs)) or 'nothing'}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument(
+        "--users", type=int, nargs=2, default=(10_000, 10_000_000), metavar=("FEW", "MANY")
+    )
+    parser.add_argument("--connections", type=int, default=2000)
+    parser.add_argument("--replicas", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=5, help="for each figure and round")
+    options = parser.parse_args()
+    try:
+        require_wrk()
+        run(options)
+    except LoadError as error:
+        sys.exit(str(error))
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measure everything in one service, with a database of few and one of many users."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # servers inherit it
+    rounds, seconds = options.rounds, options.seconds
+    with ExitStack() as stack:
+        template = stack.enter_context(snapshot())
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        rendered = render(template, folder / "service", {"database": "postgresql"})
+        commands = install(rendered, "postgresql")
+        small, large = (
+            Service(rendered, commands, stack.enter_context(new_database("postgresql", folder)))
+            for _ in options.users
+        )
+        small.environment = large.environment = QUIET
+        asyncio.run(measure_users((small, large), options.users, seconds))
+        large.database.drop()
+        asyncio.run(measure_connections(small, options.connections, rounds))
+        asyncio.run(measure_replicas(small, options.replicas, seconds, rounds))
+
+
+if __name__ == "__main__":
+    main()
