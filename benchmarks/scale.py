@@ -30,8 +30,8 @@ from urllib.parse import urlencode, urlsplit
 import asyncpg
 import psutil
 
-from benchmarks.accounts import PASSWORD, UNTHROTTLED
 from benchmarks.serving.load import LoadError, Sample, load, require_wrk
+from tests.support.accounts import CHEAP, PASSWORD, UNTHROTTLED
 from tests.support.clusters import pgbouncer, pgbouncer_prepares
 from tests.support.databases import Database, new_database
 from tests.support.services import Server, Service, install
@@ -56,7 +56,6 @@ SEARCH_INDEX = (
     "VACUUM (ANALYZE) users",
 )
 QUIET = {"LOG_LEVEL": "ERROR", "ENVIRONMENT": "production", "KEEP_ALIVE": "600", **UNTHROTTLED}
-CHEAP_HASHES = {"PASSWORD_MEMORY": "32", "PASSWORD_ITERATIONS": "1", "PASSWORD_LANES": "1"}
 UNPREPARED = "statement_cache_size=0"
 CLIENTS = 8  # of each replica
 NUMBERS = itertools.count()
@@ -221,7 +220,7 @@ async def measure_users(
         await asyncio.to_thread(prepare, service, count)
     print("| Request | " + " | ".join(f"{count:,} users, ms" for count in users) + " | Ratio |")
     print("| --- | --- | --- | --- |")
-    with services[0].serve(**CHEAP_HASHES) as small, services[1].serve(**CHEAP_HASHES) as large:
+    with services[0].serve(**CHEAP) as small, services[1].serve(**CHEAP) as large:
         async with Connection.open(small) as first, Connection.open(large) as second:
             few, many = (
                 Site(count, service.database, connection)
@@ -360,7 +359,7 @@ async def measure_replicas(service: Service, count: int, seconds: float, rounds:
         for way, address in ways.items():
             say(f"start replicas: {way}")
             one = partial(service.serve, DATABASE_URL=address, DATABASE_POOL_MAX=str(POOL_MAX))
-            replicas[way] = [stack.enter_context(one(**CHEAP_HASHES)) for _ in range(count)]
+            replicas[way] = [stack.enter_context(one(**CHEAP)) for _ in range(count)]
         counts = {}
         for way, servers in replicas.items():
             say(f"sign-ups, log-ins and pages: {way}")

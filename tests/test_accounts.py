@@ -35,6 +35,7 @@ from .support.accounts import (
     token_of,
 )
 from .support.databases import Database, session
+from .support.migrating import MIGRATE
 from .support.network import Proxy, wait_for
 from .support.schemathesis_runs import run_schemathesis
 from .support.services import DEADLINE, Server, Service, free_port
@@ -978,3 +979,38 @@ def test_schemathesis_finds_no_fault(service: Service, tmp_path: Path) -> None:
         else:
             pytest.fail(f"not followed: {links}")
     assert "Traceback" not in server.output
+
+
+def test_search_uses_the_index_of_the_documentation(make_service: MakeService) -> None:
+    service = make_service("postgresql")
+    page = (service.folder / "docs" / "accounts.md").read_text(encoding="utf-8")
+    section = page.partition("\n## Search many users\n")[2].partition("\n## ")[0]
+    (code,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    (command,) = re.findall(r"`uv run ([^`]*)`", section)
+    service.run(*command.split())
+    (file,) = service.folder.glob("migrations/models/*_search_users.py")
+    head, _, rest = file.read_text(encoding="utf-8").partition("RUN_IN_TRANSACTION")
+    models = rest[rest.index("MODELS_STATE") :]
+    file.write_text(f"{head}{code}\n\n{models}", encoding="utf-8")
+
+    service.run("ruff", "format", "--check", str(file))
+    service.upgrade()
+    difference = service.run(*MIGRATE, "verify", status=1).stderr.splitlines()[0]
+    (service.folder / "migrations" / "accepted.txt").write_text(difference, encoding="utf-8")
+    service.run(*MIGRATE, "verify")
+    service.database.query(
+        "INSERT INTO users (username, email, hashed_password)"
+        " SELECT 'u' || i, 'u' || i || '@example.com', '-' FROM generate_series(1, 20000) i"
+    )
+    service.database.query("VACUUM (ANALYZE) users")
+    service.run(
+        *("python", "-m", "src", "create-admin", "ada", "ada@example.com"), input=f"{PASSWORD}\n"
+    )
+
+    with service.serve() as server:
+        url = f"{server.url}/users?search=19999&limit=100"
+        answer = httpx2.get(url, headers=token_of(log_in(server)), timeout=DEADLINE).json()
+
+    assert [user["username"] for user in answer["items"]] == ["u19999"]
+    uses = "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = 'search_users'"
+    wait_for(lambda: service.database.query(uses) != [(0,)])

@@ -15,7 +15,7 @@ from urllib.parse import urlencode, urlsplit
 import httpx2
 
 from .conftest import MakeService
-from .support.clusters import balancer, own_postgresql, pgbouncer
+from .support.clusters import balancer, own_postgresql, pgbouncer, pgbouncer_prepares
 from .support.databases import Database
 from .support.network import wait_for
 from .support.services import DEADLINE, Server, Service, free_port, wait_until_answering
@@ -155,10 +155,11 @@ def test_service_works_behind_a_pooler_in_transaction_mode(make_service: MakeSer
     service = make_service("postgresql")
     service.upgrade()
     body = {"username": "ada", "email": "ada@example.com", "password": PASSWORD}
-    with pgbouncer(service.database.url) as url:
-        without_cache = f"{url}?statement_cache_size=0"
-        with service.serve(DATABASE_URL=without_cache) as server:
-            assert httpx2.post(f"{server.url}/users", json=body).status_code == 201
+    with pgbouncer(service.database.url) as url, ExitStack() as stack:
+        urls = [f"{url}?statement_cache_size=0", *([url] if pgbouncer_prepares() else [])]
+        servers = [stack.enter_context(service.serve(DATABASE_URL=one)) for one in urls]
+        assert httpx2.post(f"{servers[0].url}/users", json=body).status_code == 201
+        for server in servers:
             load = Load(server.url, log_in(server.url))
             with load.running():
                 for _ in range(5):
