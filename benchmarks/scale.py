@@ -3,7 +3,7 @@
     python -m benchmarks.scale [--users 10000 10000000] [--connections 2000] [--seconds 5]
 
 It needs wrk, PgBouncer and a PostgreSQL server with 5 GB of free disk, and takes ten minutes. It
-prints tables for `benchmarks/README.md`, and drops its databases at the end, also after Ctrl-C.
+prints tables for `benchmarks/README.md`, and drops its databases at the end, also after Ctrl-C and SIGTERM.
 
 What is compared is measured in turns. Passwords are hashed as cheaply as possible: the default
 takes longer than everything else that a sign-up does, and would hide how that grows.
@@ -15,6 +15,7 @@ import itertools
 import json
 import re
 import resource
+import signal
 import statistics
 import sys
 import tempfile
@@ -33,7 +34,7 @@ import psutil
 from benchmarks.serving.load import LoadError, Sample, load, require_wrk
 from tests.support.accounts import CHEAP, PASSWORD, UNTHROTTLED
 from tests.support.clusters import pgbouncer, pgbouncer_prepares
-from tests.support.databases import Database, new_database
+from tests.support.databases import Database, new_database, session
 from tests.support.services import Server, Service, install
 from tools.render import render, snapshot
 
@@ -216,8 +217,6 @@ async def measure_users(
     services: tuple[Service, Service], users: list[int], seconds: float
 ) -> None:
     """Compare the time of requests with few and with many users."""
-    for service, count in zip(services, users, strict=True):
-        await asyncio.to_thread(prepare, service, count)
     print("| Request | " + " | ".join(f"{count:,} users, ms" for count in users) + " | Ratio |")
     print("| --- | --- | --- | --- |")
     with services[0].serve(**CHEAP) as small, services[1].serve(**CHEAP) as large:
@@ -231,8 +230,10 @@ async def measure_users(
             say("requests")
             await time_requests((few, many), REQUESTS | SEARCHES, seconds)
             say("create the index for searches")
-            for site, statement in ((s, line) for s in (few, many) for line in SEARCH_INDEX):
-                await asyncio.to_thread(site.database.query, statement)
+            for site in (few, many):
+                async with session(site.database.url) as execute:  # Ctrl-C ends a statement
+                    for statement in SEARCH_INDEX:
+                        await execute(statement)
             with_index = SEARCHES | {"sign-up": _sign_up}
             await time_requests((few, many), with_index, seconds, ", with the index")
 
@@ -403,6 +404,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=5, help="for each figure and round")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Stopped."))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it in the background
     try:
         require_wrk()
         run(options)
@@ -425,6 +428,8 @@ def run(options: argparse.Namespace) -> None:
             for _ in options.users
         )
         small.environment = large.environment = QUIET
+        for service, count in zip((small, large), options.users, strict=True):
+            prepare(service, count)
         asyncio.run(measure_users((small, large), options.users, seconds))
         large.database.drop()
         asyncio.run(measure_connections(small, options.connections, rounds))
