@@ -411,6 +411,8 @@ def main() -> None:
         run(options)
     except LoadError as error:
         sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit("Stopped.")
 
 
 def run(options: argparse.Namespace) -> None:
