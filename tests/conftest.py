@@ -4,15 +4,18 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
 import pytest
 from copier._main import Worker
+from copier._template import load_template_config
+from copier._vcs import clone
 from jinja2 import Environment
 
-from tools.render import ENGINES, Answers, render, snapshot
+from tools.render import ENGINES, Answers, git, render, snapshot
 
 from .support import databases
 from .support.services import Service, compile_modules, install
@@ -111,6 +114,43 @@ def _quick_copier() -> Iterator[None]:
         patch.setattr(Environment, "compile", compile_once)
         if os.name == "posix":
             patch.setattr(Worker, "_sync_git_index_executable_bit", lambda *_: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _clone_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Clone each tag and commit once, where Copier clones it five times for each update."""
+    known: dict[tuple[str, str], str] = {}
+
+    def remember(url: str, ref: str, location: str) -> str:
+        version = ref
+        if ref == "HEAD":  # which moves
+            if not Path(url).is_dir() or git(Path(url), "status", "--porcelain"):
+                return clone(url, ref, location)
+            version = git(Path(url), "describe", "--tags", "--always", "--abbrev=40")
+        if (url, version) not in known:
+            known[url, version] = clone(url, ref, str(tmp_path_factory.mktemp("clone")))
+        return known[url, version]  # Copier only reads there
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("copier._template.clone", remember)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _read_questions_once() -> Iterator[None]:
+    """Parse each text of the questions once, where Copier parses it several times for each update."""
+    known: dict[tuple[bytes, ...], dict[str, Any]] = {}
+
+    def remember(path: Path, quiet: bool = False) -> dict[str, Any]:
+        included = sorted(path.parent.glob("ownership/*.yml"))
+        key = tuple(file.read_bytes() for file in (path, *included))
+        if key not in known:
+            known[key] = load_template_config(path, quiet)
+        return deepcopy(known[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("copier._template.load_template_config", remember)
         yield
 
 

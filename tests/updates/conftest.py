@@ -2,13 +2,9 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from copy import deepcopy
 from pathlib import Path
-from typing import Any
 
 import pytest
-from copier._template import load_template_config
-from copier._vcs import clone
 
 from tools.releases import NEXT, history
 from tools.render import Answers, git, render
@@ -22,40 +18,6 @@ MODELS = "v999.2.0"  # one that changes a model
 NEW_FIELD = "motto = fields.CharField(max_length=60, null=True)"
 
 Rendered = Callable[[Answers, str], Path]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _clone_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Clone each tag of the repository once, where Copier clones it five times for each update."""
-    known: dict[tuple[str, str], str] = {}
-
-    def remember(url: str, ref: str, location: str) -> str:
-        if ref == "HEAD":  # which moves
-            return clone(url, ref, location)
-        if (url, ref) not in known:
-            known[url, ref] = clone(url, ref, str(tmp_path_factory.mktemp("clone")))
-        return known[url, ref]  # Copier only reads there
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("copier._template.clone", remember)
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _read_questions_once() -> Iterator[None]:
-    """Parse each text of the questions once, where Copier parses it several times for each update."""
-    known: dict[tuple[bytes, ...], dict[str, Any]] = {}
-
-    def remember(path: Path, quiet: bool = False) -> dict[str, Any]:
-        included = sorted(path.parent.glob("ownership/*.yml"))
-        key = tuple(file.read_bytes() for file in (path, *included))
-        if key not in known:
-            known[key] = load_template_config(path, quiet)
-        return deepcopy(known[key])
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("copier._template.load_template_config", remember)
-        yield
 
 
 @pytest.fixture(scope="package", autouse=True)
