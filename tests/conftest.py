@@ -11,7 +11,7 @@ from zlib import crc32
 
 import pytest
 from copier._main import Worker
-from copier._template import load_template_config
+from copier._template import Template, load_template_config
 from copier._vcs import clone
 from jinja2 import Environment
 
@@ -118,6 +118,36 @@ def _quick_copier() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _combine_answers_once() -> Iterator[None]:
+    """Combine the answers once for each render, where Copier does it for each part of a path."""
+    known: dict[int, tuple[Path, dict[str, Any]]] = {}
+    render_template = Worker._render_template
+    answers_path = vars(Worker)["answers_relpath"].fget
+    context = Worker._render_context
+
+    def render_with_answers(worker: Worker) -> None:
+        path = answers_path(worker)
+        known[id(worker)] = path, dict(context(worker))
+        try:
+            render_template(worker)
+        finally:
+            del known[id(worker)]
+
+    def known_path(worker: Worker) -> Path:
+        path: Path = known[id(worker)][0] if id(worker) in known else answers_path(worker)
+        return path
+
+    def known_context(worker: Worker) -> Any:
+        return {**known[id(worker)][1]} if id(worker) in known else context(worker)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Worker, "_render_template", render_with_answers)
+        patch.setattr(Worker, "answers_relpath", property(known_path))
+        patch.setattr(Worker, "_render_context", known_context)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _clone_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Clone each tag and commit once, where Copier clones it five times for each update."""
     known: dict[tuple[str, str], str] = {}
@@ -132,8 +162,18 @@ def _clone_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             known[url, version] = clone(url, ref, str(tmp_path_factory.mktemp("clone")))
         return known[url, version]  # Copier only reads there
 
+    versions: dict[tuple[Path, str | None], Any] = {}
+
+    def remember_version(template: Template) -> Any:
+        key = (template.local_abspath, template.commit)
+        if key not in versions:
+            versions[key] = read_version(template)
+        return versions[key]
+
+    read_version = vars(Template)["version"].func
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("copier._template.clone", remember)
+        patch.setattr(Template, "version", property(remember_version))
         yield
 
 
