@@ -6,8 +6,9 @@ from pathlib import Path
 from ..support.services import Service
 from .folders import files
 
-# those of the keys in pyproject.toml that are about people, who change no test's outcome
-ABOUT = re.compile(rb"^(name|description|license|authors) = .*\n", re.MULTILINE)
+# those of the keys in pyproject.toml that are about people, and the packages that only a pipeline
+# installs: they change no test's outcome
+ABOUT = re.compile(rb"^(name|description|license|authors|ci) = .*\n", re.MULTILINE)
 
 Found = tuple[tuple[str, bytes], ...]
 
