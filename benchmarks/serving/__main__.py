@@ -10,9 +10,6 @@ import argparse
 import asyncio
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,18 +17,13 @@ import httpx2
 import psutil
 
 from benchmarks import migrations
-from benchmarks.accounts import PASSWORD, ROWS, UNTHROTTLED
-from tests.support.databases import new_database
-from tests.support.services import Server, Service, install, uv
-from tools.render import REPOSITORY, render, snapshot
+from benchmarks.accounts import PASSWORD, ROWS
+from tests.support.services import Server
+from tools.render import REPOSITORY, snapshot
 
-from . import generated, report, start
-from .load import LoadError, Sample, load, pin, require_wrk
-
-PEERS = Path(__file__).parent / "peers"
-SERVICE = ("python", "-m", "src")
-BARE = ("uvicorn", "bare:app", "--no-access-log")
-HUNDRED = ("uvicorn", "--factory", "--no-access-log")
+from . import frameworks, generated, report, start
+from .contestants import BARE, IDIOM, SERVICE, Contestants, prepared, running, say
+from .load import LoadError, Sample, load, require_wrk
 
 
 class Scale(NamedTuple):
@@ -39,6 +31,7 @@ class Scale(NamedTuple):
 
     Attributes:
         until_good: whether to stop after the first round without a ratio that is much worse.
+        frameworks: whether to install and measure the other frameworks.
     """
 
     rows: int
@@ -51,6 +44,7 @@ class Scale(NamedTuple):
     copies: int
     upgrades: int
     until_good: bool = False
+    frameworks: bool = True
 
 
 FULL = Scale(
@@ -60,115 +54,30 @@ FULL = Scale(
 ENGINE = FULL._replace(rows=10_000, logins=0, starts=0, from_nothing=0, copies=0, upgrades=0)
 SHORT = Scale(
     rows=1_000, rounds=3, warm_up=0, logins=2, seconds=1, starts=1, from_nothing=0, copies=0,
-    upgrades=0, until_good=True,
+    upgrades=0, until_good=True, frameworks=False,
 )  # fmt: skip
-
-
-@dataclass
-class Contestants:
-    """What is measured, each installed, with its database prepared.
-
-    Attributes:
-        service: the rendered service.
-        peers: those that run in its environment, on its database.
-        other: the service of the best-known generator.
-        missing: why there is no `other`.
-    """
-
-    service: Service
-    peers: Service
-    other: Service | None = None
-    generator: Path | None = None
-    missing: str = ""
-    running: dict[str, Server] = field(default_factory=dict)
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-@contextmanager
-def prepared(template: Path, folder: Path, scale: Scale, engine: str) -> Iterator[Contestants]:
-    with ExitStack() as stack:
-        say("render and install the service")
-        rendered = render(template, folder / "service", {"database": engine})
-        commands = install(rendered, "serving" if engine == "postgresql" else engine)
-        database = stack.enter_context(new_database(engine, folder))
-        quiet = {"LOG_LEVEL": "WARNING", "ENVIRONMENT": "production", **UNTHROTTLED}
-        service = Service(rendered, commands, database, environment=quiet)
-        service.upgrade()
-        contestants = Contestants(service, Service(PEERS, commands, database))
-        if engine != "postgresql":
-            yield contestants
-            return
-        uv(rendered, "pip", "install", "--quiet", "--python", str(commands.parent), "orjson")
-        say("render and install the best-known generator's service")
-        try:
-            contestants.generator = generated.install_generator(folder)
-            path = generated.generate(contestants.generator, folder / "generated")
-        except generated.MissingError as error:
-            contestants.missing = str(error)
-            say(f"skipped: {error}")
-        else:
-            others = stack.enter_context(new_database("postgresql", folder))
-            generated.make_table(others, scale.rows)
-            commands = path / ".venv" / "bin"
-            contestants.other = Service(path, commands, others, "peer", generated.variables(others))
-        yield contestants
-
-
-@contextmanager
-def running(contestants: Contestants) -> Iterator[dict[str, Server]]:
-    """Start all, with one worker each, on the first core; `two` has two workers on all cores."""
-    with ExitStack() as stack:
-        servers: dict[str, AbstractContextManager[Server]] = {
-            "service": contestants.service.serve(),
-            "idiom": contestants.peers.serve("uvicorn", "idiom:app", "--no-access-log"),
-        }
-        if contestants.service.database.engine == "postgresql":
-            servers |= _others(contestants)
-        started = {name: stack.enter_context(server) for name, server in servers.items()}
-        for name, server in started.items():
-            if name != "two":
-                pin(server.process.pid, last=False)
-        yield started
-
-
-def _others(contestants: Contestants) -> dict[str, AbstractContextManager[Server]]:
-    """List what only runs on PostgreSQL, or is measured once."""
-    others: dict[str, AbstractContextManager[Server]] = {
-        "limit": contestants.peers.serve("uvicorn", "limit:app", "--no-access-log"),
-        "bare": contestants.peers.serve(*BARE),
-        "hundred": contestants.service.serve(
-            *HUNDRED,
-            "hundred:make_service",
-            "--http=src.http_protocol:LimitedProtocol",
-            PYTHONPATH=str(PEERS),
-        ),
-        "bare_hundred": contestants.peers.serve(*HUNDRED, "hundred:make_bare"),
-        "two": contestants.service.serve(WEB_CONCURRENCY="2"),
-    }
-    if contestants.other:
-        others["generator"] = contestants.other.serve(*generated.COMMAND)
-    return others
 
 
 def fill(contestants: Contestants, servers: dict[str, Server], rows: int) -> str:
     """Make an administrator and many users.
+
+    A command checks the administrator's password, since a check loads word lists: the memory of
+    the server is measured without them first.
 
     Returns:
         The administrator's token.
     """
     say(f"make {rows:,} users")
     url, database = servers["service"].url, contestants.service.database
-    person = {"username": "ada", "email": "ada@example.com", "password": PASSWORD}
-    httpx2.post(f"{url}/users", json=person).raise_for_status()
-    database.query("UPDATE users SET is_admin = true")
+    contestants.service.run(*SERVICE, "create-admin", "ada", "ada@example.com", input=PASSWORD)
     database.query(ROWS[database.engine].format(count=rows))
     if database.engine == "postgresql":
         database.query("VACUUM (ANALYZE) users")  # not while it is measured
     login = httpx2.post(f"{url}/auth/token", data={"username": "ada", "password": PASSWORD})
-    return str(login.raise_for_status().json()["access_token"])
+    token = str(login.raise_for_status().json()["access_token"])
+    if "fastapi_users" in servers:
+        database.query(frameworks.ADD_TOKEN.format(token=token))
+    return token
 
 
 class Work(NamedTuple):
@@ -181,10 +90,11 @@ class Work(NamedTuple):
 
 def works(contestants: Contestants, rows: int) -> list[Work]:
     page = "/users?limit=10"
-    page_of_users = dict.fromkeys(("service", "limit", "idiom"), page)
+    same = ("service", "limit", "idiom")
+    same_page = (*same, *contestants.frameworks)
+    page_of_users = dict.fromkeys(same_page, page)
     if contestants.other:
         page_of_users["generator"] = generated.LIST
-    same = ("service", "limit", "idiom")
     if contestants.service.database.engine != "postgresql":
         both = ("service", "idiom")
         return [
@@ -192,7 +102,7 @@ def works(contestants: Contestants, rows: int) -> list[Work]:
             Work(report.ME, dict.fromkeys(both, "/users/me"), both),
         ]
     return [
-        Work(report.LIST, page_of_users, same),
+        Work(report.LIST, page_of_users, same_page),
         Work(report.LAST, {"service": f"{page}&cursor={rows - 9:016x}"}),
         Work(report.ME, dict.fromkeys(same, "/users/me"), same),
         Work(report.LIVEZ, dict.fromkeys(("service", "bare"), "/livez"), ("service", "bare")),
@@ -263,6 +173,18 @@ def memory(server: Server) -> float:
     return float(psutil.Process(server.process.pid).memory_info().rss / 1e6)
 
 
+def sign_up(server: Server) -> float:
+    """Sign up, with the first password that a server checks.
+
+    Returns:
+        The memory that this added, in MB.
+    """
+    before = memory(server)
+    person = {"username": "bea", "email": "bea@example.com", "password": PASSWORD}
+    httpx2.post(f"{server.url}/users", json=person).raise_for_status()
+    return memory(server) - before
+
+
 async def log_in_at_once(server: Server, count: int) -> float:
     """Log in some times at once.
 
@@ -284,7 +206,8 @@ async def log_in_at_once(server: Server, count: int) -> float:
 
 def starts(contestants: Contestants, count: int) -> dict[str, list[float]]:
     """Measure cold starts in turns; the first, which compiles, does not count."""
-    times: dict[str, list[float]] = {"service": [], "bare": []}
+    peers = {"idiom": IDIOM, "bare": BARE}
+    times: dict[str, list[float]] = {"service": [], "idiom": [], "bare": []}
     if contestants.other:
         times["generator"] = []
     for number in range(count + 1):
@@ -292,8 +215,8 @@ def starts(contestants: Contestants, count: int) -> dict[str, list[float]]:
         for name, values in times.items():
             if name == "generator" and contestants.other:
                 value = start.time_start(contestants.other, generated.COMMAND, generated.ALIVE)
-            elif name == "bare":
-                value = start.time_start(contestants.peers, BARE, "/livez")
+            elif name in peers:
+                value = start.time_start(contestants.peers, peers[name], "/livez")
             else:
                 value = start.time_start(contestants.service, SERVICE, "/livez")
             if number:
@@ -306,7 +229,7 @@ def from_nothing(
 ) -> dict[str, list[float]]:
     """Measure the way from no folder to the first 200, in turns."""
     times: dict[str, list[float]] = {"service": []}
-    if contestants.generator and not contestants.missing:
+    if contestants.other:
         times["generator"] = []
     for number in range(rounds):
         say(f"from nothing, {number + 1} of {rounds}")
@@ -323,13 +246,16 @@ def run(scale: Scale, engine: str) -> report.Results:
     with (
         tempfile.TemporaryDirectory() as name,
         snapshot() as template,
-        prepared(template, Path(name), scale, engine) as contestants,
+        prepared(
+            template, Path(name), engine, scale.rows, with_frameworks=scale.frameworks
+        ) as contestants,
     ):
         cold = starts(contestants, scale.starts) if scale.starts else {}
         with running(contestants) as servers:
             token = fill(contestants, servers, scale.rows)
             samples = measure(contestants, servers, token, scale)
             loaded = memory(servers["service"])
+            password = sign_up(servers["service"])
             logins = asyncio.run(log_in_at_once(servers["service"], scale.logins))
         if engine != "postgresql":
             return report.Results(samples, engine)
@@ -344,11 +270,13 @@ def run(scale: Scale, engine: str) -> report.Results:
             samples=samples,
             starts=cold,
             loaded=loaded,
+            password=password,
             logins=logins,
             copies=copies,
             updates=updates,
             from_nothing=nothing,
             upgrades=upgrades,
+            compared=contestants.packages(),
             missing=contestants.missing,
         )
 

@@ -9,6 +9,8 @@ from urllib.parse import unquote, urlsplit
 from tests.support.databases import Database
 from tests.support.services import bare_environment
 
+from .environments import MissingError, make_environment
+
 GENERATOR = "fastapi_template==6.1.2"
 PYTHON = (3, 12)  # that its services need at least
 LIST = "/api/dummy/?limit=10"
@@ -30,26 +32,6 @@ ANSWERS = (
 TABLE = "CREATE TABLE dummymodel (id SERIAL PRIMARY KEY, name VARCHAR(200) NOT NULL)"
 
 
-class MissingError(Exception):
-    """Why there is no such service here, in one line."""
-
-
-def _uv(*arguments: str | Path, folder: Path) -> str:
-    environment = bare_environment() | {"UV_PYTHON_DOWNLOADS": "never"}
-    try:
-        process = subprocess.run(
-            [sys.executable, "-m", "uv", *arguments],
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except subprocess.CalledProcessError as error:
-        raise MissingError(f"{GENERATOR}: {error.stderr.strip().splitlines()[-1]}") from error
-    return process.stdout.strip()
-
-
 def install_generator(folder: Path) -> Path:
     """Install the generator into a new environment.
 
@@ -63,10 +45,7 @@ def install_generator(folder: Path) -> Path:
         raise MissingError(
             f"{GENERATOR} needs Python 3.12: `uv run --python 3.13 -m benchmarks.serving`"
         )
-    environment = folder / "generator"
-    _uv("venv", "--quiet", environment, folder=folder)
-    _uv("pip", "install", "--quiet", "--python", environment, GENERATOR, folder=folder)
-    return environment / "bin"
+    return make_environment(folder / "generator", GENERATOR)
 
 
 def generate(generator: Path, folder: Path) -> Path:

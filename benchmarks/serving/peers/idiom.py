@@ -114,3 +114,8 @@ async def list_users(
     users = await User.filter(id__gt=int(cursor, 16)).order_by("id").limit(limit + 1)
     following = f"{users[limit - 1].id:016x}" if len(users) > limit else None
     return {"items": users[:limit], "next": following}
+
+
+@app.get("/livez")
+async def livez() -> dict[str, str]:
+    return {"status": "alive"}

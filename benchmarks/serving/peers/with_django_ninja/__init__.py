@@ -1,0 +1,1 @@
+"""The page of users with django-ninja and Django's models, as their documentation shows them."""
