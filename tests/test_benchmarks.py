@@ -1,6 +1,7 @@
 """The benchmarks, in short forms that only verify that they work."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.serving import report
+from benchmarks.serving.environments import MissingError, make_environment
 from benchmarks.serving.load import Sample
 from tests.support.clusters import find
 from tests.support.databases import require
@@ -37,6 +39,10 @@ def test_benchmark_of_serving_writes_its_table_and_plot(tmp_path: Path) -> None:
     )
     for goal in goals:
         assert f"\n| {goal}" in table
+    # the word lists are not part of the memory after the load
+    password = re.search(r"\| memory that the first password adds \| [^|]* \| ([\d.]+)", table)
+    assert password
+    assert float(password[1]) > 4
     assert "FastAPI + Tortoise as documented" in (tmp_path / "serving.svg").read_text(
         encoding="utf-8"
     )
@@ -93,17 +99,44 @@ def test_benchmark_of_scale_prints_its_tables() -> None:
     assert "Left in PgBouncer's sessions: nothing\n" in process.stdout
 
 
+def sample(server: float) -> Sample:
+    return Sample(rate=1, median=1, p99=1, server=server, database=0, generator=0)
+
+
+def test_a_framework_that_cannot_be_installed_is_skipped_with_one_line(tmp_path: Path) -> None:
+    with pytest.raises(MissingError) as error:
+        make_environment(tmp_path / "environment", "./missing.whl")
+
+    results = report.Results({}, missing=[str(error.value), "another"])
+
+    skipped = [line for line in report.markdown(results).splitlines() if "Skipped" in line]
+    assert len(skipped) == 2
+    assert skipped[0].startswith("Skipped: ./missing.whl: ")
+
+
+def test_each_framework_has_its_goal() -> None:
+    work = report.LIST
+    times = {"service": 1, "fastapi_users": 3.74, "litestar": 2.75, "django_ninja": 5.5}
+    results = report.Results({(work, name): [sample(time)] for name, time in times.items()})
+
+    rows = {goal.unit: goal.met for goal in report.goals(results) if "CPU" in goal.work}
+
+    names = report.NAMES
+    assert rows == {
+        f"times {names['fastapi_users']}": False,
+        f"times {names['litestar']}": True,
+        f"times {names['django_ninja']}": True,
+    }
+
+
 @pytest.mark.parametrize(("published", "is_slower"), [(0.60, False), (0.70, True)])
 def test_a_ratio_that_drops_by_a_quarter_is_a_regression(
     published: float, *, is_slower: bool
 ) -> None:
-    def samples(*times: float) -> list[Sample]:
-        return [Sample(rate=1, median=1, p99=1, server=t, database=0, generator=0) for t in times]
-
     results = report.Results(
         {
-            (report.ME, "limit"): samples(1, 1),
-            (report.ME, "service"): samples(2, 4),  # the second round was disturbed
+            (report.ME, "limit"): [sample(1), sample(1)],
+            (report.ME, "service"): [sample(2), sample(4)],  # the second round was disturbed
         }
     )
     (row,) = (line for line in report.goals_table(results) if "/users/me" in line)

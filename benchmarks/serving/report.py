@@ -43,7 +43,7 @@ NAMES = {
     "bare_hundred": "FastAPI with the same 101 routes",
     "two": "this template's service, two workers",
 }
-COLOURS = {"limit": "#9aa5b1", "service": "#0b7285", "idiom": "#c0c8d0", "generator": "#d8dde3"}
+COLOURS = {"limit": "#9aa5b1", "service": "#0b7285", "bare": "#9aa5b1"}
 
 Samples = Mapping[tuple[str, str], list[Sample]]
 
@@ -249,7 +249,7 @@ def goals_table(results: Results) -> list[str]:
     for goal in goals(results):
         relation = "≥" if goal.at_least else "≤"
         met = "yes" if goal.met else "**no**"
-        digits = 0 if goal.unit == "MB" else 2
+        digits = 1 if goal.unit == "MB" else 2
         rows.append(
             [goal.work, f"{relation} {goal.bound:g} {goal.unit}", goal.value.show(digits), met]
         )
@@ -291,17 +291,15 @@ def markdown(results: Results) -> str:
 
 
 def summary(results: Results) -> list[str]:
-    """Write the few rows that a user would choose by: the server's CPU time for a request."""
-    names = ("service", "limit", "idiom", "generator", "bare")
+    """Write the few figures that a user would choose by: the server's CPU time for a request."""
+    works = (LIST, ME, LIVEZ)
     rows = []
-    for work in (LIST, ME, LIVEZ):
-        times = [results.samples.get((work, name)) for name in names]
-        rows.append(
-            [work, *(f"{1000 * median(time, 'server'):.0f}" if time else "" for time in times)]
-        )
-    columns = [place for place in range(1, len(names) + 1) if any(row[place] for row in rows)]
-    head = ["CPU time for a request, µs", *(NAMES[names[place - 1]] for place in columns)]
-    return _table(head, [[row[0], *(row[place] for place in columns)] for row in rows])
+    for name, description in NAMES.items():
+        times = [results.samples.get((work, name)) for work in works]
+        cells = [f"{1000 * median(time, 'server'):.0f}" if time else "" for time in times]
+        if any(cells):
+            rows.append([description, *cells])
+    return _table(["CPU time for a request, µs", *works], rows)
 
 
 def publish(results: Results) -> None:
@@ -347,7 +345,7 @@ def plot(results: Results, file: Path) -> None:
         below = [rate.median - rate.least for rate in rates]
         above = [rate.most - rate.median for rate in rates]
         labels = [NAMES[name].replace(", ", ",\n") for name, _ in group]
-        colours = [COLOURS.get(name, "#9aa5b1") for name, _ in group]
+        colours = [COLOURS.get(name, "#c0c8d0") for name, _ in group]
         bars = axis.barh(labels, medians, xerr=[below, above], color=colours, height=0.7)
         axis.bar_label(bars, [f"{value:,.0f}" for value in medians], padding=4)
         axis.margins(x=0.15)
