@@ -1,11 +1,11 @@
-"""What HTTP and WebSocket connections have in common: time limits, and the files they need."""
+"""What HTTP and WebSocket connections share: time limits, and a warning about their files."""
 
 import asyncio
 import logging
 import os
 import sys
 
-CLIENT_TIMEOUT = 30.0  # seconds; a client that is idle for two checks in a row is cut off
+CLIENT_TIMEOUT = 30.0  # seconds; a client that is idle for two checks in a row is disconnected
 STOP_CLIENT_TIMEOUT = 1.0  # the same while the service stops
 SPARE_FILES = 32  # when fewer file descriptors are left, the log says so
 
@@ -17,10 +17,10 @@ class ClientConnection(asyncio.Protocol):
 
     loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport
-    waited_for = 0  # what the last check saw; 0 after the client sent or read something
+    waited_for = 0  # the number at the last check; 0 after the client has sent or read
 
     def waits_for(self) -> int:
-        """Return what the server waits for the client to do, as a number: 0 is nothing."""
+        """Return 0 if nothing is awaited from the client, else a number that changes with progress."""
         raise NotImplementedError
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -37,7 +37,7 @@ class ClientConnection(asyncio.Protocol):
         self.waited_for = 0  # the client has read
 
     def shutdown(self) -> None:
-        super().shutdown()  # type: ignore[misc]  # it is uvicorn's
+        super().shutdown()  # type: ignore[misc]  # uvicorn's class has it
         self.watch.cancel()
         self._watch(STOP_CLIENT_TIMEOUT)
 
@@ -53,8 +53,8 @@ _warned_at = float("-inf")
 
 
 def warn_when_files_run_out(transport: asyncio.BaseTransport) -> None:
-    """Log it when few file descriptors are left: without any, uvloop drops clients silently."""
-    global _warned_at  # noqa: PLW0603 - of the process, as the limit is
+    """Warn when few file descriptors are left: without any, uvloop drops clients silently."""
+    global _warned_at  # noqa: PLW0603 - a process has one limit
     used = transport.get_extra_info("socket").fileno() + 1
     limit = os.sysconf("SC_OPEN_MAX") if sys.platform != "win32" else sys.maxsize
     now = asyncio.get_running_loop().time()

@@ -118,7 +118,7 @@ class DirectAnswer:
 
 
 class DirectRoutes:
-    """The layer before FastAPI's exit stack, which answers the simple routes that `find` finds."""
+    """The layer before FastAPI's exit stack. It answers the simple routes that `find` returns."""
 
     def __init__(self, app: ASGIApp, find: Callable[[Scope], Route | None]) -> None:
         self.app, self.find = app, find
@@ -164,7 +164,7 @@ class _Function:
     async def solve(
         self, request: Request, solved: dict[Any, Any], errors: list[Any]
     ) -> dict[str, Any]:
-        """Return the arguments, and add the errors of parameters to others.
+        """Return the arguments, and add what is wrong with parameters to `errors`.
 
         A dependency with errors is not called. The results of dependencies are in `solved`: each is
         called once for a request.
@@ -232,7 +232,7 @@ def _as_scalar(field: Any) -> tuple[str, str, bool, Any, Any]:  # noqa: ANN401 -
     return field.name, name, field.field_info.is_required(), field.default, field.validate
 
 
-def _is_scalar(field: Any) -> bool:  # noqa: ANN401 - as above
+def _is_scalar(field: Any) -> bool:  # noqa: ANN401 - FastAPI's ModelField
     """Report whether a parameter has one name, one value and a default that needs no copy."""
     info = field.field_info
     kind = info.annotation

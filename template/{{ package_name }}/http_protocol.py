@@ -22,7 +22,7 @@ PIECE = re.compile(rb"\r?\n|[^\n]*+(?:\n(?!\r\n)[^\n]*+)*+(?:\n\r\n)?")
 
 
 class LimitedProtocol(ClientConnection, HttpToolsProtocol):
-    # Unparsed bytes; those of a body still to come, -1 in a head; those the client may send unread.
+    # Unparsed bytes; what is left of a body, -1 in a head; the bytes that may still come unread.
     rest, left, budget = memoryview(b""), -1, MAX_HEAD
 
     def data_received(self, data: bytes) -> None:
@@ -32,7 +32,7 @@ class LimitedProtocol(ClientConnection, HttpToolsProtocol):
         while self.rest and not (self._is_answering() or self.transport.is_closing()):
             end = self.left if self.left > 0 else next(PIECE.finditer(self.rest)).end()
             piece, self.rest = bytes(self.rest[:end]), self.rest[end:]
-            # uvicorn would add trailers to the headers, behind what a proxy has checked.
+            # uvicorn would add trailers to the headers, although no proxy has checked them.
             self.headers = self.headers if self.left < 0 else []
             self.budget -= max(len(piece), PIECE_COST if self.rest else 0)
             if self.budget < 0:
@@ -82,14 +82,14 @@ class LimitedProtocol(ClientConnection, HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         # After `Upgrade`, the parser reads a body as the next request, or ignores what follows. The
-        # new parser reads the same request without it (RFC 9110, section 7.8).
+        # new parser reads the request again, without `Upgrade` (RFC 9110, section 7.8).
         line = f"{self.scope['method']} {self.url.decode()} HTTP/{self.scope['http_version']}"
         kept = [b"%b: %b" % pair for pair in self.scope["headers"] if pair[0] != b"upgrade"]
         self.rest = memoryview(b"\r\n".join((line.encode(), *kept, b"", self.rest)))
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the application has its own
-        # uvicorn answers in plain text, and in the middle of another answer. `RequestLimits` refuses
-        # this request instead, or ends the body of the one that came in.
+        # uvicorn answers in plain text, and in the middle of another answer. Here, `RequestLimits`
+        # refuses a request with HTTP/2.0, or ends the body of the current request.
         if self.cycle is None or self.cycle.response_complete:
             self.parser = httptools.HttpRequestParser(self)
             self.parser.feed_data(b"GET / HTTP/2.0\r\n\r\n")

@@ -69,7 +69,7 @@ class SecurityHeaders:
 
 
 class ProblemCORS(CORSMiddleware):
-    """CORS that answers refused preflights with problems."""
+    """CORS that answers refused preflights with problems. Commas separate the origins."""
 
     def __init__(self, app: ASGIApp, origins: str) -> None:
         super().__init__(

@@ -51,7 +51,7 @@ def html_page(title: str, content: str, policy: str = "") -> HTMLResponse:
 def with_policy(page: HTMLResponse, policy: str, scripts: str = "") -> HTMLResponse:
     """Set the policy of a page, and allow the scripts in the page by their hashes.
 
-    Other scripts are allowed by their sources, such as `'self'`.
+    The policy lacks `script-src`. `scripts` are the sources of others, such as `'self'`.
     """
     sources = [*filter(None, [scripts]), *hashes("script", bytes(page.body).decode())]
     allowed = f"; script-src {' '.join(sources)}" if sources else ""

@@ -88,7 +88,7 @@ def _refuse_bool(value: object) -> object:
     return value
 
 
-NOT_BOOL = BeforeValidator(_refuse_bool)  # write it after limits, so that the document has them
+NOT_BOOL = BeforeValidator(_refuse_bool)  # write it after limits, which OpenAPI would lack
 StorableFloat = Annotated[StrictFloat, Field(allow_inf_nan=False)]
 StorableDate = Annotated[date, BeforeValidator(_refuse_timestamp)]
 _Datetime = Annotated[datetime, Field(json_schema_extra={"pattern": "^[1-9]"})]

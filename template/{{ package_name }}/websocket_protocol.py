@@ -34,7 +34,7 @@ class UpgradableProtocol(LimitedProtocol):
 
 class LimitedWebSocket(ClientConnection, WebSocketsSansIOProtocol):
     def waits_for(self) -> int:
-        return self.transport.is_closing()  # until the client has read all
+        return self.transport.is_closing()  # it closes when the client has read all
 
     async def send(self, message: ASGISendEvent) -> None:
         await super().send(message)

@@ -41,7 +41,7 @@ def serving(config: dict[str, Any]) -> dict[str, Any]:
 async def connect_database() -> AsyncIterator[TortoiseContext]:
     """Connect the models to the service's database, and close the connections at the end.
 
-    Use the models in the same task, and in tasks that it starts:
+    It yields Tortoise's context. Use the models in the same task, and in tasks that it starts:
 
         async with connect_database():
             users = await User.all()

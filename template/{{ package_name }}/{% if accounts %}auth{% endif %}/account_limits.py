@@ -68,7 +68,7 @@ class AccountLimits:
         return 0 if wait and await is_known() else wait
 
     async def count_user(self, user_id: int, *, wide: bool = False) -> None:
-        """Count an attempt of a logged-in user as `count_account` does, from whatever address."""
+        """Count an attempt of a logged-in user from any address, like `count_account`."""
         limit = self._wide if wide else self._limit
         refuse(await hit(self._action, "user", str(user_id), limit))
 

@@ -9,7 +9,7 @@ from itertools import chain, count
 from ..exceptions import OverloadedError
 
 Task = Future[None]
-Group = tuple[str, ...]  # a network, or a client, as its networks and itself
+Group = tuple[str, ...]  # a network or a client, after the larger networks it belongs to
 FULL = "Too many passwords are being checked."
 
 

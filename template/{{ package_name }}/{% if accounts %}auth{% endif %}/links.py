@@ -39,10 +39,9 @@ async def create_link(user: User, purpose: Purpose, email: str) -> tuple[LinkTok
 async def create_requested_link(purpose: Purpose, email: str) -> tuple[User, str] | None:
     """Store a link that was requested for an address, and return its user and its token.
 
-    It returns None if nobody has the address or needs the link.
-    It does not run before the response, whose time would show who has an account. Earlier links
-    stay valid: otherwise requests of strangers would invalidate the link that the owner has just
-    asked for.
+    Return None if nobody has the address or needs the link. Run it after the response, whose time
+    would show who has an account. Earlier links stay valid: otherwise requests of strangers would
+    invalidate the link that the owner has just asked for.
     """
     user = await User.get_or_none(email=email)
     if user is None:

@@ -27,7 +27,7 @@ async def sign_up(
 ) -> User:
     """Create an account with a normalised name and address.
 
-    The outbox sends a link that confirms the address. An administrator's counts as confirmed.
+    The outbox sends a link to confirm the address. It is None if no link is needed.
 
     Raises:
         OverloadedError: too many passwords are being hashed.
