@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.accounts import PASSWORD, ROWS, UNTHROTTLED
+from tests.support.accounts import create_administrator
 from tests.support.databases import new_database
 from tests.support.resources import add, wire
 from tests.support.services import Service, install
@@ -65,9 +66,7 @@ asyncio.run(main())
 def measure(service: Service, rounds: int, requests: int) -> list[float]:
     """Fill the tables, and measure."""
     person = {"username": "ada", "password": PASSWORD}
-    service.run(
-        *("python", "-m", "src", "create-admin", "ada", "ada@example.com"), input=f"{PASSWORD}\n"
-    )
+    create_administrator(service)
     query = service.database.query
     query(ROWS["postgresql"].format(count=1000))
     query(f"INSERT INTO members ({COLUMNS}, version) SELECT {COLUMNS}, 1 FROM users")

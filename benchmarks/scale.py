@@ -3,10 +3,11 @@
     python -m benchmarks.scale [--users 10000 10000000] [--connections 2000] [--seconds 5]
 
 It needs wrk, PgBouncer and a PostgreSQL server with 5 GB of free disk, and takes ten minutes. It
-prints tables for `benchmarks/README.md`, and drops its databases at the end, also after Ctrl-C and SIGTERM.
+prints tables for `benchmarks/README.md`, and drops its databases at the end, also after Ctrl-C and
+SIGTERM.
 
-What is compared is measured in turns. Passwords are hashed as cheaply as possible: the default
-takes longer than everything else that a sign-up does, and would hide how that grows.
+Measurements that are compared alternate. Password hashing has the cheapest parameters: with the
+default, it takes longer than the rest of a sign-up, and would hide how the rest grows.
 """
 
 import argparse
@@ -32,7 +33,7 @@ import asyncpg
 import psutil
 
 from benchmarks.serving.load import LoadError, Sample, load, require_wrk
-from tests.support.accounts import CHEAP, PASSWORD, UNTHROTTLED
+from tests.support.accounts import CHEAP, PASSWORD, UNTHROTTLED, create_administrator
 from tests.support.clusters import pgbouncer, pgbouncer_prepares
 from tests.support.databases import Database, new_database, session
 from tests.support.services import Server, Service, install
@@ -50,7 +51,7 @@ FILL = (
     FROM users WHERE id BETWEEN {first} AND {last} AND id % 10 = 0
     """,
 )
-# As the service's documentation of accounts says
+# From the service's docs/accounts.md
 SEARCH_INDEX = (
     "CREATE EXTENSION pg_trgm",
     "CREATE INDEX search_users ON users USING gin (username gin_trgm_ops, email gin_trgm_ops)",
@@ -59,10 +60,10 @@ SEARCH_INDEX = (
 QUIET = {"LOG_LEVEL": "ERROR", "ENVIRONMENT": "production", "KEEP_ALIVE": "600", **UNTHROTTLED}
 UNPREPARED = "statement_cache_size=0"
 CLIENTS = 8  # of each replica
-NUMBERS = itertools.count()
+NUMBERS = itertools.count()  # of users who sign up
 # Connections of a replica, and of PgBouncer for all four. PostgreSQL allows 100 by default.
 POOL_MAX, POOLED = 5, 10
-# What sessions on the server would pass on to the next request, except PgBouncer's own
+# State of a PostgreSQL session that another request would find, except PgBouncer's own
 LEFT_OVERS = """
     SELECT 'setting ' || name FROM pg_settings WHERE source = 'session'
         AND name <> 'client_encoding'
@@ -76,7 +77,7 @@ LEFT_OVERS = """
 
 
 class Connection:
-    """An open connection to a server. An HTTP library would take longer than the service."""
+    """A connection to a server. Any HTTP library would take more time than the service."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -93,7 +94,7 @@ class Connection:
         finally:
             writer.close()
 
-    async def ask(self, request: str, body: dict[str, Any] | str = "", status: int = 200) -> Any:
+    async def send(self, request: str, body: dict[str, Any] | str = "", status: int = 200) -> Any:
         """Send a request, such as `GET /users`, and return the JSON of the response.
 
         Raises:
@@ -116,21 +117,21 @@ class Connection:
 
     async def sign_up(self, name: str) -> None:
         body = {"username": name, "email": f"{name}@example.com", "password": PASSWORD}
-        user = await self.ask("POST /users", body, 201)
+        user = await self.send("POST /users", body, 201)
         if user["username"] != name:
             raise LoadError(f"{name} was answered with {user}")
 
     async def log_in(self, name: str) -> None:
         form = urlencode({"username": name, "password": PASSWORD})
-        self.token = (await self.ask("POST /auth/token", form))["access_token"]
+        self.token = (await self.send("POST /auth/token", form))["access_token"]
 
     async def check_me(self, name: str) -> None:
-        user = await self.ask("GET /users/me")
+        user = await self.send("GET /users/me")
         if user["username"] != name:
             raise LoadError(f"{name} was answered with {user}")
 
     async def check_page(self, after: int, limit: int = 10) -> None:
-        page = await self.ask(f"GET /users?limit={limit}&cursor={after:016x}")
+        page = await self.send(f"GET /users?limit={limit}&cursor={after:016x}")
         ids = [user["id"] for user in page["items"]]
         if ids != [*range(after + 1, after + limit + 1)]:
             raise LoadError(f"the page after {after} has {ids}")
@@ -148,19 +149,20 @@ async def timed(request: Awaitable[Any]) -> float:
 
 
 class Site(NamedTuple):
-    """A service with many or few users, of whom ada is the first, and the administrator."""
+    """A service with few or many users. The first, ada, is the administrator."""
 
     users: int
     database: Database
     connection: Connection
 
 
+Request = Callable[[Site, int], Awaitable[Any]]
+
+
 def prepare(service: Service, users: int) -> None:
-    """Create the tables and fill them; the users have the ids from 1 to `users`."""
+    """Create the tables, and users with the ids from 1 to `users`."""
     service.upgrade()
-    service.run(
-        *("python", "-m", "src", "create-admin", "ada", "ada@example.com"), input=f"{PASSWORD}\n"
-    )
+    create_administrator(service)
     for first in range(2, users + 1, BATCH):
         last = min(first + BATCH - 1, users)
         for statement in FILL:
@@ -170,11 +172,8 @@ def prepare(service: Service, users: int) -> None:
         service.database.query(f"VACUUM (ANALYZE) {table}")
 
 
-Request = Callable[[Site, int], Awaitable[Any]]
-
-
 async def _search(site: Site, text: str) -> None:
-    await site.connection.ask(f"GET /users?limit=100&search={text}")
+    await site.connection.send(f"GET /users?limit=100&search={text}")
 
 
 async def _sign_up(site: Site, _: int) -> None:
@@ -193,7 +192,7 @@ REQUESTS: dict[str, Request] = {
     "session check (`/users/me`)": lambda site, _: site.connection.check_me("ada"),
     "sign-up": _sign_up,
     "log-in": lambda site, _: site.connection.log_in("ada"),
-    "change of a user": lambda site, number: site.connection.ask(
+    "change of a user": lambda site, number: site.connection.send(
         f"PATCH /users/{site.users // 2 + number}", {"is_active": False}
     ),
 }
@@ -202,7 +201,7 @@ REQUESTS: dict[str, Request] = {
 async def time_requests(
     sites: tuple[Site, Site], requests: dict[str, Request], seconds: float, suffix: str = ""
 ) -> None:
-    """Send each request to both services in turns, and print the medians."""
+    """Send each request alternately to both services, and print the medians."""
     for name, request in requests.items():
         times: tuple[list[float], list[float]] = [], []
         end = time.monotonic() + seconds
@@ -244,7 +243,7 @@ def memory(server: Server) -> float:
 
 
 async def measure_connections(service: Service, count: int, rounds: int) -> None:
-    """Keep many connections open, on which all ask at once, and then only one."""
+    """Open many connections. Send requests on one of them alone, and on all others at once."""
     with service.serve() as server:
         async with AsyncExitStack() as stack:
             first = await stack.enter_async_context(Connection.open(server))
@@ -266,47 +265,41 @@ async def measure_connections(service: Service, count: int, rounds: int) -> None
                 for _ in range(rounds)
                 for time in await asyncio.gather(*(timed(c.check_me("ada")) for c in others))
             ]
-            rows = {
-                "requests on them, all answered": f"{len(at_once) + len(others):,}",
-                "memory of each, while idle": f"{(idle - before) / count:.1f} kB",
-                "memory of each, after all have asked at once": (
-                    f"{(memory(server) - before) / count:.1f} kB"
-                ),
-                "all ask at once: median": f"{statistics.median(at_once):,.0f} ms",
-                "all ask at once: p99": f"{_p99(at_once):,.0f} ms",
-                "one asks, without the others: median": f"{statistics.median(alone):.2f} ms",
-                "one asks, without the others: p99": f"{_p99(alone):.2f} ms",
-                "one asks, the others are open: median": f"{statistics.median(beside):.2f} ms",
-                "one asks, the others are open: p99": f"{_p99(beside):.2f} ms",
-            }
+            used = memory(server)
     print(f"\n| {count:,} open connections | |\n| --- | --- |")
-    for name, value in rows.items():
-        print(f"| {name} | {value} |", flush=True)
+    print(f"| requests on them, all answered | {len(at_once) + len(others):,} |")
+    print(f"| memory per idle connection | {(idle - before) / count:.1f} kB |")
+    print(f"| memory per connection, after requests at once | {(used - before) / count:.1f} kB |")
+    print_times("request on all at once", at_once, 0)
+    print_times("request on one, no other is open", alone, 2)
+    print_times("request on one, the others are idle", beside, 2)
 
 
-def _p99(times: list[float]) -> float:
-    return sorted(times)[int(len(times) * 0.99)]
+def print_times(name: str, times: list[float], digits: int) -> None:
+    p99 = sorted(times)[int(len(times) * 0.99)]
+    print(f"| {name}: median | {statistics.median(times):,.{digits}f} ms |")
+    print(f"| {name}: p99 | {p99:,.{digits}f} ms |", flush=True)
 
 
 async def use(server: Server, name: str, seconds: float) -> int:
-    """Sign up, log in and read, again and again, and return the number of requests."""
+    """Sign up, log in and read repeatedly, and return the number of requests."""
     end = time.monotonic() + seconds
+    users = 0
     async with Connection.open(server) as own, Connection.open(server) as administrator:
         await administrator.log_in("ada")
-        for number in itertools.count(1):
-            user = f"{name}n{number}"
+        while not users or time.monotonic() <= end:
+            users += 1
+            user = f"{name}n{users}"
             await own.sign_up(user)
             await own.log_in(user)
             await own.check_me(user)
-            await administrator.check_page(number % 100)
+            await administrator.check_page(users % 100)
             await administrator.check_me("ada")
-            if time.monotonic() > end:
-                return 5 * number
-    raise AssertionError("there are more numbers")
+    return 5 * users
 
 
 async def check_answers(replicas: list[Server], seconds: float) -> int:
-    """Use all replicas at once, and return the number of answers, which were all correct."""
+    """Use all replicas at once, and return the number of answers, which are all correct."""
     clients = (
         use(server, f"p{server.process.pid}c{client}", seconds)
         for server in replicas
@@ -316,7 +309,7 @@ async def check_answers(replicas: list[Server], seconds: float) -> int:
 
 
 async def find_left_overs(url: str) -> set[str]:
-    """Return what requests have left in the sessions of PgBouncer's connections."""
+    """Return what requests left in PgBouncer's sessions on the server."""
     async with AsyncExitStack() as stack:
         found: set[str] = set()
         for _ in range(POOLED):  # a transaction keeps a connection, so each gets another
@@ -327,8 +320,10 @@ async def find_left_overs(url: str) -> set[str]:
         return found
 
 
-def throughput(servers: list[Server], token: str, database: str, seconds: int) -> list[Sample]:
-    """Ask all replicas for pages at once."""
+def measure_throughput(
+    servers: list[Server], token: str, database: str, seconds: int
+) -> list[Sample]:
+    """Request pages from all replicas at once."""
     with ThreadPoolExecutor(len(servers)) as threads:
         running = [
             threads.submit(
@@ -345,50 +340,56 @@ def throughput(servers: list[Server], token: str, database: str, seconds: int) -
         return [one.result() for one in running]
 
 
+def start_replicas(
+    stack: ExitStack, service: Service, count: int, pooled: str
+) -> dict[str, list[Server]]:
+    """Start replicas for each way to connect: directly, or through PgBouncer at the URL `pooled`."""
+    urls = {
+        "directly": service.database.url,
+        f"directly, `{UNPREPARED}`": f"{service.database.url}?{UNPREPARED}",
+        f"PgBouncer, `{UNPREPARED}`": f"{pooled}?{UNPREPARED}",
+    }
+    if pgbouncer_prepares():
+        urls["PgBouncer"] = pooled
+    replicas = {}
+    for way, url in urls.items():
+        say(f"start replicas: {way}")
+        one = partial(service.serve, DATABASE_URL=url, DATABASE_POOL_MAX=str(POOL_MAX))
+        replicas[way] = [stack.enter_context(one(**CHEAP)) for _ in range(count)]
+    return replicas
+
+
 async def measure_replicas(service: Service, count: int, seconds: float, rounds: int) -> None:
     """Compare replicas behind PgBouncer with others that connect to the server directly."""
     with ExitStack() as stack:
-        url = stack.enter_context(pgbouncer(service.database.url, POOLED))
-        ways = {
-            "directly": service.database.url,
-            f"directly, `{UNPREPARED}`": f"{service.database.url}?{UNPREPARED}",
-            f"PgBouncer, `{UNPREPARED}`": f"{url}?{UNPREPARED}",
-        }
-        if pgbouncer_prepares():
-            ways["PgBouncer"] = url
-        replicas = {}
-        for way, address in ways.items():
-            say(f"start replicas: {way}")
-            one = partial(service.serve, DATABASE_URL=address, DATABASE_POOL_MAX=str(POOL_MAX))
-            replicas[way] = [stack.enter_context(one(**CHEAP)) for _ in range(count)]
+        pooled = stack.enter_context(pgbouncer(service.database.url, POOLED))
+        replicas = start_replicas(stack, service, count, pooled)
         counts = {}
         for way, servers in replicas.items():
             say(f"sign-ups, log-ins and pages: {way}")
             counts[way] = await check_answers(servers, seconds)
-        left_overs = await find_left_overs(url)
+        left_overs = await find_left_overs(pooled)
         async with Connection.open(replicas["directly"][0]) as connection:
             await connection.log_in("ada")
             token = connection.token
-        samples: dict[str, list[list[Sample]]] = {way: [] for way in ways}
+        samples: dict[str, list[list[Sample]]] = {way: [] for way in replicas}
         for number in range(rounds):
             say(f"throughput of the replicas, round {number + 1} of {rounds}")
             for way, servers in replicas.items():
-                measured = await asyncio.to_thread(
-                    throughput, servers, token, service.database.name, max(1, int(seconds))
-                )
-                samples[way].append(measured)
+                measure = partial(measure_throughput, servers, token, service.database.name)
+                samples[way].append(await asyncio.to_thread(measure, max(1, int(seconds))))
         for server in itertools.chain(*replicas.values()):
             server.stop()
             if server.output:
                 raise LoadError(server.output)
     print(f"\n| {count} replicas | Correct answers | Pages/s, to the first | CPU of a page, ms |")
     print("| --- | --- | --- | --- |")
-    rates = {way: [sum(s.rate for s in one) for one in samples[way]] for way in ways}
-    for way in ways:
-        ratios = [own / first for own, first in zip(rates[way], rates["directly"], strict=True)]
+    rates = {way: [sum(s.rate for s in one) for one in samples[way]] for way in samples}
+    for way, own in rates.items():
+        ratios = [rate / first for rate, first in zip(own, rates["directly"], strict=True)]
         cpu = statistics.median(sample.server for one in samples[way] for sample in one)
         print(
-            f"| {way} | {counts[way]:,} | {statistics.median(rates[way]):,.0f}, "
+            f"| {way} | {counts[way]:,} | {statistics.median(own):,.0f}, "
             f"{statistics.median(ratios):.2f} | {cpu:.2f} |"
         )
     print(f"\nLeft in PgBouncer's sessions: {', '.join(sorted(left_overs)) or 'nothing'}")

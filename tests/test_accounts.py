@@ -30,6 +30,7 @@ from .support.accounts import (
     UNTHROTTLED,
     Answer,
     accounts,
+    create_administrator,
     log_in,
     sign_up,
     token_of,
@@ -1003,9 +1004,7 @@ def test_search_uses_the_index_of_the_documentation(make_service: MakeService) -
         " SELECT 'u' || i, 'u' || i || '@example.com', '-' FROM generate_series(1, 20000) i"
     )
     service.database.query("VACUUM (ANALYZE) users")
-    service.run(
-        *("python", "-m", "src", "create-admin", "ada", "ada@example.com"), input=f"{PASSWORD}\n"
-    )
+    create_administrator(service)
 
     with service.serve() as server:
         url = f"{server.url}/users?search=19999&limit=100"

@@ -20,7 +20,7 @@ class ClientConnection(asyncio.Protocol):
     waited_for = 0  # the number at the last check; 0 after the client has sent or read
 
     def waits_for(self) -> int:
-        """Return 0 if nothing is awaited from the client, else a number that changes with progress."""
+        """Return 0 if nothing is awaited from the client, else a number that progress changes."""
         raise NotImplementedError
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

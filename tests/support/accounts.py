@@ -46,6 +46,12 @@ def accounts(service: Service, **environment: str) -> Iterator[Server]:
         yield server
 
 
+def create_administrator(service: Service, name: str = "ada") -> None:
+    """Create an administrator with PASSWORD by the service's command."""
+    command = ("python", "-m", "src", "create-admin", name, f"{name}@example.com")
+    service.run(*command, input=f"{PASSWORD}\n")
+
+
 def sign_up(server: Server, name: str = "ada", **changes: str) -> Answer:
     body = {"username": name, "email": f"{name}@example.com", "password": PASSWORD, **changes}
     return httpx2.post(f"{server.url}/users", json=body, timeout=DEADLINE)
