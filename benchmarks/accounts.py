@@ -1,7 +1,7 @@
 """Measure what accounts promise: `python -m benchmarks.accounts` prints each figure and its bound.
 
 It renders and installs a service of each engine whose server answers. Times depend on the machine
-and on what else it does; what is compared was measured in turns.
+and on what else it does; measurements that are compared alternate.
 """
 
 import argparse
@@ -17,12 +17,11 @@ from pathlib import Path
 
 import httpx2
 
+from tests.support.accounts import PASSWORD, UNTHROTTLED
 from tests.support.databases import new_database
 from tests.support.services import Server, Service, install
 from tools.render import ENGINES, render, snapshot
 
-PASSWORD = "correct horse"
-UNTHROTTLED = {f"THROTTLE_{action}": "1000000/minute" for action in ("LOGIN", "SIGN_UP", "RESET")}
 LOGINS = 40
 ROUNDS = 40
 PAGES = 200

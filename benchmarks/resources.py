@@ -14,8 +14,8 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from benchmarks.accounts import PASSWORD, ROWS, UNTHROTTLED
-from tests.support.accounts import create_administrator
+from benchmarks.accounts import ROWS
+from tests.support.accounts import PASSWORD, UNTHROTTLED, create_administrator
 from tests.support.databases import new_database
 from tests.support.resources import add, wire
 from tests.support.services import Service, install

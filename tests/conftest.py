@@ -154,7 +154,7 @@ def _clone_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
     def remember(url: str, ref: str, location: str) -> str:
         version = ref
-        if ref == "HEAD":  # which moves
+        if ref == "HEAD":  # it moves, so use the commit, unless there are changes
             if not Path(url).is_dir() or git(Path(url), "status", "--porcelain"):
                 return clone(url, ref, location)
             version = git(Path(url), "describe", "--tags", "--always", "--abbrev=40")

@@ -17,7 +17,8 @@ import httpx2
 import psutil
 
 from benchmarks import migrations
-from benchmarks.accounts import PASSWORD, ROWS
+from benchmarks.accounts import ROWS
+from tests.support.accounts import PASSWORD
 from tests.support.services import Server
 from tools.render import REPOSITORY, snapshot
 

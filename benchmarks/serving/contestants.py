@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.accounts import UNTHROTTLED
+from tests.support.accounts import UNTHROTTLED
 from tests.support.databases import new_database
 from tests.support.services import Server, Service, install, uv
 from tools.render import render

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: what the commands report about the database, and whether it is true."""
+"""After Ctrl-C and SIGTERM, the commands report the true state of the database."""
 
 import signal
 import subprocess
@@ -101,7 +101,7 @@ def test_upgrade_on_mysql(make_service: MakeService, ending: signal.Signals) -> 
     assert output[1:] == [f"Interrupted: {name} {AGAIN}", STATUS]
     assert "one" in service.database.tables()
     assert f"unfinished {name}" in service.run(*MIGRATE, "status").stdout
-    # as told: it continues
+    # The same command continues it
     service.run(*MIGRATE, "upgrade")
     assert {"one", "two"} <= service.database.tables()
     assert applied(service) == [FIRST, name]

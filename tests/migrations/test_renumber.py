@@ -1,4 +1,4 @@
-"""`renumber` puts one branch's migrations behind the other's."""
+"""`renumber` moves one branch's migrations after the other's."""
 
 import re
 from collections.abc import Callable
@@ -194,7 +194,7 @@ def test_sample_rows_move_with_their_migration(make_changing: Callable[[str], Ch
 
 
 def move_a_migration_that_fails(changing: Changing, **environment: str) -> str:
-    """Move the newest migration behind one that adds the same column, and return the output."""
+    """Move the newest migration after one that adds the same column, and return the output."""
     changing.change(after(CITY, "size = fields.IntField(null=True)"))
     changing.service.run(*MIGRATE, "new", "mine")
     mine = changing.files()[-1]
@@ -211,7 +211,7 @@ def test_moved_migration_that_fails_is_unverified(changing: Changing) -> None:
     refused = changing.service.run(*MIGRATE, "upgrade", status=1).stderr
     assert f"{moved.name} is not verified: fix it, or delete its line UNVERIFIED" in refused
     assert "Nothing was changed" in refused
-    # as told
+    # The message's fix works
     text = moved.read_text(encoding="utf-8")
     text = re.sub(r'(?s)(?<=return """).*?(?=""")', "SELECT 1;", text)
     moved.write_text(text, encoding="utf-8")

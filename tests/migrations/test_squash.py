@@ -284,7 +284,7 @@ def test_refuses_an_unfinished_migration(make_changing: Callable[[str], Changing
     )
     assert output.endswith("Nothing was written.\n")
     assert changing.files() == before
-    # as told
+    # The message's fix works
     told = service.run(*MIGRATE, "upgrade", status=1).stderr
     assert "undo the committed statements by hand" in told
     service.database.query("DROP TABLE half")
@@ -338,7 +338,7 @@ def test_stays_unverified_if_it_is_killed_before_the_comparison(
     told = f"it was interrupted: delete it, move the files in {folder.name} back"
     assert f"{path.name} is not verified" in refused
     assert told in refused
-    # as told
+    # The message's fix works
     path.unlink()
     for file in folder.iterdir():
         file.rename(path.with_name(file.name))

@@ -335,7 +335,7 @@ backend replicas
 
 
 def pgbouncer_prepares() -> bool:
-    """Return whether PgBouncer supports prepared statements in transaction mode."""
+    """Report whether PgBouncer supports prepared statements in transaction mode."""
     version = subprocess.run(
         [find("pgbouncer"), "--version"], capture_output=True, text=True, check=True
     ).stdout
@@ -344,11 +344,11 @@ def pgbouncer_prepares() -> bool:
 
 @contextmanager
 def pgbouncer(url: str, connections: int = 2) -> Iterator[str]:
-    """Pool transactions before a PostgreSQL database.
+    """Start PgBouncer in transaction mode, in front of a PostgreSQL database.
 
     Args:
         url: the database's.
-        connections: how many PgBouncer opens to it.
+        connections: how many PgBouncer opens to the database.
 
     Yields:
         The database's URL at PgBouncer.

@@ -96,7 +96,7 @@ CANCELLED = '\njob_attempts_total{name="cancel",status="failed"} 1.0\n'
 
 
 def queue_a_job_that_cancels_its_task(service: Service) -> None:
-    """Add a job and queue it, before a worker starts."""
+    """Add a job that cancels its own task, and enqueue it. Call it before the worker starts."""
     (service.folder / "src" / "orders.py").write_text(CANCEL, encoding="utf-8")
     service.edit("src/jobs/config.py", "MODULES = [\n", 'MODULES = [\n    "src.orders",\n')
     service.run("python", "-c", ENQUEUE)

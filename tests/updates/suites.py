@@ -6,8 +6,8 @@ from pathlib import Path
 from ..support.services import Service
 from .folders import files
 
-# those of the keys in pyproject.toml that are about people, and the packages that only a pipeline
-# installs: they change no test's outcome
+# Keys in pyproject.toml that change no test's outcome: they are about people, or list the packages
+# that only a pipeline installs
 ABOUT = re.compile(rb"^(name|description|license|authors|ci) = .*\n", re.MULTILINE)
 
 Found = tuple[tuple[str, bytes], ...]
