@@ -18,7 +18,7 @@ def check_password(password: str, username: str, email: str) -> None:
     Raises:
         RuleViolationError: it is blank, commonly used, or contains little but the name or address.
     """
-    from zxcvbn_rs_py import zxcvbn  # noqa: PLC0415 - its word lists take 10 MB of memory
+    from zxcvbn_rs_py import zxcvbn  # noqa: PLC0415 - its word lists take 9 MB of memory
 
     if not password.strip():
         raise RuleViolationError("The password is blank.")
