@@ -186,7 +186,7 @@ class Costs(NamedTuple):
 
 
 def measure(engine: str, rounds: int) -> Costs:
-    """Measure what `MANY` applied migrations cost on an engine, in turns with a single one."""
+    """Compare what `MANY` applied migrations cost on an engine with a single one, alternately."""
     with snapshot() as template, tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         services = []
         for name, count in (("one", 1), ("many", MANY)):

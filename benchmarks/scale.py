@@ -32,6 +32,7 @@ from urllib.parse import urlencode, urlsplit
 import asyncpg
 import psutil
 
+from benchmarks.serving.contestants import say
 from benchmarks.serving.load import LoadError, Sample, load, require_wrk
 from tests.support.accounts import CHEAP, PASSWORD, UNTHROTTLED, create_administrator
 from tests.support.clusters import pgbouncer, pgbouncer_prepares
@@ -135,10 +136,6 @@ class Connection:
         ids = [user["id"] for user in page["items"]]
         if ids != [*range(after + 1, after + limit + 1)]:
             raise LoadError(f"the page after {after} has {ids}")
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 async def timed(request: Awaitable[Any]) -> float:

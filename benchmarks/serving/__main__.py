@@ -18,7 +18,7 @@ import psutil
 
 from benchmarks import migrations
 from benchmarks.accounts import ROWS
-from tests.support.accounts import PASSWORD
+from tests.support.accounts import PASSWORD, create_administrator
 from tests.support.services import Server
 from tools.render import REPOSITORY, snapshot
 
@@ -60,17 +60,17 @@ SHORT = Scale(
 
 
 def fill(contestants: Contestants, servers: dict[str, Server], rows: int) -> str:
-    """Make an administrator and many users.
+    """Create an administrator and many users.
 
-    A command checks the administrator's password, since a check loads word lists: the memory of
-    the server is measured without them first.
+    A command creates the administrator. A sign-up would load the word lists of the password check
+    into the server, whose memory is measured without them first.
 
     Returns:
         The administrator's token.
     """
-    say(f"make {rows:,} users")
+    say(f"create {rows:,} users")
     url, database = servers["service"].url, contestants.service.database
-    contestants.service.run(*SERVICE, "create-admin", "ada", "ada@example.com", input=PASSWORD)
+    create_administrator(contestants.service)
     database.query(ROWS[database.engine].format(count=rows))
     if database.engine == "postgresql":
         database.query("VACUUM (ANALYZE) users")  # not while it is measured
@@ -137,7 +137,7 @@ def check_bodies(work: Work, servers: dict[str, Server], token: str) -> None:
 def measure(
     contestants: Contestants, servers: dict[str, Server], token: str, scale: Scale
 ) -> dict[tuple[str, str], list[Sample]]:
-    """Measure in turns, so that what slows the machine for a while slows all."""
+    """Measure all alternately, so that what slows the machine for a while slows all."""
     everything = works(contestants, scale.rows)
     for work in everything:
         check_bodies(work, servers, token)
@@ -206,7 +206,7 @@ async def log_in_at_once(server: Server, count: int) -> float:
 
 
 def starts(contestants: Contestants, count: int) -> dict[str, list[float]]:
-    """Measure cold starts in turns; the first, which compiles, does not count."""
+    """Measure cold starts alternately. The first, which compiles, does not count."""
     peers = {"idiom": IDIOM, "bare": BARE}
     times: dict[str, list[float]] = {"service": [], "idiom": [], "bare": []}
     if contestants.other:
@@ -228,7 +228,7 @@ def starts(contestants: Contestants, count: int) -> dict[str, list[float]]:
 def from_nothing(
     contestants: Contestants, template: Path, folder: Path, rounds: int
 ) -> dict[str, list[float]]:
-    """Measure the way from no folder to the first 200, in turns."""
+    """Measure alternately how long each takes from no folder to the first 200."""
     times: dict[str, list[float]] = {"service": []}
     if contestants.other:
         times["generator"] = []

@@ -1,4 +1,4 @@
-"""The service and what it is compared with: installed, with databases, and running."""
+"""Install and run the service and what it is compared with, with their databases."""
 
 import sys
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ class Contestants:
     missing: list[str] = field(default_factory=list)
 
     def packages(self) -> list[str]:
-        """List the packages with versions that others were installed from."""
+        """List the pinned packages of what the service is compared with."""
         generator = [generated.GENERATOR] if self.other else []
         return [
             *dict.fromkeys(

@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 from .environments import make_environment
 
-# of these, all use the service's versions
+# Packages that all have in the service's version
 SHARED = ("asyncpg", "fastapi", "httptools", "orjson", "pydantic", "uvicorn", "uvloop")
 DJANGO = "6.1.3" if sys.version_info >= (3, 12) else "5.2.19"
 ALCHEMY = "sqlalchemy[asyncio]==2.0.58"
 
-# fastapi-users finds sessions in a table that it creates when it starts
+# fastapi-users finds sessions in this table, which it creates when it starts
 ADD_TOKEN = """
     INSERT INTO access_tokens (token, user_id, created_at)
     SELECT '{token}', id, now() FROM users WHERE username = 'ada'"""
