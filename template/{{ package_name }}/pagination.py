@@ -122,7 +122,7 @@ async def paginate_sorted(
 ) -> Page[Item]:
     """Run a query for one page, like `paginate`, in the order of a field and then of the id.
 
-    The field is never null. "-" before its name puts the highest first.
+    The field is never null; "-" before it puts the highest first. The first cursor is empty.
 
     Raises:
         NotFoundError: the cursor is not one of this order.
