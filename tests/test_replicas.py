@@ -15,6 +15,7 @@ from urllib.parse import urlencode, urlsplit
 import httpx2
 
 from .conftest import MakeService
+from .support.accounts import PASSWORD
 from .support.clusters import balancer, own_postgresql, pgbouncer, pgbouncer_prepares
 from .support.databases import Database
 from .support.network import wait_for
@@ -24,7 +25,6 @@ REPLICAS = 4
 CLIENTS = 8
 PAUSE = 0.02  # seconds between a client's requests, so that the rest of the machine lives too
 READY_AGAIN = 10.0  # seconds, within which all replicas are ready after the database's restart
-PASSWORD = "correct horse"
 
 
 @dataclass

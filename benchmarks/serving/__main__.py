@@ -2,7 +2,7 @@
 
     python -m benchmarks.serving [--engine ENGINE] [--short] [--publish]
 
-It needs wrk and a server of the engine, by default PostgreSQL. It takes about ten minutes, or two
+It needs wrk and a server of the engine, by default PostgreSQL. It takes about twelve minutes, or two
 for another engine, and is best left alone meanwhile.
 """
 
