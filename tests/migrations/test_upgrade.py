@@ -507,6 +507,50 @@ def test_mysql_killed_within_a_statement_that_may_run_again(make_service: MakeSe
     assert service.database.tables() == TABLES | {"slow", "once", "rest"}
 
 
+KEEP_ZERO = "SET SESSION sql_mode = CONCAT(@@sql_mode, ',NO_AUTO_VALUE_ON_ZERO')"
+
+
+@pytest.mark.server
+def test_mysql_killed_after_a_setting_of_the_session(make_service: MakeService) -> None:
+    service = make_service("mysql")
+    upgrade(service)
+    service.database.query("CREATE TABLE numbered (id INT AUTO_INCREMENT PRIMARY KEY)")
+    steps = (KEEP_ZERO, "SELECT SLEEP(2)", "INSERT INTO numbered VALUES (0)")
+    write_migration(service, "1_2026_t", *steps)
+    kill_while(service, "SELECT SLEEP(2)", "upgrade")
+
+    upgrade(service)
+
+    assert service.database.query("SELECT id FROM numbered") == [(0,)]
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(
+    "variable",
+    ["SET @name = 'reds'", "SELECT 'reds' INTO @name", "CREATE TEMPORARY TABLE t (id INT)"],
+)
+def test_mysql_killed_after_what_another_session_lacks(
+    make_service: MakeService, variable: str
+) -> None:
+    service = make_service("mysql")
+    upgrade(service)
+    service.database.query("CREATE TABLE named (name VARCHAR(9))")
+    name = write_migration(
+        service, "1_2026_t", variable, "SELECT SLEEP(2)", "INSERT INTO named VALUES (@name)"
+    )
+    kill_while(service, "SELECT SLEEP(2)", "upgrade")
+
+    output = words(upgrade(service, status=1))
+
+    assert f"committed {variable}; unknown SELECT SLEEP(2)" in output
+    assert "First repeat committed SET statements and temporary tables" in output
+    assert service.database.query("SELECT name FROM named") == []
+    # as told
+    service.database.query("INSERT INTO named VALUES ('reds')")
+    service.run(*MIGRATE, "stamp", name, "--applied", "--yes")
+    assert applied(service) == [FIRST, name]
+
+
 @pytest.mark.server
 def test_mysql_killed_within_a_downgrade(make_service: MakeService) -> None:
     service = make_service("mysql")

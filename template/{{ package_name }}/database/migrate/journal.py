@@ -20,6 +20,7 @@ CheckLock = Callable[[BaseDBAsyncClient], Awaitable[None]]
 Step = dict[str, Any]
 
 CALL = 0  # the step of a function that runs Python
+ENDED = "First repeat committed SET statements and temporary tables: they ended with the session."
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Journal:
         text: the type of a long text.
         parameters: the placeholders of five parameters in a statement.
         repeatable: matches statements that may run again after an interruption.
+        settings: matches statements for the session only, which a later session has to repeat.
+        temporary: matches those that it cannot repeat, since they may depend on rows.
         leaves_parts: finds statements that may be partly done when they fail.
         advice: more advice about an unfinished migration.
     """
@@ -37,6 +40,8 @@ class Journal:
     text: str
     parameters: tuple[str, ...]
     repeatable: re.Pattern[str]
+    settings: re.Pattern[str]
+    temporary: re.Pattern[str]
     leaves_parts: re.Pattern[str]
     advice: str = ""
 
@@ -78,6 +83,8 @@ class Journal:
                 if check_lock:
                     await check_lock(client)
                 await self._run_step(client, step, steps)
+            elif self.settings.match(step["statement"]):  # of the session that was interrupted
+                await client.execute_script(step["statement"])
 
     async def settle(
         self, client: BaseDBAsyncClient, migration: Migration, direction: Direction | None
@@ -211,7 +218,9 @@ class Journal:
         """Tell whether an interrupted migration can continue after or with this step."""
         if step["state"] == "unknown":
             return self.repeatable.match(step["statement"]) is not None
-        return step["state"] in {"committed", "not run"}
+        if step["state"] == "committed":
+            return self.temporary.match(step["statement"]) is None
+        return bool(step["state"] == "not run")
 
     def _report(self, steps: list[Step]) -> str:
         """List the steps of an unfinished migration, and the two ways to continue."""
@@ -219,6 +228,8 @@ class Journal:
         lines = [f"    {step['state']:<9}  {' '.join(step['statement'].split())}" for step in steps]
         finished, undone = ("--applied", "--pending")[:: 1 if direction == "upgrade" else -1]
         stamp = f"{COMMAND} stamp {name}"
+        done = [step["statement"] for step in steps if step["state"] == "committed"]
+        ended = any(self.settings.match(text) or self.temporary.match(text) for text in done)
         return "\n".join(
             [
                 f"The {direction} of {name} is unfinished:",
@@ -226,7 +237,7 @@ class Journal:
                 "Check in the database whether unknown steps are done. Then do one of these:",
                 f"  - run the uncommitted statements by hand, then `{stamp} {finished}`",
                 f"  - undo the committed statements by hand, then `{stamp} {undone}`",
-                *filter(None, [self.advice]),
+                *filter(None, [ENDED if ended else "", self.advice]),
             ]
         )
 

@@ -39,6 +39,11 @@ class MysqlSessions(ServerSessions):
             r"(CREATE\s+TABLE\s+IF\s+NOT\s+EXISTS|DROP\s+\w+\s+IF\s+EXISTS|SELECT|SET)\b",
             re.IGNORECASE,
         ),
+        settings=re.compile(r"(SET|PREPARE|DEALLOCATE)\b", re.IGNORECASE),
+        temporary=re.compile(
+            r"(SET\s+@(?!@|migration\b)|SELECT\b.*\bINTO\s+@|CREATE\s+TEMPORARY)",
+            re.IGNORECASE | re.DOTALL,
+        ),
         leaves_parts=re.compile(r"DROP\s+TABLE\b.*,", re.IGNORECASE | re.DOTALL),
     )
     maintenance = "information_schema"

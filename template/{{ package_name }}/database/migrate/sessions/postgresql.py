@@ -47,6 +47,8 @@ class PostgresqlSessions(ServerSessions):
         repeatable=re.compile(
             r"(CREATE\s+TABLE\s+IF\s+NOT\s+EXISTS|DROP\s+\w+\s+IF\s+EXISTS|SET)\b", re.IGNORECASE
         ),
+        settings=re.compile(r"SET\b", re.IGNORECASE),
+        temporary=re.compile(r"CREATE\s+TEMP", re.IGNORECASE),
         leaves_parts=re.compile(r"\bCONCURRENTLY\b", re.IGNORECASE),
         advice="A CREATE INDEX CONCURRENTLY that failed or was interrupted leaves an invalid index.",
     )
