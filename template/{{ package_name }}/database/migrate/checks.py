@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 
 from .context import COMMAND, FOLDER, OTHER_ENGINES
 from .errors import MigrationError
@@ -18,6 +19,14 @@ def folder_problems() -> list[str]:
         for path in sorted(FOLDER.glob("*.py"))
         if path.name not in known
     ]
+    squashed, early = find_squashed(files)
+    if squashed and early:
+        listed = " ".join(migration.name for migration in early)
+        problems.append(
+            f"{squashed.name} has to be the first migration: run `{COMMAND} renumber {listed}` to"
+            " put the others after it"
+        )
+        files = [migration for migration in files if migration not in early]
     numbers = Counter(migration.number for migration in files)
     for same in (same for same, count in numbers.items() if count > 1):
         names = [migration.name for migration in files if migration.number == same]
@@ -25,7 +34,8 @@ def folder_problems() -> list[str]:
             f"{' and '.join(names)} have the same number: run `{COMMAND} renumber {names[-1]}`"
             " to put it last, if it is not released yet"
         )
-    if missing := set(range(_first_number(files), max(numbers, default=0))) - numbers.keys():
+    first = squashed.number if squashed else 0
+    if missing := set(range(first, max(numbers, default=0))) - numbers.keys():
         problems.append(f"Number {min(missing)} is missing: restore its file from version control")
     return problems + missing_migrations()
 
@@ -40,12 +50,15 @@ def missing_migrations() -> list[str]:
     return [f"There is no migration in {FOLDER}: {fix}"]
 
 
-def _first_number(files: list[Migration]) -> int:
-    """Return the number that the first file should have: squashed migrations keep theirs."""
-    try:
-        return files[0].number if files and files[0].replaces else 0
-    except MigrationError:
-        return files[0].number  # it cannot be read, which `content_problems` says
+def find_squashed(files: list[Migration]) -> tuple[Migration | None, list[Migration]]:
+    """Find the squashed migration, and those of other branches that have to come after it."""
+    squashed = None
+    for migration in files:
+        with suppress(MigrationError):  # `content_problems` says that it cannot be read
+            squashed = migration if migration.replaces else squashed
+    if squashed is None:
+        return None, []
+    return squashed, [m for m in files if m.number <= squashed.number and m != squashed]
 
 
 def content_problems(files: Iterable[Migration]) -> list[str]:
@@ -102,11 +115,10 @@ def database_problems(state: State) -> list[str]:
         if count > 1
     ]
     files = migrations()
-    for version in dict.fromkeys(state.unknown):
-        fix = "restore its file from version control"
-        if (match := NAME.fullmatch(version)) and int(match[1]) > files[-1].number:
-            fix = "a newer release applied it: run that release, or a later one"
-        problems.append(f"{version} is applied, but its file is missing: {fix}")
+    problems.extend(
+        f"{version} is applied, but its file is missing: {_fix(version, files)}"
+        for version in dict.fromkeys(state.unknown)
+    )
     if state.pending and (lacking := not_replaced(state, state.pending[0])):
         problems.append(
             f"{state.pending[0].name} replaces migrations that this database lacks: check out the "
@@ -118,9 +130,20 @@ def database_problems(state: State) -> list[str]:
         f"{migration.name} is not applied, but the newer {applied[-1].name} is: "
         f"run `{COMMAND} renumber {migration.name}` to put it last"
         for migration in state.pending
-        if applied and migration.number < applied[-1].number
+        if applied and migration.number < applied[-1].number and not is_replaced(state, migration)
     )
     return problems
+
+
+def _fix(unknown: str, files: list[Migration]) -> str:
+    """Say what to do about an applied migration without a file."""
+    match = NAME.fullmatch(unknown)
+    if match and int(match[1]) > files[-1].number:
+        return "a newer release applied it: run that release, or a later one"
+    if match and 0 < int(match[1]) <= files[0].number:  # its number is now that of a squashed one
+        before = int(match[1]) - 1
+        return f"check out a commit that has it, run `{COMMAND} downgrade {before}` there, then come back"
+    return "restore its file from version control"
 
 
 def not_replaced(state: State, squashed: Migration) -> list[str]:

@@ -20,7 +20,7 @@ from .checks import (
 )
 from .context import COMMAND, ENGINE, connected, dialect
 from .errors import MigrationError
-from .files import Direction, Migration, find, gone, migrations
+from .files import Direction, Migration, find, gone, migrations, number
 from .recorder import State, create_table, read_state, record
 from .sessions import load
 
@@ -181,8 +181,9 @@ async def stamp(
             migration = gone(name)
         if applied and not recorded and state.pending[0].name != name:
             raise MigrationError(f"{state.pending[0].name} comes before {name}: apply it first")
-        if not applied and recorded and state.applied[-1] != name:
-            raise MigrationError(f"{state.applied[-1]} comes after {name}: revert it first")
+        newest = sorted(state.applied, key=number)[-1:]
+        if not applied and recorded and newest != [name]:
+            raise MigrationError(f"{newest[0]} comes after {name}: revert it first")
         direction: Direction = "upgrade" if applied else "downgrade"
         if applied and not state.applied:
             await create_table(client)

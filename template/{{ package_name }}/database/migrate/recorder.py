@@ -40,12 +40,20 @@ async def read_state(client: BaseDBAsyncClient | None = None) -> State:
         applied = []
     files, known = migrations(), set(applied)
     names = {migration.name for migration in files}
-    squashed = files[0].number if files and files[0].replaces else -1
     return State(
         applied,
         [migration for migration in files if migration.name not in known],
-        [name for name in applied if name not in names and number(name) > squashed],
+        [name for name in applied if name not in names and not _is_replaced(name, files)],
     )
+
+
+def _is_replaced(name: str, files: list[Migration]) -> bool:
+    """Tell whether a squashed migration replaces another one."""
+    squashed = next((migration for migration in files if migration.replaces), None)
+    if squashed is None or name in squashed.replaces:
+        return squashed is not None
+    # One that replaces another squashed one does not list what that one replaced
+    return 0 < number(squashed.replaces[0]) >= number(name)
 
 
 async def create_table(client: BaseDBAsyncClient) -> None:
