@@ -252,3 +252,56 @@ def test_file_without_a_last_line_end_is_marked(make_changing: Callable[[str], C
 
     refused = changing.service.run(*MIGRATE, "upgrade", status=1).stderr
     assert f"{changing.files()[-1].name} is not verified" in refused
+
+
+KILLED = """
+import asyncio, os, sys
+from src.database.migrate import renumber, writer
+from src.database.migrate.__main__ import app
+
+def killed(work):
+    def run(*arguments):
+        done = work(*arguments)
+        os._exit(9)
+    return run
+
+async def moved(*arguments):
+    await move(*arguments)
+    os._exit(9)
+
+move, renumber.renumber = renumber.renumber, moved
+writer.write_plan = killed(writer.write_plan)
+app(sys.argv[1:])
+"""
+
+
+def test_killed_before_the_verification_leaves_it_unverified(
+    make_changing: Callable[[str], Changing],
+) -> None:
+    changing = make_changing("sqlite")
+    service = changing.service
+    changing.change(after(CITY, "size = fields.IntField(null=True)"))
+
+    service.run("python", "-c", KILLED, "new", "mine", status=9)
+
+    mine = changing.files()[-1]
+    told = "it was interrupted, so run `python -m src migrate verify`"
+    assert told in service.run(*MIGRATE, "upgrade", status=1).stderr
+    is_verified = "Delete the line UNVERIFIED in {}: it is verified now"
+    assert is_verified.format(mine.name) in service.run(*MIGRATE, "verify").stdout
+    text = re.sub("UNVERIFIED = .*\n", "", mine.read_text(encoding="utf-8"))
+    mine.write_text(text, encoding="utf-8")
+    theirs = mine.with_name("2_20260101000000_theirs.py")
+    theirs.write_text(text.replace("size", "other"), encoding="utf-8")
+
+    service.run("python", "-c", KILLED, "renumber", mine.name, status=9)
+
+    moved = changing.files()[-1]
+    assert moved.name.startswith("3_")
+    assert told in service.run(*MIGRATE, "upgrade", status=1).stderr
+    # as told
+    theirs.write_text(re.sub(r'(?s)return """.*?"""', 'return "SELECT 1"', text), encoding="utf-8")
+    assert is_verified.format(moved.name) in service.run(*MIGRATE, "verify").stdout
+    moved.write_text(re.sub("UNVERIFIED = .*\n", "", moved.read_text(encoding="utf-8")))
+    service.run(*MIGRATE, "upgrade")
+    assert "size" in service.database.columns("team")

@@ -1,5 +1,6 @@
 """`squash` replaces the migrations by one, for databases that have them and for new ones."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -345,3 +346,139 @@ def test_stays_unverified_if_it_is_killed_before_the_comparison(
     folder.rmdir()
     squash(changing)
     assert "Applied 1 migration" in service.run(*MIGRATE, "upgrade").stdout
+
+
+FULL_DISK = """
+import resource
+from src.database.migrate.__main__ import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+main()
+"""
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("command", ["squash", "baseline"])
+def test_files_stay_if_the_new_one_cannot_be_written(
+    make_changing: Callable[[str], Changing], command: str
+) -> None:
+    changing = make_changing("postgresql")
+    service = changing.service
+    migrations = service.folder / "migrations"
+    before = {path: path.read_bytes() for path in migrations.rglob("*") if path.is_file()}
+
+    output = service.run("python", "-c", FULL_DISK, command, "--yes", status=1).stderr
+
+    assert output.startswith("A file cannot be used: ")
+    assert "too large" in output
+    assert {path: path.read_bytes() for path in migrations.rglob("*") if path.is_file()} == before
+    assert list(migrations.glob("squashed_*")) == list(migrations.glob("replaced_*")) == []
+    squash(changing)
+
+
+@pytest.mark.in_turn
+def test_applied_migration_of_another_branch_is_reported(
+    changing: Changing, tmp_path: Path
+) -> None:
+    service = changing.service
+    branch = tmp_path / "branch"
+    shutil.copytree(service.folder, branch)
+    newest = changing.files()[-1]
+    other = branch / "migrations" / "models" / "1_20260101000000_other.py"
+    (branch / newest.relative_to(service.folder)).rename(other)
+    on_branch = Service(branch, service.commands, service.database)
+    on_branch.run(*MIGRATE, "upgrade")
+    names, squashed = squash(changing)
+
+    status = service.run(*MIGRATE, "status").stdout
+    refused = service.run(*MIGRATE, "upgrade", status=1).stderr
+
+    assert status == f"pending  {squashed}\nunknown  {other.name}\n"
+    assert (
+        f"{other.name} is applied, but its file is missing: check out a commit that has it, run "
+        "`python -m src migrate downgrade 0` there, then come back"
+    ) in refused
+    # as told
+    on_branch.run(*MIGRATE, "downgrade", "0", "--yes")
+    refused = service.run(*MIGRATE, "upgrade", status=1).stderr
+    assert "check out the commit before it, run `python -m src migrate upgrade` there" in refused
+    other.rename(branch / newest.relative_to(service.folder))
+    on_branch.run(*MIGRATE, "upgrade")
+    service.run(*MIGRATE, "upgrade")
+    assert applied(service) == [*names, squashed]
+
+
+@pytest.mark.in_turn
+def test_database_with_a_newer_migration_records_it(changing: Changing) -> None:
+    service = changing.service
+    models = (service.folder / MODELS).read_text(encoding="utf-8")
+    changing.change(after(CITY, "size = fields.IntField(null=True)"))
+    changing.new()
+    service.run(*MIGRATE, "upgrade")
+    newer = changing.files()[-1]
+    text, changed = newer.read_text("utf-8"), (service.folder / MODELS).read_text("utf-8")
+    newer.unlink()
+    (service.folder / MODELS).write_text(models, encoding="utf-8")
+    names, squashed = squash(changing)
+    # the merge of the two branches
+    newer.write_text(text, encoding="utf-8")
+    (service.folder / MODELS).write_text(changed, encoding="utf-8")
+    assert "match the migrations" in service.run(*MIGRATE, "check").stdout
+
+    service.run(*MIGRATE, "upgrade")
+
+    assert applied(service) == [*names, newer.name, squashed]
+    assert (
+        "squashed"
+        in service.run(*MIGRATE, "stamp", squashed, "--pending", "--yes", status=1).stderr
+    )
+    service.run(*MIGRATE, "stamp", newer.name, "--pending", "--yes")
+    service.run(*MIGRATE, "stamp", newer.name, "--applied", "--yes")
+    service.run(*MIGRATE, "downgrade", "1", "--yes")
+    assert "size" not in service.database.columns("team")
+    service.run(*MIGRATE, "upgrade")
+    assert service.run(*MIGRATE, "status").stdout == f"applied  {squashed}\napplied  {newer.name}\n"
+
+
+@pytest.mark.in_turn
+def test_migrations_of_another_branch_move_after_it(changing: Changing, tmp_path: Path) -> None:
+    service = changing.service
+    branch = tmp_path / "branch"
+    shutil.copytree(service.folder, branch)
+    newest = changing.files()[-1]
+    shutil.copytree(service.folder, tmp_path / "released")
+    other = newest.with_name("1_20260101000000_other.py")
+    on_branch = Service(branch, service.commands, service.database)
+    first = changing.files()[0]
+    text = first.read_text(encoding="utf-8")
+    create = "CREATE TABLE extra (id INT)"
+    text = re.sub(r'(?s)upgrade(.*?)return """.*?"""', rf'upgrade\1return "{create}"', text)
+    text = re.sub(
+        r'(?s)downgrade(.*?)return """.*?"""', r'downgrade\1return "DROP TABLE extra"', text
+    )
+    (branch / newest.relative_to(service.folder)).unlink()
+    (branch / other.relative_to(service.folder)).write_text(text, encoding="utf-8")
+    on_branch.run(*MIGRATE, "upgrade")
+    names, squashed = squash(changing)
+    other.write_text(text, encoding="utf-8")  # the merge
+    accepted = service.folder / "migrations" / "accepted.txt"
+    accepted.write_text("table extra is created by the migrations only\n", encoding="utf-8")
+
+    told = f"run `python -m src migrate renumber {other.name}` to put the others after it"
+    assert f"{squashed} has to be the first migration: {told}" in changing.new(status=1).stderr
+    refused = service.run(*MIGRATE, "renumber", squashed, status=1).stderr
+    assert "has to be the first migration: renumber the others" in refused
+    refused = service.run(*MIGRATE, "renumber", other.name, status=1).stderr
+    assert (
+        f"check out the branch of {other.name}, run `python -m src migrate downgrade 0`" in refused
+    )
+    # as told
+    on_branch.run(*MIGRATE, "downgrade", "0", "--yes")
+    service.run(*MIGRATE, "renumber")
+    assert [path.name for path in changing.files()] == [squashed, "2_20260101000000_other.py"]
+    refused = service.run(*MIGRATE, "upgrade", status=1).stderr
+    assert "check out the commit before it" in refused
+    released = Service(tmp_path / "released", service.commands, service.database)
+    released.run(*MIGRATE, "upgrade")
+    service.run(*MIGRATE, "upgrade")
+    assert "extra" in service.database.tables()
+    assert applied(service) == [*names, squashed, "2_20260101000000_other.py"]

@@ -237,7 +237,7 @@ def new(
                 f"Then delete the line with NotImplementedError, and run `{COMMAND} verify`",
             ]
         )
-    _verify(newest.number, path)
+    _verify(newest.number, {path: ""})
 
 
 def _write_empty(name: str) -> None:
@@ -330,7 +330,7 @@ def renumber(names: tuple[str, ...]) -> None:
         return
     for path in moved:
         _print(f"Moved to {_short(path)}")
-    _verify(int(moved[0].name.partition("_")[0]) - 1, *moved)
+    _verify(int(next(iter(moved)).name.partition("_")[0]) - 1, moved)
 
 
 def _available_state() -> "State":
@@ -380,7 +380,7 @@ def baseline(*, yes: bool) -> None:
     if replaced:
         folder = _short(replaced)
         _print(f"Moved the old migrations to {folder}: delete them when you no longer need them")
-    _verify(0, path)
+    _verify(0, {path: ""})
 
 
 @app.command()
@@ -468,12 +468,13 @@ def _print_sql(pending: list[tuple[Migration, list[str] | None]]) -> None:
     _print(f"-- {_count(len(pending))} pending, nothing was changed")
 
 
-def _verify(since: int, *paths: Path) -> None:
+def _verify(since: int, before: dict[Path, str]) -> None:
     """Verify written migrations, if a database server answers.
 
     Args:
         since: the number of the newest migration before them.
-        paths: the written files, which are UNVERIFIED until then, and stay so if there are problems.
+        before: the written files, with the reasons why they were UNVERIFIED before. They are
+            UNVERIFIED until then, and stay so if there are problems.
     """
     from .executor import sessions
     from .verification.verifier import Verification
@@ -481,18 +482,16 @@ def _verify(since: int, *paths: Path) -> None:
     from .writer import set_unverified
 
     def mark(reason: str) -> None:
-        for path in paths:
+        for path in before:
             set_unverified(path, reason)
 
-    before = {path: path.read_text(encoding="utf-8") for path in paths}
-    mark(f"it was interrupted, so run `{COMMAND} verify`")
     try:
         found = asyncio.run(run_verification(since))
     except MigrationError as error:
         found = Verification([str(error)], [], "")
     except sessions.errors as error:
-        for path, text in before.items():
-            path.write_text(text, encoding="utf-8")
+        for path, reason_before in before.items():
+            set_unverified(path, reason_before)
         later = f"Run `{COMMAND} verify` when it is available"
         if is_unreachable(error):
             _print(f"Not verified: no database server answers ({reason(error)}). {later}")
@@ -502,7 +501,7 @@ def _verify(since: int, *paths: Path) -> None:
     mark("; ".join(" ".join(problem.split()) for problem in found.problems))
     if found.problems:
         found.problems.extend(
-            f"{path.name} is marked UNVERIFIED: `upgrade` refuses it" for path in paths
+            f"{path.name} is marked UNVERIFIED: `upgrade` refuses it" for path in before
         )
     _print_verification(found)
 
@@ -553,6 +552,8 @@ def _run(work: Coroutine[object, object, T]) -> T:
     except BrokenPipeError:  # the reader of the output is gone
         raise
     except sessions.errors as error:
+        if getattr(error, "filename", None) is not None:
+            raise  # about a file
         _print(unusable(error), err=True)
     raise click.exceptions.Exit(1)
 

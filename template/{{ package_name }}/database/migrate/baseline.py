@@ -1,5 +1,7 @@
 """Write a first migration of the current models, after a change of database engine."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,7 +9,7 @@ from pathlib import Path
 from . import diff
 from .context import APP, FOLDER, OTHER_ENGINES, connected, dialect
 from .errors import MigrationError
-from .files import Migration, migrations
+from .files import migrations
 from .model_checks import refuse_models
 from .state import State, StateReader, aerichs_model, describe, live_models
 from .writer import Content, write_file
@@ -34,9 +36,9 @@ async def baseline(*, force: bool) -> tuple[Path, Path | None]:
             "Add --yes if no database has it"
         )
     statements, state = await creation()
-    replaced = move_aside("replaced") if files else None
     FOLDER.mkdir(parents=True, exist_ok=True)  # no version control keeps an empty one
-    return write_file(0, "init", Content(statements, [], state)), replaced
+    with moved_aside("replaced") if files else nullcontext() as replaced:
+        return write_file(0, "init", Content(statements, [], state)), replaced
 
 
 async def creation() -> tuple[list[str], State]:
@@ -51,26 +53,21 @@ async def creation() -> tuple[list[str], State]:
     return diff.between({}, created, dialect).statements, state
 
 
-def move_aside(name: str) -> Path:
-    """Move all migrations and their sample rows into a new folder, and return that folder."""
+@contextmanager
+def moved_aside(name: str) -> Iterator[Path]:
+    """Move all migrations and their sample rows into a new folder. An error moves them back."""
     folder = FOLDER.parent / f"{name}_{datetime.now(UTC):%Y%m%d%H%M%S}"
     folder.mkdir()
-    for migration in migrations():
-        for path in (migration.path, migration.samples):
-            if path.exists():
-                path.rename(folder / path.name)
-    return folder
-
-
-def move_back(folder: Path, files: list[Migration]) -> None:
-    """Undo `move_aside`.
-
-    Args:
-        folder: what it returned.
-        files: the migrations that it moved.
-    """
-    for migration in files:
-        for path in (migration.path, migration.samples):
-            if (moved := folder / path.name).exists():
-                moved.rename(path)
-    folder.rmdir()
+    moved: list[Path] = []
+    try:
+        for migration in migrations():
+            for path in (migration.path, migration.samples):
+                if path.exists():
+                    path.rename(folder / path.name)
+                    moved.append(path)
+        yield folder
+    except BaseException:
+        for path in moved:
+            (folder / path.name).rename(path)
+        folder.rmdir()
+        raise

@@ -6,16 +6,17 @@ from pathlib import Path
 
 from aerich.utils import get_formatted_compressed_data
 
-from .checks import missing_migrations
+from .checks import find_squashed, missing_migrations
 from .context import APP, COMMAND, FOLDER, connected
 from .errors import MigrationError
 from .files import Migration, migrations
 from .state import describe
+from .writer import INTERRUPTED, with_unverified, write
 
 
 async def renumber(
     names: list[str], applied: list[str], unfinished: str | None = None
-) -> list[Path]:
+) -> dict[Path, str]:
     """Move migrations to the end, and store the current models in them.
 
     Then `new` sees the changes of both branches.
@@ -27,7 +28,8 @@ async def renumber(
             it can be repaired.
 
     Returns:
-        The new files; none if no migration has to move.
+        The new files, UNVERIFIED, with the reasons why they were before; none if no migration has
+        to move.
 
     Raises:
         MigrationError: it is not clear which to move, or one of them cannot be moved.
@@ -41,7 +43,7 @@ async def renumber(
         )
     moved = _to_move(names, [*applied, *filter(None, [unfinished])])
     if not moved:
-        return []
+        return {}
     kept = [migration for migration in migrations() if migration not in moved]
     first = kept[0].number if kept and kept[0].replaces else 0
     if [migration.number for migration in kept] != list(range(first, first + len(kept))):
@@ -53,9 +55,10 @@ async def renumber(
         for number, migration in enumerate(moved, first + len(kept))
     ]
     if all(path == migration.path for migration, path, _ in planned):
-        return []
+        return {}
+    before = {path: migration.unverified for migration, path, _ in planned}
     _move(planned)
-    return [path for _, path, _ in planned]
+    return before
 
 
 def _move(planned: list[tuple[Migration, Path, str]]) -> None:
@@ -63,12 +66,17 @@ def _move(planned: list[tuple[Migration, Path, str]]) -> None:
 
     They may exchange their names, so all of them are written beside the old ones first.
     """
-    for migration, path, text in planned:
-        _beside(path).write_text(text, encoding="utf-8")
+    try:
+        for _, path, text in planned:
+            write(_beside(path), text)
+    except BaseException:
+        for _, path, _ in planned:
+            _beside(path).unlink(missing_ok=True)
+        raise
+    for migration, path, _ in planned:
+        migration.path.unlink()
         if migration.samples.exists():
             migration.samples.rename(_beside(_samples(migration, path)))
-    for migration, _, _ in planned:
-        migration.path.unlink()
     for migration, path, _ in planned:
         _beside(path).rename(path)
         samples = _samples(migration, path)
@@ -94,11 +102,15 @@ def _text(migration: Migration, state: str) -> str:
     )
     if count != 1:
         raise MigrationError(f"{migration.name} has no MODELS_STATE in Aerich's format")
-    return text
+    return with_unverified(text, INTERRUPTED)
 
 
 def _to_move(names: list[str], applied: list[str]) -> list[Migration]:
     files = {migration.name: migration for migration in migrations()}
+    squashed, early = find_squashed(migrations())
+    if squashed and squashed.name in names:
+        raise MigrationError(f"{squashed.name} has to be the first migration: renumber the others")
+    names = names or [migration.name for migration in early]
     for name in names:
         if name not in files:
             raise MigrationError(
@@ -106,8 +118,9 @@ def _to_move(names: list[str], applied: list[str]) -> list[Migration]:
             )
         if name in applied:
             raise MigrationError(
-                f"{name} is applied in this database: renumber the other one, or revert this one "
-                f"first with `{COMMAND} downgrade {files[name].number - 1}`"
+                f"{name} is applied in this database: renumber the other one, or check out the"
+                f" branch of {name}, run `{COMMAND} downgrade {files[name].number - 1}` there, then"
+                " come back"
             )
     if names:
         return [migration for name, migration in files.items() if name in names]

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from .baseline import creation, move_aside, move_back
+from .baseline import creation, moved_aside
 from .checks import content_problems, folder_problems, unfinished_problems
 from .context import COMMAND, ENGINE, dialect
 from .detection import changed_tables
@@ -71,17 +71,17 @@ async def squash(unfinished: str | None = None) -> Squashed | None:
         )
     statements, state = await creation()
     before = await _result(files)
-    replaced = move_aside("squashed")
-    content = Content(statements, [], state, replaces=[migration.name for migration in files])
-    path = write_file(newest.number, "squashed", content)
-    try:
-        interrupted = f"delete it, move the files in {replaced.name} back, and run `squash` again"
-        set_unverified(path, f"it was interrupted: {interrupted}")
-        after = await _result(migrations())
-    except BaseException:
-        path.unlink()
-        move_back(replaced, files)
-        raise
+    names = [migration.name for migration in files]
+    with moved_aside("squashed") as replaced:
+        undo = f"delete it, move the files in {replaced.name} back, and run `squash` again"
+        interrupted = f"it was interrupted: {undo}"
+        content = Content(statements, [], state, replaces=names, unverified=interrupted)
+        path = write_file(newest.number, "squashed", content)
+        try:
+            after = await _result(migrations())
+        except BaseException:
+            path.unlink()
+            raise
     differences = _compare(after, before)
     different = f"the replaced migrations create something else: {'; '.join(differences)}"
     set_unverified(path, different if differences else "")

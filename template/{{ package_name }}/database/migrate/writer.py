@@ -9,12 +9,13 @@ from typing import Any
 
 from aerich.migrate import Migrate
 
-from .context import FOLDER, dialect
+from .context import COMMAND, FOLDER, dialect
 from .planning import Plan
 
 _HEAD = "async def {}(db: BaseDBAsyncClient) -> str:\n"
 _TRANSACTION = re.compile(r"^RUN_IN_TRANSACTION\b.*\n", re.MULTILINE)
 _UNVERIFIED = re.compile(r"^UNVERIFIED = .*\n", re.MULTILINE)
+INTERRUPTED = f"it was interrupted, so run `{COMMAND} verify`"
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Content:
         replaces: the names of the migrations that it replaces.
         missing: what has to be filled in by hand, by function and place.
         notes: comments for those who run it.
+        unverified: why it must not be applied until it is verified.
     """
 
     upgrade: Sequence[str]
@@ -40,6 +42,7 @@ class Content:
     replaces: Sequence[str] = ()
     missing: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    unverified: str = INTERRUPTED
 
 
 def stop_note(planned: Plan) -> str:
@@ -83,6 +86,7 @@ def write_plan(number: int, name: str, planned: Plan) -> Path:
         renamed=[str(rename) for rename in planned.renames],
         missing={"upgrade": planned.upgrade.missing, "downgrade": planned.downgrade.missing},
         notes=[note for note in (stop_note(planned), *_kept_notes(planned)) if note],
+        unverified="" if planned.upgrade.missing else INTERRUPTED,
     )
     return write_file(number, name, content)
 
@@ -109,7 +113,7 @@ def write_file(number: int, name: str, content: Content) -> Path:
     if content.replaces:
         listed = "".join(f'    "{replaced}",\n' for replaced in content.replaces)
         constants.append(f"REPLACES = (\n{listed})\n")
-    text = _with_constants(text, constants)
+    text = with_unverified(_with_constants(text, constants), content.unverified)
     for function, places in content.missing.items():
         if places:
             todo = "; ".join(f"{place} {reason}" for place, reason in places.items())
@@ -122,8 +126,7 @@ def write_file(number: int, name: str, content: Content) -> Path:
 def create_file(number: int, name: str, text: str) -> Path:
     """Create a migration file with a text."""
     path = FOLDER / f"{number}_{datetime.now(UTC):%Y%m%d%H%M%S}_{name}.py"
-    with path.open("x", encoding="utf-8") as file:
-        file.write(text)
+    write(path, text)
     return path
 
 
@@ -134,10 +137,26 @@ def set_unverified(path: Path, reason: str) -> None:
         path: the file.
         reason: the reason; an empty one removes the note.
     """
-    text = _UNVERIFIED.sub("", path.read_text(encoding="utf-8"))
-    if reason:
-        text = _with_constants(text, [f"UNVERIFIED = {reason!r}\n"])
-    path.write_text(text, encoding="utf-8")
+    write(path, with_unverified(path.read_text(encoding="utf-8"), reason))
+
+
+def with_unverified(text: str, reason: str) -> str:
+    """Return the text of a migration file with such a note, or without one."""
+    text = _UNVERIFIED.sub("", text)
+    return _with_constants(text, [f"UNVERIFIED = {reason!r}\n"]) if reason else text
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file. An error, such as a full disk, leaves the file as it was."""
+    beside = path.with_name(f"{path.name}.new")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    except OSError as error:
+        error.filename = str(path)  # only an error of opening it has one
+        raise
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _with_constants(text: str, lines: Sequence[str]) -> str:
