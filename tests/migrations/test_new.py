@@ -3,6 +3,7 @@
 import asyncio
 import re
 import runpy
+import shlex
 from collections.abc import Callable
 
 import pexpect
@@ -293,6 +294,33 @@ def test_drop_of_what_a_dropped_table_has(changing: Changing) -> None:
     refused = changing.new(*columns, status=1).stderr
     assert set(re.findall("--drop (.*)", refused)) == {"badge", "team_badge"}
     assert "Verified" in changing.new(*columns, "--drop", "badge", "--drop", "team_badge").stdout
+
+
+NAMED = """
+
+class Plan(Model):
+    id = fields.IntField(primary_key=True)
+    name = fields.CharField(max_length=20, source_field="full name")
+
+    class Meta:
+        table = "next year's plans; -- all"
+"""
+
+
+@pytest.mark.in_turn
+def test_options_for_unusual_names_can_be_pasted(changing: Changing) -> None:
+    file = changing.service.folder / MODELS
+    models = file.read_text(encoding="utf-8")
+    file.write_text(models + NAMED, encoding="utf-8")
+    changing.new()
+    file.write_text(models + NAMED.replace("full name", "whole name"), encoding="utf-8")
+    told = re.search("If so, add (.*)", changing.new(status=1).stderr)
+    assert told
+    changing.new(*shlex.split(told[1]))
+    file.write_text(models, encoding="utf-8")
+    told = re.search("To accept this, add (.*)", changing.new(status=1).stderr)
+    assert told
+    changing.new(*shlex.split(told[1]))
 
 
 def test_drop_of_an_unmanaged_table(make_changing: Callable[[str], Changing]) -> None:

@@ -7,6 +7,7 @@ invalid, 130 if migrations were interrupted by Ctrl-C or SIGTERM.
 import asyncio
 import json
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Sequence
@@ -290,7 +291,7 @@ def _confirm_losses(open_: "list[Loss]") -> None:
         _finish(
             [
                 *(
-                    f"{line}.{_hint(loss)} To accept this, add --drop {loss.place}"
+                    f"{line}.{_hint(loss)} To accept this, add --drop {shlex.quote(loss.place)}"
                     for loss, line in lines
                 ),
                 "Nothing was written.",
@@ -301,7 +302,7 @@ def _confirm_losses(open_: "list[Loss]") -> None:
 def _hint(loss: "Loss") -> str:
     """Return how to rename what would be dropped, if it could be a rename."""
     renames = loss.renames if len(loss.renames) <= MOST_RENAMES else (f"{loss.place}=NEW",)
-    options = " or ".join(f"--rename {rename}" for rename in renames)
+    options = " or ".join(f"--rename {shlex.quote(rename)}" for rename in renames)
     return f" If you renamed it, add {options} instead." if options else ""
 
 

@@ -1,6 +1,7 @@
 """Find renames between two states, order them, and apply them to tables."""
 
 import re
+import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -392,7 +393,8 @@ class _Search:
             if likeness < ALIKE or clashes:
                 continue
             if self.ask is None:
-                self.unanswered.append(f"{rename.question()} If so, add --rename {rename}")
+                option = f"--rename {shlex.quote(str(rename))}"
+                self.unanswered.append(f"{rename.question()} If so, add {option}")
             elif self.ask(rename.question()):
                 found.append(rename)
         return found
@@ -407,7 +409,8 @@ def _refuse_taken(chosen: list[Rename], old: Tables) -> None:
     moved = {rename.old for rename in chosen}
     if taken := {rename.new for rename in chosen} & (old.keys() - moved):
         name = min(taken)
-        raise MigrationError(f"{name} {TAKEN}. If you renamed it, pass --rename {name}=NEW")
+        option = f"--rename {shlex.quote(f'{name}=NEW')}"
+        raise MigrationError(f"{name} {TAKEN}. If you renamed it, pass {option}")
 
 
 def _without_successors(moved: list[Rename], staying: Collection[str]) -> list[Rename]:
