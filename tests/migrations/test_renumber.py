@@ -305,3 +305,21 @@ def test_killed_before_the_verification_leaves_it_unverified(
     moved.write_text(re.sub("UNVERIFIED = .*\n", "", moved.read_text(encoding="utf-8")))
     service.run(*MIGRATE, "upgrade")
     assert "size" in service.database.columns("team")
+
+
+def test_later_files_of_the_branch_are_listed(make_service: MakeService) -> None:
+    service = make_service("sqlite")
+    write_migration(service, "1_a_main", "CREATE TABLE one (id INT)")
+    write_migration(service, "1_b_side", "CREATE TABLE two (id INT)")
+    write_migration(service, "2_side", "DROP TABLE two")
+
+    output = service.run(*MIGRATE, "check", status=1).stdout
+
+    told = re.search("run `python -m src migrate (.*)` to put it last", output)
+    assert told
+    assert "if it is not released yet. Also name 2_side.py, if from the same branch" in output
+    # as told
+    service.run(*MIGRATE, *told[1].split(), "2_side.py", status=None)
+    folder = service.folder / "migrations" / "models"
+    assert "two" in (folder / "2_b_side.py").read_text(encoding="utf-8")
+    assert "DROP" in (folder / "3_side.py").read_text(encoding="utf-8")

@@ -24,7 +24,7 @@ def folder_problems() -> list[str]:
         listed = " ".join(migration.name for migration in early)
         problems.append(
             f"{squashed.name} has to be the first migration: run `{COMMAND} renumber {listed}` to"
-            " put the others after it"
+            f" put the others after it{_with_later(files, squashed.number)}"
         )
         files = [migration for migration in files if migration not in early]
     numbers = Counter(migration.number for migration in files)
@@ -32,12 +32,18 @@ def folder_problems() -> list[str]:
         names = [migration.name for migration in files if migration.number == same]
         problems.append(
             f"{' and '.join(names)} have the same number: run `{COMMAND} renumber {names[-1]}`"
-            " to put it last, if it is not released yet"
+            f" to put it last, if it is not released yet{_with_later(files, same)}"
         )
     first = squashed.number if squashed else 0
     if missing := set(range(first, max(numbers, default=0))) - numbers.keys():
         problems.append(f"Number {min(missing)} is missing: restore its file from version control")
     return problems + missing_migrations()
+
+
+def _with_later(files: list[Migration], number: int) -> str:
+    """Ask to move later files of the same branch too: they may depend on what moves."""
+    later = [migration.name for migration in files if migration.number > number]
+    return f". Also name {' '.join(later)}, if from the same branch" if later else ""
 
 
 def missing_migrations() -> list[str]:
