@@ -38,6 +38,15 @@ ROUTES = """
     async def length(request: Request) -> int:
         return len(await request.body())
 
+    @app.post("/upload", max_body_size=100_000_000)
+    async def upload(request: Request) -> int:
+        return sum([len(part) async for part in request.stream()])
+
+    @app.post("/unread")
+    async def answer_without_body() -> str:
+        await released.wait()
+        return "unread"
+
     @app.get("/smuggled")
     async def count() -> int:
         nonlocal smuggled
@@ -210,6 +219,21 @@ def test_body_that_is_not_read_does_not_count_for_the_next_request(server: Serve
                 assert read_answer(client).startswith(b"HTTP/1.1 200 ")
 
 
+def test_route_reads_bodies_that_are_larger_than_others(hostile: Service) -> None:
+    """A client may send them at once, or in chunks of few bytes."""
+    size = 20_000_000
+    with hostile.serve(MAX_BODY_SIZE="1024") as server:
+        for framing, part, count in (
+            (b"Content-Length: %d" % size, b"x" * size, 1),
+            (CHUNKED, b"%x\r\n%b\r\n" % (size // 80, b"x" * (size // 80)), 80),
+            (CHUNKED, b"14\r\n%b\r\n" % (b"x" * 20), size // 20),
+        ):
+            with connect(server) as client:
+                client.sendall(POST.replace(b"length", b"upload") + framing + b"\r\n\r\n")
+                client.sendall(part * count + b"0\r\n\r\n" * (framing == CHUNKED))
+                assert read_answer(client).endswith(b"\r\n\r\n%d" % size), framing
+
+
 def test_body_whose_end_is_not_clear_ends_the_connection(server: Server) -> None:
     for head in (
         POST + LENGTH + b"\r\n" + CHUNKED,
@@ -244,6 +268,38 @@ def test_broken_chunk_ends_the_connection(server: Server) -> None:
             client.sendall(chunk + SMUGGLED)
             assert_problem(rest(client), 400)
     assert server.get("/smuggled").json() == 1
+
+
+def test_what_follows_a_broken_chunk_costs_little(server: Server) -> None:
+    with connect(server) as client:
+        client.sendall(POST.replace(b"length", b"unread") + CHUNKED + b"\r\n\r\n")
+        assert server.get("/livez").status_code == 200
+        for _ in range(4):
+            client.sendall(b"zz\r\n" + b"\n" * 100_000)
+            assert server.get("/livez").status_code == 200
+        assert server.get("/release").status_code == 200
+        assert rest(client).endswith(b'"unread"')
+    assert server.output.count("Invalid HTTP request") <= 1
+
+
+def test_broken_body_that_is_not_read_has_one_answer(server: Server) -> None:
+    head = POST.replace(b"length", b"nowhere") + CHUNKED + b"\r\n\r\n"
+    chunks = b"1\r\nx\r\n0\r\nContent-Length: 5\r\n\r\n"
+    for pause in (False, True):
+        with connect(server) as client:
+            client.sendall(head if pause else head + chunks)
+            answer = read_answer(client)
+            assert answer.startswith(b"HTTP/1.1 404 ")
+            assert header(answer, "connection") == ("" if pause else "close")
+            client.sendall(chunks * pause)
+            assert rest(client) == b""
+    # HAProxy passes this trailer on, and would give a second answer to the next client
+    with reverse_proxy("haproxy", int(server.url.rpartition(":")[2])) as front:
+        for _ in range(10):
+            with socket.create_connection(("127.0.0.1", front), DEADLINE) as client:
+                client.sendall(head + chunks)
+                assert read_answer(client).startswith(b"HTTP/1.1 404 ")
+                assert httpx2.get(f"http://127.0.0.1:{front}/livez").status_code == 200
 
 
 def test_trailers_are_no_headers(server: Server) -> None:
@@ -609,6 +665,16 @@ def test_idle_connection_stays_open_as_long_as_set(hostile: Service) -> None:
                 assert b" 200 " in read_answer(client)
             else:
                 assert rest(client) == b""
+
+
+def test_connection_stays_open_after_a_body_that_is_not_read(hostile: Service) -> None:
+    with hostile.serve(KEEP_ALIVE="3600") as server, connect(server) as client:
+        client.sendall(POST.replace(b"length", b"nowhere") + LENGTH + b"\r\n\r\n")
+        assert b" 404 " in read_answer(client)
+        client.sendall(SMUGGLED)
+        time.sleep(5)  # as above
+        client.sendall(LIVEZ)
+        assert b" 200 " in read_answer(client)
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

@@ -14,7 +14,7 @@ from .client_connections import ClientConnection
 from .settings import settings
 
 MAX_HEAD = 65536  # bytes; the first line and the headers of a request are fewer
-MAX_UNREAD = 4 * settings.max_body_size + MAX_HEAD  # unread bytes of a request after its head
+MAX_UNREAD = 4 * settings.max_body_size + 2**19  # unread bytes after a head; a read has 2**18
 PIECE_COST = 128  # bytes; what a shorter piece counts as, because each takes time
 
 # What is parsed at once. A head, and a body in chunks, can only end where a piece ends.
@@ -52,8 +52,9 @@ class LimitedProtocol(ClientConnection, HttpToolsProtocol):
             self.cycle.send = partial(send_until_close, self.cycle)  # type: ignore[method-assign]
 
     def on_body(self, body: bytes) -> None:
-        # Routes may take larger bodies than others: what the application reads does not count.
-        self.budget += 0 if self.cycle.response_complete else len(body)
+        # Routes may take larger bodies than others: what the application reads does not count, nor
+        # as many bytes around it.
+        self.budget += 0 if self.cycle.response_complete else 2 * len(body)
         self.left, self.waited_for = max(0, self.left - len(body)), 0
         super().on_body(body)
 
@@ -62,6 +63,10 @@ class LimitedProtocol(ClientConnection, HttpToolsProtocol):
         # After `Connection: close`, in a trailer too, a parser ignores what another client sends.
         self.parser = httptools.HttpRequestParser(self)
         self.left, self.budget, self.waited_for = -1, MAX_HEAD, 0
+        if "path" in self.scope and self.cycle.response_complete:  # the body came after the answer
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -90,9 +95,13 @@ class LimitedProtocol(ClientConnection, HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the application has its own
         # uvicorn answers in plain text, and in the middle of another answer. Here, `RequestLimits`
         # refuses a request with HTTP/2.0, or ends the body of the current request.
-        if self.cycle is None or self.cycle.response_complete:
+        self.rest, self.budget = memoryview(b""), -1  # what follows is not parsed
+        if self.left < 0:
             self.parser = httptools.HttpRequestParser(self)
             self.parser.feed_data(b"GET / HTTP/2.0\r\n\r\n")
+        elif self.cycle.response_complete:  # a proxy would give a second answer to another client
+            self.transport.close()
+        self.cycle.keep_alive = False
         self.cycle.scope["state"]["unreadable"] = True
         self.cycle.message_event.set()
 
