@@ -46,6 +46,13 @@ ROUTES = """
             raise HTTPException(404, "the soup is cold")
         raise (NotFoundError if when.endswith("domain") else RuntimeError)("the soup is cold")
 
+    @app.websocket("/left")
+    async def accept_late(websocket: WebSocket) -> None:
+        while (await websocket.receive())["type"] != "websocket.disconnect":
+            pass
+        await websocket.accept()
+        await websocket.send_text("too late")
+
     @app.websocket("/pour")
     async def pour(websocket: WebSocket) -> None:
         await websocket.accept()
@@ -228,14 +235,17 @@ def frame(opcode: int, data: bytes) -> bytes:
     return bytes([opcode | 0x80]) + length + bytes(4) + data
 
 
+HANDSHAKE = (
+    b"GET %b HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Extensions: permessage-deflate\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
 def opened(server: Server, path: str) -> socket.socket:
     """Open a WebSocket that offers to compress messages."""
     client = connect(server)
-    client.sendall(
-        b"GET %b HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-        b"Sec-WebSocket-Extensions: permessage-deflate\r\nSec-WebSocket-Version: 13\r\n"
-        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n" % path.encode()
-    )
+    client.sendall(HANDSHAKE % path.encode())
     head = client.recv(4096)
     assert b" 101 " in head
     assert b"deflate" not in head  # a small message could become a large one
@@ -259,6 +269,14 @@ def test_messages_that_are_refused_are_no_errors(service: Service) -> None:
                 client.sendall(data)
                 answer = rest(client)
             assert code is None or int.from_bytes(answer[2:4], "big") == code, answer
+    assert errors_of(server) == []
+
+
+def test_client_that_leaves_during_the_handshake_is_no_error(service: Service) -> None:
+    with service.serve(ENVIRONMENT="production") as server:
+        with connect(server) as client:
+            client.sendall(HANDSHAKE % b"/left")
+        wait_for(lambda: '"/left"' in server.output)
     assert errors_of(server) == []
 
 

@@ -37,6 +37,8 @@ class LimitedWebSocket(ClientConnection, WebSocketsSansIOProtocol):
         return self.transport.is_closing()  # it closes when the client has read all
 
     async def send(self, message: ASGISendEvent) -> None:
+        if self.disconnected and message["type"] == "websocket.accept":
+            return  # uvicorn raises an error, which Starlette handles for later messages only
         await super().send(message)
         # uvicorn logs an error for each handshake that is refused with an answer
         self.handshake_complete |= self.close_sent
