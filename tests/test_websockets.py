@@ -4,6 +4,7 @@ import json
 import re
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -277,6 +278,17 @@ def test_client_that_leaves_during_the_handshake_is_no_error(service: Service) -
         with connect(server) as client:
             client.sendall(HANDSHAKE % b"/left")
         wait_for(lambda: '"/left"' in server.output)
+    assert errors_of(server) == []
+
+
+def test_client_that_reads_too_late_is_no_error(service: Service) -> None:
+    options = "ws_max_size=settings.max_body_size,"
+    service.edit("src/server.py", options, f"ws_ping_interval=1, ws_ping_timeout=1, {options}")
+    with service.serve(ENVIRONMENT="production") as server:
+        with opened(server, "/pour") as client:
+            time.sleep(3)  # longer than the server waits for the answer to its ping
+            rest(client)
+        wait_for(lambda: '"/pour"' in server.output)
     assert errors_of(server) == []
 
 

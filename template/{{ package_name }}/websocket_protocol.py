@@ -6,6 +6,7 @@ when uvicorn does the same.
 
 from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from .client_connections import ClientConnection
@@ -37,11 +38,13 @@ class LimitedWebSocket(ClientConnection, WebSocketsSansIOProtocol):
         return self.transport.is_closing()  # it closes when the client has read all
 
     async def send(self, message: ASGISendEvent) -> None:
-        if self.disconnected and message["type"] == "websocket.accept":
-            return  # uvicorn raises an error, which Starlette handles for later messages only
-        await super().send(message)
+        await self.writable.wait()
+        if not self.transport.is_closing():
+            await super().send(message)
+        elif message["type"] == "websocket.send":
+            raise ClientDisconnected  # Starlette handles it here, but not what uvicorn may raise
         # uvicorn logs an error for each handshake that is refused with an answer
-        self.handshake_complete |= self.close_sent
+        self.handshake_complete |= self.transport.is_closing()
 
     def send_receive_event_to_app(self) -> None:
         # uvicorn logs text that is not UTF-8 as an error, and fails if a close frame follows it
