@@ -12,7 +12,7 @@ from .errors import MigrationError
 from .files import migrations
 from .model_checks import refuse_models
 from .state import State, StateReader, aerichs_model, describe, live_models
-from .writer import Content, write_file
+from .writer import INTERRUPTED, Content, write_file
 
 
 async def baseline(*, force: bool) -> tuple[Path, Path | None]:
@@ -38,7 +38,8 @@ async def baseline(*, force: bool) -> tuple[Path, Path | None]:
     statements, state = await creation()
     FOLDER.mkdir(parents=True, exist_ok=True)  # no version control keeps an empty one
     with moved_aside("replaced") if files else nullcontext() as replaced:
-        return write_file(0, "init", Content(statements, [], state)), replaced
+        content = Content(statements, [], state, unverified=INTERRUPTED)
+        return write_file(0, "init", content), replaced
 
 
 async def creation() -> tuple[list[str], State]:

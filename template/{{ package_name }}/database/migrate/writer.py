@@ -42,7 +42,7 @@ class Content:
     replaces: Sequence[str] = ()
     missing: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     notes: Sequence[str] = ()
-    unverified: str = INTERRUPTED
+    unverified: str = ""
 
 
 def stop_note(planned: Plan) -> str:
