@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import sys
+from abc import abstractmethod
 
 CLIENT_TIMEOUT = 30.0  # seconds; a client that is idle for two checks in a row is disconnected
 STOP_CLIENT_TIMEOUT = 1.0  # the same while the service stops
@@ -19,16 +20,16 @@ class ClientConnection(asyncio.Protocol):
     transport: asyncio.Transport
     waited_for = 0  # the number at the last check; 0 after the client has sent or read
 
+    @abstractmethod
     def waits_for(self) -> int:
         """Return 0 if nothing is awaited from the client, else a number that progress changes."""
-        raise NotImplementedError
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         warn_when_files_run_out(transport)
         self._watch(CLIENT_TIMEOUT)
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - see the next line
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - uvicorn gets None
         super().connection_lost(None)  # with an error, uvicorn's timer would keep the connection
         self.watch.cancel()
 

@@ -52,8 +52,7 @@ class LimitedProtocol(ClientConnection, HttpToolsProtocol):
             self.cycle.send = partial(send_until_close, self.cycle)  # type: ignore[method-assign]
 
     def on_body(self, body: bytes) -> None:
-        # Routes may take larger bodies than others: what the application reads does not count, nor
-        # as many bytes around it.
+        # Routes have limits: what they read does not count, nor as many bytes of chunks around it.
         self.budget += 0 if self.cycle.response_complete else 2 * len(body)
         self.left, self.waited_for = max(0, self.left - len(body)), 0
         super().on_body(body)

@@ -43,8 +43,8 @@ class UndeliveredError(Exception):
 async def send_email(template: str, to: str, username: str, token: str = "") -> None:
     """Send an email by SMTP, or write it to the log if no server is configured.
 
-    The template is the name of a text in `mails/`. Only the log of a
-    service in development shows the token, which is for the link in that text.
+    The template is the name of a file in `mails/`. The token is for the link in that file: the log
+    shows it in development only.
 
     Raises:
         UndeliveredError: the mail server could not be reached or refused the email for now.
