@@ -15,7 +15,7 @@ from statistics import median
 
 import pytest
 
-from tools.render import ENGINES, Answers, render
+from tools.render import ENGINES, REPOSITORY, Answers, render
 
 from .support.answers import NAMES
 
@@ -229,6 +229,13 @@ def test_is_format_clean_at_every_length(template: Path, tmp_path: Path) -> None
     process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 
     assert process.returncode == 0, process.stdout
+
+
+def test_packages_are_separate_folders_of_the_template() -> None:
+    """Copier renders each part of each path, two templates each, in all three renders of an update."""
+    package = REPOSITORY / "template" / "{{ package_name }}"
+
+    assert not [file.name for file in package.iterdir() if file.is_dir()]
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -5,7 +5,7 @@ import types
 
 from tools.render import REPOSITORY
 
-FOLDER = REPOSITORY / "template" / "{{ package_name }}" / "database" / "migrate"
+FOLDER = REPOSITORY / "template" / "{{ pathjoin(package_name, 'database', 'migrate') }}"
 
 
 def make_importable() -> None:
