@@ -147,10 +147,11 @@ def test_every_question_is_typed_and_explained() -> None:
 
 
 def test_reserved_names_cover_this_python_and_the_tools_environment() -> None:
-    listed = read()
+    listed, found = read(), installed(sys.executable)
 
+    assert listed.keys() == found.keys()
     for kind in ("keywords", "standard_library"):
-        assert set(installed(sys.executable)[kind]) <= set(listed[kind])
+        assert set(found[kind]) <= set(listed[kind])
 
 
 def test_reserved_names_cover_what_the_service_installs(
