@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from tools.render import ENGINES
+
 from .support.documentation import apply, blocks
 from .support.services import Service
 
@@ -122,3 +124,69 @@ def test_transactions_that_cannot_begin_keep_no_connection(service: Service) -> 
     output = service.run("python", "-c", CANCELLED).stdout
 
     assert output.split() == ["Client", "False"]
+
+
+TIMES = """
+import asyncio
+
+from tortoise.connection import get_connection
+from tortoise.fields import DatetimeField
+
+from src.database.backend import ENGINE
+from src.database.models import User
+from src.database.orm import connect_database
+from src.database.rows import read_values
+from src.users.administration import list_users
+from src.users.schemas import UserRead
+
+STORED = {
+    "sqlite": [
+        "2026-11-27 17:44:31", "2026-11-27 17:44:32.272127+00:00", "2026-11-27T17:44:33Z",
+        "2026-11-27 17:44:34.2721+02:00", "2026-11-27 17:44:3", None,
+    ],
+    "mysql": ["2026-11-27 17:44:32.272127", None],
+    "postgresql": ["2026-11-27 17:44:32.272127+00", "2026-11-27 17:44:34.2721+02", None],
+}
+converted = []
+convert = DatetimeField.to_python_value
+
+
+def count(field, value):
+    converted.append(value)
+    return convert(field, value)
+
+
+async def main():
+    async with connect_database():
+        client = get_connection("default")
+        stored = STORED[ENGINE]
+        for number, text in enumerate(stored):
+            user = await User.create(
+                username=f"u{number}", email=f"u{number}@example.com", hashed_password="-"
+            )
+            time = f"'{text}'" if text else "NULL"
+            await client.execute_query(
+                f"UPDATE users SET last_login_at = {time} WHERE id = {user.id}"
+            )
+        expected = [user.last_login_at for user in await User.all().order_by("id")]
+        DatetimeField.to_python_value = count
+        query = User.all().order_by("id").values(*UserRead.model_fields)
+        for rows in (await list_users("", 10, 0), await read_values(query)):
+            assert [row["last_login_at"] for row in rows] == expected
+            assert all(row["created_at"].utcoffset().total_seconds() == 0 for row in rows)
+        print(sorted(set(map(str, converted))))
+
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("engine", ENGINES, indirect=True)
+def test_times_are_read_without_the_slow_conversion(engine: str, service: Service) -> None:
+    """Tortoise's conversion takes a third of a page's time on SQLite."""
+    service.upgrade()
+
+    output = service.run("python", "-W", "error", "-c", TIMES).stdout.strip()
+
+    other_form = "'2026-11-27 17:44:3', " if engine == "sqlite" else ""
+    assert output == f"[{other_form}'None']"

@@ -1,7 +1,6 @@
-"""Read rows as Tortoise does, without its conversion of times in UTC to UTC."""
+"""Read rows as Tortoise does, but times in UTC without its slow conversion."""
 
 from collections.abc import Callable, Iterable
-from datetime import UTC
 from types import LambdaType
 from typing import Any
 
@@ -9,11 +8,13 @@ from tortoise.fields import DatetimeField
 from tortoise.queryset import ValuesQuery
 from tortoise.timezone import get_timezone, get_use_tz
 
+from .backend import utc_reader
+
 Reader = Callable[[Any], Any]
 
 
 async def read_values(query: ValuesQuery[Any]) -> list[dict[str, Any]]:
-    """Run a `values()` query, without Tortoise's conversion of UTC times to UTC."""
+    """Run a `values()` query, without Tortoise's slow conversion of times."""
     query._choose_db_if_not_chosen()
     query._make_query()
     _, rows = await query._db.execute_query(*query.query.get_parameterized_sql())
@@ -39,8 +40,6 @@ def dictionary_reader(query: ValuesQuery[Any]) -> Callable[[Iterable[Any]], list
 
 
 def converter(convert: Reader) -> Reader:
-    """Return what converts values of a field; Tortoise would also convert times in UTC to UTC."""
+    """Return what converts values of a field: for times in UTC, the engine's `utc_reader`."""
     is_time = getattr(convert, "__func__", None) is DatetimeField.to_python_value
-    if is_time and get_use_tz() and get_timezone() == "UTC":
-        return lambda value: value if getattr(value, "tzinfo", None) is UTC else convert(value)
-    return convert
+    return utc_reader(convert) if is_time and get_use_tz() and get_timezone() == "UTC" else convert

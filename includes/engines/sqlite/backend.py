@@ -3,7 +3,9 @@
 import os
 import re
 import sqlite3
+from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -151,6 +153,21 @@ async def is_read_only(client: BaseDBAsyncClient) -> bool:
 def is_missing_table(error: OperationalError) -> bool:
     """Return whether a statement failed because its table does not exist."""
     return str(error).startswith("no such table")
+
+
+def utc_reader(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return what reads times from text, as UTC; `convert` takes twenty times as long."""
+
+    def read(value: Any) -> Any:  # noqa: ANN401 - of any type
+        if not isinstance(value, str):
+            return convert(value)
+        try:
+            time = datetime.fromisoformat(value)
+        except ValueError:  # Tortoise knows more forms
+            return convert(value)
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+
+    return read
 
 
 def next_step(_: BaseException, __: str) -> str:
