@@ -6,11 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from benchmarks.serving import report
 from benchmarks.serving.environments import MissingError, make_environment
-from benchmarks.serving.load import Sample
+from benchmarks.serving.load import Sample, pin
 from tests.support.clusters import find
 from tests.support.databases import require
 from tools.render import REPOSITORY
@@ -39,6 +40,7 @@ def test_benchmark_of_serving_writes_its_table_and_plot(tmp_path: Path) -> None:
     )
     for goal in goals:
         assert f"\n| {goal}" in table
+    assert f"\n| {report.OPEN_LIST} | {report.NAMES['dummies']} | " in table
     # the word lists are not part of the memory after the load
     password = re.search(r"\| memory that the first password adds \| [^|]* \| ([\d.]+)", table)
     assert password
@@ -99,6 +101,23 @@ def test_benchmark_of_scale_prints_its_tables() -> None:
     assert "Left in PgBouncer's sessions: nothing\n" in process.stdout
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system pins no process")
+def test_pinned_process_has_all_its_threads_on_one_core() -> None:
+    code = "import threading; threading.Thread(target=input).start(); print('started', flush=True)"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "started\n"
+
+        pin(process.pid, last=True)
+
+        threads = [thread.id for thread in psutil.Process(process.pid).threads()]
+        cores = [os.sched_getaffinity(thread) for thread in threads]
+        process.communicate("\n")
+    assert cores == [{max(os.sched_getaffinity(0))}] * 2
+
+
 def sample(server: float) -> Sample:
     return Sample(rate=1, median=1, p99=1, server=server, database=0, generator=0)
 
@@ -127,6 +146,17 @@ def test_each_framework_has_its_goal() -> None:
         f"times {names['litestar']}": True,
         f"times {names['django_ninja']}": True,
     }
+
+
+def test_list_of_the_generator_is_compared_with_the_same_list() -> None:
+    work = report.OPEN_LIST
+    times = {"dummies": 1, "generator": 1.74}
+    results = report.Results({(work, name): [sample(time)] for name, time in times.items()})
+
+    (row,) = (goal for goal in report.goals(results) if goal.unit.startswith("times fastapi_temp"))
+
+    assert row.work.startswith(work)
+    assert (row.value.median, row.met) == (1.74, False)
 
 
 @pytest.mark.parametrize(("published", "is_slower"), [(0.60, False), (0.70, True)])

@@ -93,9 +93,7 @@ def works(contestants: Contestants, rows: int) -> list[Work]:
     page = "/users?limit=10"
     same = ("service", "limit", "idiom")
     same_page = (*same, *contestants.frameworks)
-    page_of_users = dict.fromkeys(same_page, page)
-    if contestants.other:
-        page_of_users["generator"] = generated.LIST
+    same_list = ("dummies", "generator") if contestants.other else ("dummies",)
     if contestants.service.database.engine != "postgresql":
         both = ("service", "idiom")
         return [
@@ -103,7 +101,7 @@ def works(contestants: Contestants, rows: int) -> list[Work]:
             Work(report.ME, dict.fromkeys(both, "/users/me"), both),
         ]
     return [
-        Work(report.LIST, page_of_users, same_page),
+        Work(report.LIST, dict.fromkeys(same_page, page), same_page),
         Work(report.LAST, {"service": f"{page}&cursor={rows - 9:016x}"}),
         Work(report.ME, dict.fromkeys(same, "/users/me"), same),
         Work(report.LIVEZ, dict.fromkeys(("service", "bare"), "/livez"), ("service", "bare")),
@@ -112,6 +110,7 @@ def works(contestants: Contestants, rows: int) -> list[Work]:
             dict.fromkeys(("hundred", "bare_hundred"), "/behind"),
             ("hundred", "bare_hundred"),
         ),
+        Work(report.OPEN_LIST, dict.fromkeys(same_list, generated.LIST), same_list),
         Work(report.TWO_LIST, {"two": page}),
         Work(report.TWO_LIVEZ, {"two": "/livez"}),
     ]

@@ -13,13 +13,13 @@ from tools.render import render
 
 from . import frameworks, generated
 from .environments import MissingError, frozen
-from .load import pin
+from .load import pin, workers
 
 PEERS = Path(__file__).parent / "peers"
 SERVICE = ("python", "-m", "src")
 IDIOM = ("uvicorn", "idiom:app", "--no-access-log")
 BARE = ("uvicorn", "bare:app", "--no-access-log")
-HUNDRED = ("uvicorn", "--factory", "--no-access-log")
+FACTORY = ("uvicorn", "--factory", "--no-access-log")
 
 
 @dataclass
@@ -75,6 +75,7 @@ def prepared(
         contestants = Contestants(service, Service(PEERS, commands, database))
         if engine == "postgresql":
             uv(rendered, "pip", "install", "--quiet", "--python", str(commands.parent), "orjson")
+            generated.make_table(database, rows)
             if with_frameworks:
                 _add_frameworks(contestants, folder)
             _add_generated(contestants, folder, stack, rows)
@@ -114,7 +115,7 @@ def _skip(contestants: Contestants, error: MissingError) -> None:
 
 @contextmanager
 def running(contestants: Contestants) -> Iterator[dict[str, Server]]:
-    """Start all, with one worker each, on the first core; `two` has two workers on all cores."""
+    """Start all, with one worker each, on the first core; `two` has one worker on each core."""
     with ExitStack() as stack:
         servers: dict[str, AbstractContextManager[Server]] = {
             "service": contestants.service.serve(),
@@ -123,24 +124,25 @@ def running(contestants: Contestants) -> Iterator[dict[str, Server]]:
         if contestants.service.database.engine == "postgresql":
             servers |= _others(contestants)
         started = {name: stack.enter_context(server) for name, server in servers.items()}
-        for name, server in started.items():
-            if name != "two":
-                pin(server.process.pid, last=False)
+        for server in started.values():
+            for number, worker in enumerate(workers(server.process.pid)):
+                pin(worker.pid, last=number > 0)
         yield started
 
 
 def _others(contestants: Contestants) -> dict[str, AbstractContextManager[Server]]:
     """List what only runs on PostgreSQL, or is measured once."""
+
+    def serve_factory(name: str) -> AbstractContextManager[Server]:
+        protocol = "--http=src.http_protocol:LimitedProtocol"
+        return contestants.service.serve(*FACTORY, name, protocol, PYTHONPATH=str(PEERS))
+
     others: dict[str, AbstractContextManager[Server]] = {
         "limit": contestants.peers.serve("uvicorn", "limit:app", "--no-access-log"),
         "bare": contestants.peers.serve(*BARE),
-        "hundred": contestants.service.serve(
-            *HUNDRED,
-            "hundred:make_service",
-            "--http=src.http_protocol:LimitedProtocol",
-            PYTHONPATH=str(PEERS),
-        ),
-        "bare_hundred": contestants.peers.serve(*HUNDRED, "hundred:make_bare"),
+        "hundred": serve_factory("hundred:make_service"),
+        "bare_hundred": contestants.peers.serve(*FACTORY, "hundred:make_bare"),
+        "dummies": serve_factory("dummies:make_service"),
         "two": contestants.service.serve(WEB_CONCURRENCY="2"),
     }
     for name, service in contestants.frameworks.items():

@@ -102,7 +102,7 @@ def variables(database: Database) -> dict[str, str]:
 
 
 def make_table(database: Database, rows: int) -> None:
-    """Make its table, which `aerich upgrade` does not, and fill it."""
+    """Create its table, which `aerich upgrade` does not, and fill it."""
     database.query(TABLE)
     database.query(
         f"INSERT INTO dummymodel (name) SELECT 'd' || i FROM generate_series(1, {rows}) i"

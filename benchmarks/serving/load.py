@@ -49,10 +49,14 @@ def require_wrk() -> None:
 
 
 def pin(process: int, *, last: bool) -> None:
-    """Keep a process on the first core, or on the last, where the system can."""
+    """Keep a process and its threads on the first core, or on the last, where the system can.
+
+    SQLite's statements run in a thread, which may have been started before.
+    """
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(process, {cores[-1 if last else 0]})
+        for thread in psutil.Process(process).threads():
+            os.sched_setaffinity(thread.id, {cores[-1 if last else 0]})
 
 
 def cpu(processes: Iterable[psutil.Process]) -> dict[int, float]:
@@ -71,6 +75,13 @@ def family(process: int) -> list[psutil.Process]:
     """List a process and all that descend from it."""
     parent = psutil.Process(process)
     return [parent, *parent.children(recursive=True)]
+
+
+def workers(process: int) -> list[psutil.Process]:
+    """List the workers of a server, or the server itself if it has none."""
+    server = psutil.Process(process)
+    children = [child for child in server.children() if "spawn_main" in " ".join(child.cmdline())]
+    return children or [server]
 
 
 def backends(database: str) -> list[psutil.Process]:
@@ -120,7 +131,7 @@ def load(
         capture_output=True,
         text=True,
         check=False,
-        preexec_fn=None if shared else lambda: pin(0, last=True),
+        preexec_fn=None if shared else lambda: pin(os.getpid(), last=True),
     )
     spent = psutil.Process().cpu_times()
     report = re.search(r"^\{.*\}$", process.stdout, re.MULTILINE)
