@@ -189,6 +189,49 @@ def test_bad_logins_do_not_fill_the_memory(make_service: MakeService) -> None:
         assert resident(server) - before < MEMORY_LIMIT
 
 
+def test_owner_logs_in_after_a_reset_during_an_attack(service: Service) -> None:
+    """Many addresses lock the account, but not where the owner has just set a new password."""
+    environment = {**CHEAP, "THROTTLE_LOGIN": "5/hour", "TRUSTED_PROXIES": "127.0.0.1"}
+    owner, stranger = ({"X-Forwarded-For": f"203.0.113.{number}"} for number in (1, 2))
+    with mailbox() as box, accounts(service, SMTP_URL=box.url, **environment) as server:
+        sign_up(server)
+        box.wait()
+        for name, number in itertools.product(("ada", "ada@example.com"), range(26)):
+            log_in(server, name, "guess", {"X-Forwarded-For": f"198.51.100.{number}"})
+        assert log_in(server, headers=stranger).status_code == 429
+
+        asked = {"email": "ada@example.com"}
+        httpx2.post(f"{server.url}/auth/password-reset", json=asked, headers=owner)
+        body = {"token": box.token(), "password": "another horse"}
+        url = f"{server.url}/auth/password-reset/confirm"
+        assert httpx2.post(url, json=body, headers=owner).status_code == 204
+
+        for name in ("ada", "ada@example.com"):
+            assert log_in(server, name, "another horse", owner).status_code == 200
+            assert log_in(server, name, "another horse", stranger).status_code == 429
+
+
+def processor_ticks(server: Server) -> int:
+    """Read how long a server has used the processor, in ticks of 10 ms."""
+    status = Path(f"/proc/{server.process.pid}/stat").read_text(encoding="utf-8")
+    user, system = status.rpartition(")")[2].split()[11:13]
+    return int(user) + int(system)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the time is read from /proc")
+def test_password_of_many_symbols_costs_little(make_service: MakeService) -> None:
+    """It is estimated in the event loop, where 200 of them once stopped all others for seconds."""
+    costs = []
+    with accounts(make_service("sqlite"), **CHEAP, **UNTHROTTLED) as server:
+        for password in ("unremarkable sentence", "i%d6741b54@{|[4$!<9(4+4f") * 2:
+            before = processor_ticks(server)
+            for number in range(40):
+                assert sign_up(server, f"u{len(costs)}x{number}", password=password).is_success
+            costs.append(processor_ticks(server) - before)
+    _, _, plain, symbols = costs  # the first ones load modules
+    assert symbols < 5 * plain, costs
+
+
 def test_flood_of_logins_from_a_network_does_not_delay_another(make_service: MakeService) -> None:
     """With the hashes of production. Half of the flood comes from one address."""
     addresses = ["198.51.100.1"] * 40 + [f"198.51.100.{number}" for number in range(2, 42)]

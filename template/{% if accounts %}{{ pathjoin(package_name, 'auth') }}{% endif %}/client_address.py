@@ -1,6 +1,6 @@
-"""The client's IP address: its normal form, and the addresses from which users have logged in.
+"""The client's IP address: its normal form, and the addresses where users have logged in.
 
-Attacks do not lock users out at those addresses.
+Attacks do not lock users out there, nor where they have set a new password since.
 """
 
 from contextvars import ContextVar
@@ -49,7 +49,7 @@ def _address_hash(user_id: int) -> str:
 
 
 async def remember_address(user_id: int) -> None:
-    """Remember that a user logged in from the client's address."""
+    """Remember that a user logged in, or set a new password, from the client's address."""
     expires_at = datetime.now(UTC) + LIFETIME
     known = LinkToken.filter(purpose=Purpose.KNOWN_ADDRESS, token_hash=_address_hash(user_id))
     if not await known.update(expires_at=expires_at):

@@ -71,4 +71,5 @@ async def reset_password(token: str, password: str, notify: Notify) -> None:
         ended = await Session.filter(user_id=user.id).delete()
         await LinkToken.filter(user_id=user.id).delete()
         await notify(Notice.PASSWORD, user)
+    await remember_address(user.id)
     record(Event.PASSWORD_RESET, actor=None, target=user.id, ended_sessions=ended)
