@@ -1,5 +1,6 @@
 """FastAPI's documented features work in the service as its documentation says."""
 
+import gzip
 import json
 import re
 import shutil
@@ -18,13 +19,17 @@ from .support.sockets import connect
 TEAM = """
 
 import asyncio
+import gzip
+import os
 import warnings
 from pathlib import Path
 from typing import Any
 
-from fastapi import BackgroundTasks, HTTPException, Response, WebSocket
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi import APIRouter, BackgroundTasks, Body, HTTPException, Response, WebSocket
+from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
+from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from .exceptions import NotFoundError
 from .problems import add_error_handlers
@@ -162,6 +167,71 @@ async def upload_to_sub(request: Request) -> int:
 
 
 app.mount("/sub", sub)
+own = FastAPI()
+add_error_handlers(own)
+own.get("/text")(text)
+
+
+@own.exception_handler(StarletteHTTPException)
+async def own_http_error(_: Request, error: StarletteHTTPException) -> PlainTextResponse:
+    return PlainTextResponse("own", error.status_code)
+
+
+app.mount("/own", own)
+app.debug = "DEBUG" in os.environ
+
+
+class GzipRequest(Request):
+    async def body(self) -> bytes:
+        return gzip.decompress(await super().body())
+
+
+class GzipRoute(APIRoute):
+    def get_route_handler(self) -> Any:
+        handler = super().get_route_handler()
+
+        async def handle(request: Request) -> Any:
+            return await handler(GzipRequest(request.scope, request.receive))
+
+        return handle
+
+
+compressed = APIRouter(route_class=GzipRoute)
+
+
+@compressed.post("/sum")
+async def add_up(numbers: list[int]) -> int:
+    return sum(numbers)
+
+
+app.include_router(compressed, prefix="/compressed")
+
+
+@asynccontextmanager
+async def other_session(_: FastAPI) -> AsyncIterator[dict[str, str]]:
+    yield {"session": "of another library"}
+
+
+named = APIRouter(lifespan=other_session, generate_unique_id_function=lambda r: f"my-{r.name}")
+
+
+@named.get("/state")
+async def state(request: Request) -> str:
+    return str(request.state.session)
+
+
+calls = APIRouter()
+
+
+@calls.post("/paid", name="callback")
+async def paid(amount: int) -> None: ...
+
+
+@app.webhooks.post("restocked")
+async def restocked(amount: int) -> None: ...
+
+
+app.include_router(named, prefix="/named", callbacks=calls.routes)
 app.mount("/static", StaticFiles(directory=Path(__file__).parent))
 
 
@@ -192,6 +262,11 @@ def team(_renders: Renders, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with new_database("sqlite", folder) as database:
         service = Service(folder / "service", Path(), database)
         service.edit("pyproject.toml", '    "uvicorn>=', '    "websockets>=17.4",\n    "uvicorn>=')
+        connections = '"connections": {"default": connection(settings)'
+        service.edit("src/database/config.py", connections, f'{connections}, "other": MEMORY')
+        service.edit(
+            "src/database/config.py", "MODELS = [", 'MEMORY = "sqlite://:memory:"\nMODELS = ['
+        )
         service.commands = install(service.folder, "sqlite-websockets")
         main = service.folder / "src" / "main.py"
         text = main.read_text(encoding="utf-8")
@@ -234,6 +309,23 @@ def test_own_exception_handlers_are_called(served: Server) -> None:
     lines = lines_of(served, bug, 2)
     assert [line["event"] for line in lines] == ["The request failed", "Request"]
     assert "Impossible" in json.dumps(lines[0]["exception"])
+
+
+def test_own_handler_of_http_errors_is_called_for_all(served: Server) -> None:
+    wrong = httpx2.put(served.url + "/own/text", timeout=DEADLINE)
+
+    assert (wrong.status_code, wrong.text) == (405, "own")
+    assert get(served, "/own/nowhere").text == "own"
+
+
+def test_debug_shows_the_traceback(team: Service) -> None:
+    with team.serve(ENVIRONMENT="production", DEBUG="1") as server:
+        response = get(server, "/raise/bug", headers={"Accept": "text/html"})
+
+    assert response.status_code == 500
+    assert "Impossible" in response.text
+    assert response.headers["content-type"].startswith("text/html")
+    assert response.headers["x-request-id"]
 
 
 @pytest.mark.parametrize("kind", ["timeout", "refused"])
@@ -313,6 +405,58 @@ def test_body_limits_are_the_routes(served: Server, *, chunked: bool) -> None:
     small = post("/small", b"x" * 11)
     assert (small.status_code, post("/small", b"x" * 10).status_code) == (413, 200)
     assert small.headers["content-type"] == "application/problem+json"
+
+
+def test_routes_may_decompress_bodies(served: Server) -> None:
+    def post(body: bytes) -> httpx2.Response:
+        headers = {"Content-Type": "application/json"}
+        return httpx2.post(f"{served.url}/compressed/sum", content=body, headers=headers)
+
+    assert post(gzip.compress(b"[1, 2]")).json() == 3
+    assert post(b"[" * 100).status_code == 400
+
+
+def test_state_of_a_lifespan_is_no_login(served: Server) -> None:
+    assert get(served, "/named/state").json() == "of another library"
+    assert get(served, "/users/me").status_code == 401
+
+
+def test_accounts_work_beside_another_connection(served: Server) -> None:
+    user = {"username": "ada", "email": "ada@example.com", "password": "correct horse"}
+
+    assert httpx2.post(f"{served.url}/users", json=user, timeout=DEADLINE).status_code == 201
+
+
+def test_document_describes_callbacks_and_webhooks_and_keeps_own_names(team: Service) -> None:
+    text = team.run("python", "-m", "src", "openapi").stdout
+    document = json.loads(text)
+
+    schemas = document["components"]["schemas"]
+    assert set(re.findall(r"#/components/schemas/(\w+)", text)) <= schemas.keys()
+    paths = document["paths"]
+    callback = paths["/named/state"]["get"]["callbacks"]["callback"]["/paid"]["post"]
+    for operation in (callback, document["webhooks"]["restocked"]["post"]):
+        assert list(operation["responses"]["422"]["content"]) == ["application/problem+json"]
+    assert paths["/named/state"]["get"]["operationId"] == "my-state"
+    assert paths["/where"]["get"]["operationId"] == "where"
+
+
+def test_home_page_leads_to_the_documents_where_they_are(team: Service) -> None:
+    script = """
+from fastapi.testclient import TestClient
+from src.documentation import DocumentedAPI
+from src.pages import home_page
+
+for url in ("/manual", None):
+    app = DocumentedAPI(docs_url=url)
+    app.get("/")(home_page)
+    print(TestClient(app).get("/").text)
+"""
+    first, second = team.run("python", "-c", script).stdout.split("<!DOCTYPE html>")[1:]
+
+    assert 'href="/manual"' in first
+    assert "API documentation" not in second
+    assert 'href="/openapi.json"' in second
 
 
 def test_head_answers_as_get_without_the_body(served: Server) -> None:

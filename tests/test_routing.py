@@ -21,7 +21,7 @@ from fastapi import (
     Response,
     WebSocket,
 )
-from fastapi.exceptions import ResponseValidationError
+from fastapi.exceptions import RequestValidationError, ResponseValidationError
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 from pydantic import AliasChoices, BaseModel, BeforeValidator, Json
@@ -472,6 +472,20 @@ def test_a_wrong_answer_names_its_route(direct_routes: Any) -> None:
 
     with pytest.raises(ResponseValidationError, match="GET /wrong"):
         TestClient(app).get("/wrong")
+
+
+def test_a_malformed_request_names_its_route(direct_routes: Any) -> None:
+    app = make_menu()
+    direct_routes.answer_directly(app.routes)
+    seen: list[str] = []
+
+    @app.exception_handler(RequestValidationError)
+    async def malformed(_: Request, error: RequestValidationError) -> Response:
+        seen.append(str(error))
+        return Response(status_code=422)
+
+    TestClient(app).get("/limit?limit=0")
+    assert "GET /limit" in seen[0]
 
 
 def test_a_route_before_the_others_answers_from_then_on(routing: Any, direct_routes: Any) -> None:

@@ -59,7 +59,7 @@ async def send_address_link(link_id: int) -> None:
     Args:
         link_id: the link of the request. Its token was not kept, so the email gets a new one.
     """
-    async with in_transaction():
+    async with in_transaction("default"):
         links = LinkToken.filter(id=link_id, expires_at__gt=datetime.now(UTC))
         link = await links.select_related("user").get_or_none()
         user = await lock_user(link.user.id) if link else None

@@ -42,7 +42,7 @@ def read_token(connection: HTTPConnection) -> str | None:
 
         new WebSocket("wss://example.com/notifications", ["bearer", token])
     """
-    # `connection.headers` takes three times as long, and `connection.state` ten times
+    # `connection.headers` takes three times as long
     headers = connection.scope["headers"]
     given = next((value for name, value in headers if name == b"authorization"), b"")
     scheme, token = get_authorization_scheme_param(given.decode("latin-1"))
@@ -70,13 +70,12 @@ class Authentication(SecurityBase, Generic[Caller]):
         self.callers = callers
 
     async def __call__(self, connection: HTTPConnection) -> Caller:
-        state = connection.scope.setdefault("state", {})
-        session: Session | None = state.get("session")
+        session: Session | None = connection.scope.get("current_session")
         if session is None:
             token = read_token(connection)
             if token is None:
                 raise UnauthenticatedError
-            session = state["session"] = await find_session(token)
+            session = connection.scope["current_session"] = await find_session(token)
         return self.select(session)
 
 

@@ -46,7 +46,7 @@ async def create_requested_link(purpose: Purpose, email: str) -> tuple[User, str
     user = await User.get_or_none(email=email)
     if user is None:
         return None
-    async with in_transaction():
+    async with in_transaction("default"):
         user = await lock_user(user.id)
         if user is None or user.email != email or not user.is_active:
             return None
@@ -110,7 +110,7 @@ async def confirm_email(token: str, notify: Notify) -> None:
     """
     link = await find_link([Purpose.VERIFICATION, Purpose.NEW_ADDRESS], token)
     try:
-        async with in_transaction():
+        async with in_transaction("default"):
             user = await consume_link(link)
             await User.filter(id=user.id).update(email=link.email, is_verified=True)
             if user.email != link.email:

@@ -66,7 +66,7 @@ async def _open_session(
 ) -> Session | None:
     """Store a session, unless the user was deactivated or has another password by now."""
     now = datetime.now(UTC)
-    async with in_transaction():
+    async with in_transaction("default"):
         # This locks the row: a change of the password revokes the session, or prevents it
         unchanged = User.filter(id=user.id, hashed_password=user.hashed_password, is_active=True)
         hashed = rehashed or user.hashed_password

@@ -42,7 +42,7 @@ async def change_password(session: Session, new: str, notify: Notify) -> str:
     check_password(new, session.user.username, session.user.email)
     hashed = await hash_password(new)
     token = new_session_token()
-    async with in_transaction():
+    async with in_transaction("default"):
         user = await lock_session(session)
         await User.filter(id=user.id).update(hashed_password=hashed)
         await Session.filter(id=session.id).update(token_hash=hash_token(token))
@@ -65,7 +65,7 @@ async def reset_password(token: str, password: str, notify: Notify) -> None:
     link = await find_link([Purpose.RESET], token)
     check_password(password, link.user.username, link.user.email)
     hashed = await hash_password(password)
-    async with in_transaction():
+    async with in_transaction("default"):
         user = await consume_link(link)
         await User.filter(id=user.id).update(hashed_password=hashed, is_verified=True)
         ended = await Session.filter(user_id=user.id).delete()

@@ -100,7 +100,7 @@ async def promote(user: User, password: str) -> None:
     """
     check_password(password, user.username, user.email)
     hashed = await hash_password(password)
-    async with in_transaction():
+    async with in_transaction("default"):
         now = await lock_user(user.id)
         if now is None or (now.username, now.email) != (user.username, user.email):
             raise ConflictError("The account has just been changed.")
@@ -120,7 +120,7 @@ async def keep_an_administrator(*user_ids: int) -> AsyncIterator[None]:
     changes wait.
     """
     administrators = User.filter(is_admin=True, is_active=True)
-    async with in_transaction():
+    async with in_transaction("default"):
         await lock_users(User.filter(Q(is_admin=True) | Q(id__in=user_ids)))
         before = await administrators.exists()
         yield

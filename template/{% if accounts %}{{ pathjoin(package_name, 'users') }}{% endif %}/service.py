@@ -37,7 +37,7 @@ async def sign_up(
     check_password(password, username, email)
     hashed = await hash_password(password)
     try:
-        async with in_transaction():
+        async with in_transaction("default"):
             user = await User.create(
                 username=username,
                 email=email,
@@ -75,7 +75,7 @@ async def change_profile(session: Session, username: str, email: str, outbox: Ou
         SessionEndedError: the session has ended in the meantime.
     """
     try:
-        async with in_transaction():
+        async with in_transaction("default"):
             user = await lock_session(session)
             if (user.username, user.email) != (session.user.username, session.user.email):
                 raise ConflictError("The account has just been changed elsewhere.")

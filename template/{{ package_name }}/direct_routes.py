@@ -84,7 +84,8 @@ class DirectAnswer:
         self.endpoint = _Function(route.dependant)
         self.status = route.status_code or 200
         self.field = cast("Any", route.response_field)
-        self.path = f"{'/'.join(route.methods or ())} {route.path}"
+        path = f"{'/'.join(route.methods or ())} {route.path}"
+        self.context = EndpointContext(path=path)
         self.write = partial(
             self.field.serialize_json,
             include=route.response_model_include,
@@ -106,13 +107,12 @@ class DirectAnswer:
         errors: list[Any] = []
         values = await self.endpoint.solve(Request(scope, receive, send), {}, errors)
         if errors:
-            raise RequestValidationError(errors)
+            raise RequestValidationError(errors, endpoint_ctx=self.context)
         answer = await self.endpoint.call(**values)
         if not isinstance(answer, Response):
             value, wrong = self.field.validate(answer, {}, loc=("response",))
             if wrong:
-                context = EndpointContext(path=self.path)
-                raise ResponseValidationError(errors=wrong, body=answer, endpoint_ctx=context)
+                raise ResponseValidationError(errors=wrong, body=answer, endpoint_ctx=self.context)
             answer = Response(self.write(value), self.status, media_type="application/json")
         await answer(scope, receive, send)
 

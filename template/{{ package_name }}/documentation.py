@@ -5,9 +5,11 @@ The pages load nothing from other hosts: the package fastapi-offline has their s
 
 import re
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
+from fastapi.datastructures import DefaultPlaceholder
 from fastapi.openapi.docs import (
     get_redoc_html,
     get_swagger_ui_html,
@@ -95,12 +97,12 @@ class DocumentedAPI(FastAPI):
             return self.openapi_schema
         document = super().openapi()
         self._name_operations(document["paths"])
-        for path in document["paths"].values():
-            for operation in path.values():
-                for status, response in operation["responses"].items():
-                    if re.search("/(HTTPValidationError|Problem)'", str(response.get("content"))):
-                        is_one = status.isdigit()  # not 4XX or default
-                        response["content"] = problem_content(int(status)) if is_one else PROBLEM
+        paths = [*document["paths"].values(), *document.get("webhooks", {}).values()]
+        for operation in _list_operations(paths):
+            for status, response in operation["responses"].items():
+                if re.search("/(HTTPValidationError|Problem)'", str(response.get("content"))):
+                    is_one = status.isdigit()  # not 4XX or default
+                    response["content"] = problem_content(int(status)) if is_one else PROBLEM
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
         for replaced in ("HTTPValidationError", "ValidationError"):
             schemas.pop(replaced, None)
@@ -115,7 +117,7 @@ class DocumentedAPI(FastAPI):
         FastAPI's names also have the path and the method. Generated clients use them for functions.
         """
         operations = [
-            (route.operation_id or route.name, paths[str(route.path_format)][method.lower()])
+            (_operation_name(route), paths[str(route.path_format)][method.lower()])
             for route in iter_route_contexts(self.routes)
             if getattr(route, "dependant", None) and getattr(route, "include_in_schema", False)
             for method in route.methods or ()
@@ -124,6 +126,20 @@ class DocumentedAPI(FastAPI):
         for name, operation in operations:
             if counts[name] == 1:
                 operation["operationId"] = name
+
+
+def _operation_name(route: Any) -> str:  # noqa: ANN401 - FastAPI's RouteContext has any attribute
+    is_free = isinstance(route.generate_unique_id_function, DefaultPlaceholder)
+    return str(route.name if is_free and not route.operation_id else route.unique_id)
+
+
+def _list_operations(paths: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """List the operations of paths, and those of their callbacks."""
+    for path in paths:
+        for operation in path.values():
+            yield operation
+            for callback in operation.get("callbacks", {}).values():
+                yield from _list_operations(callback.values())
 
 
 LIMITS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")

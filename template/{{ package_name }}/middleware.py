@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute, Match, Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -208,6 +209,8 @@ async def _answer_failure(
     if handler is None or scope["type"] != "http":
         return failure_problem(error)
     request = Request(scope, receive)
+    if app.debug:
+        return ServerErrorMiddleware(app).debug_response(request, error)
     if iscoroutinefunction(handler):
         answer: Response = await handler(request, error)
     else:

@@ -84,9 +84,11 @@ def home_page(request: Request) -> HTMLResponse:
     app, root = request.app, request.scope["root_path"]
     links = {"/livez": "Is it alive?", "/readyz": "Is it ready?"}
     if app.openapi_url:
-        links = {"/docs": "API documentation", app.openapi_url: "OpenAPI document"} | links
+        links = {app.docs_url: "API documentation", app.openapi_url: "OpenAPI document"} | links
     items = "\n".join(
-        f'<li><a href="{escape(root + path)}">{text}</a></li>' for path, text in links.items()
+        f'<li><a href="{escape(root + path)}">{text}</a></li>'
+        for path, text in links.items()
+        if path
     )
     description = f"<p>{escape(app.description)}</p>\n<p>Version {escape(app.version)}</p>"
     return html_page(app.title, f"{description}\n<ul>\n{items}\n</ul>")

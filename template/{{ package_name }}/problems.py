@@ -1,6 +1,7 @@
 """One form for every error that a client sees: problem details, RFC 9457."""
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from http.client import responses
 from typing import Any
 
@@ -11,7 +12,6 @@ from fastapi.utils import is_body_allowed_for_status_code
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
-from starlette.status import HTTP_413_CONTENT_TOO_LARGE, HTTP_422_UNPROCESSABLE_CONTENT
 from structlog.contextvars import get_contextvars
 from tortoise.exceptions import DoesNotExist, IntegrityError, ObjectDoesNotExistError
 
@@ -73,7 +73,7 @@ MALFORMED_EXAMPLE = {
 def problem_content(status: int) -> dict[str, Any]:
     """Describe the body of a problem for the OpenAPI document, with an example."""
     example: dict[str, Any] = {"type": "about:blank", "title": responses[status], "status": status}
-    if status == HTTP_422_UNPROCESSABLE_CONTENT:
+    if status == HTTPStatus.UNPROCESSABLE_ENTITY:
         example |= MALFORMED_EXAMPLE
     return {MEDIA_TYPE: {**PROBLEM[MEDIA_TYPE], "example": example}}
 
@@ -93,13 +93,11 @@ def add_error_handlers(app: FastAPI) -> None:
     """
 
     @app.exception_handler(HTTPException)
-    async def http_error(_: Request, error: HTTPException) -> Response:
+    async def http_error(request: Request, error: HTTPException) -> Response:
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            # Starlette's own header lists the methods of one route only
+            return problem(405, error.detail, {"Allow": _allowed_methods(request)})
         return http_problem(error)
-
-    @app.exception_handler(405)
-    async def wrong_method(request: Request, error: HTTPException) -> Response:
-        # Starlette's own header lists the methods of one route only
-        return problem(405, error.detail, {"Allow": _allowed_methods(request)})
 
     @app.exception_handler(DomainError)
     async def domain_error(_: Request, error: DomainError) -> Response:
@@ -138,7 +136,7 @@ def http_problem(error: HTTPException) -> Response:
     """Answer an HTTPException. A dictionary as its detail becomes members of the problem."""
     detail: Any = error.detail  # FastAPI's own class takes any JSON
     headers = dict(error.headers or {})
-    if error.status_code == HTTP_413_CONTENT_TOO_LARGE:
+    if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         headers = CLOSE | headers
     if isinstance(detail, str) or detail is None:
         return problem(error.status_code, detail, headers)

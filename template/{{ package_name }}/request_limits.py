@@ -14,6 +14,8 @@ TOO_LARGE = 413  # HTTP status
 MAX_DEPTH = 50  # lists and objects inside each other
 MAX_HEADERS = 250
 
+# How gzip, deflate and zstd start, and JSON never does. A route that decompresses them reads JSON.
+COMPRESSED = (b"\x1f", b"x", b"(")
 # RFC 9110, section 7.2: a name or an address, and perhaps a port
 HOST = re.compile(rb"([\w.~!$&'()*+,;=%-]*|\[[\w.:]+\])(:\d*)?", re.ASCII)
 LENGTH = re.compile(rb"0*[0-9]{1,18}[ \t]*")  # RFC 9110, section 5.5
@@ -28,8 +30,8 @@ MARK = re.compile(
 class Shape:
     """The number of values and the depth of a body, counted while its chunks come in."""
 
-    def __init__(self, content_type: bytes) -> None:
-        self.is_json = b"json" in content_type
+    def __init__(self, content_type: bytes, start: bytes) -> None:
+        self.is_json = b"json" in content_type and not start.startswith(COMPRESSED)
         self.is_form = content_type.startswith(b"application/x-www-form-urlencoded")
         self.values, self.depth, self.rest = 1, 0, b""
 
@@ -82,7 +84,8 @@ class LimitedBody:
         if message.get("more_body") and self._scope.get("state", {}).get("unreadable"):
             raise HTTPException(400, UNREADABLE, headers=CLOSE)
         if chunk:
-            self._shape = self._shape or Shape(self._headers.get(b"content-type", b"").lower())
+            content_type = self._headers.get(b"content-type", b"").lower()
+            self._shape = self._shape or Shape(content_type, chunk)
             if self._shape.is_too_large(chunk):
                 raise HTTPException(400, TOO_MANY, headers=CLOSE)
         return message

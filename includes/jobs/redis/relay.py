@@ -130,7 +130,7 @@ async def _queue_if_due(job: Job[...], stored: JobSchedule | None, now: datetime
         elif stored.expression != job.schedule:
             await schedule.update(expression=job.schedule, next_at=upcoming)
         elif stored.next_at <= now:
-            async with in_transaction():
+            async with in_transaction("default"):
                 if await schedule.filter(next_at=stored.next_at).update(next_at=upcoming):
                     await job.enqueue_once()
                     logger.debug("Scheduled", job=job.name, due=stored.next_at.isoformat())
