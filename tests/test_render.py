@@ -344,6 +344,15 @@ def test_is_small(engine: str, rendered: Rendered) -> None:
     assert median(counts) < 90
 
 
+def test_http_protocol_is_small(template: Path) -> None:
+    """What is written around uvicorn has fewer than 60 lines (docs/decisions/0002-http-server.md)."""
+    source = (template / "template/{{ package_name }}/http_protocol.py").read_text(encoding="utf-8")
+    parts = [part for part in ast.parse(source).body if hasattr(part, "body")]
+    code = "\n".join(map(ast.unparse, parts)).splitlines()  # without comments, in one form
+
+    assert len([line for line in code if line and not line.lstrip().startswith('"""')]) < 60
+
+
 def test_python_files_have_little_jinja(template: Path) -> None:
     """With more than five lines of it, a file is to become two."""
     files = [

@@ -24,7 +24,7 @@ from .support.clusters import reverse_proxy
 from .support.mutations import SMUGGLED, framed, mutated
 from .support.network import wait_for
 from .support.services import DEADLINE, Server, Service, install
-from .support.sockets import connect, read_answer, resident, rest
+from .support.sockets import connect, peak, read_answer, resident, rest
 
 ROUTES = """
     from asyncio import Event
@@ -537,7 +537,7 @@ def test_clients_that_do_not_read_take_little_memory_and_are_cut_off(server: Ser
 
 def test_unread_large_answers_are_given_up(server: Server) -> None:
     """A stream waits for its client; any other answer is in memory until its client is cut off."""
-    for path, limit in ((b"/stream", 50_000), (b"/big?size=5000000", 300_000)):
+    for path, limit in ((b"/stream", 50_000), (b"/big?size=5000000", 55_000)):
         server.get(path.decode())
         before = resident(server)
         with ExitStack() as stack:
@@ -550,6 +550,39 @@ def test_unread_large_answers_are_given_up(server: Server) -> None:
                 client.setblocking(False)
             wait_for(partial(are_reset, clients))
             assert resident(server) - before < 50_000, path
+
+
+LARGE = b"GET /big?size=5000000 HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "requests",
+    [LARGE, LARGE * 3, LARGE.replace(b"5000000", b"200000") * 50 + LARGE],
+    ids=["one", "three", "small ones before a large one"],
+)
+def test_all_unread_answers_together_take_little_memory(requests: bytes, server: Server) -> None:
+    """Who reads gets a whole answer meanwhile, even if it is larger than all others together."""
+    for _ in range(50):
+        server.get("/big?size=100000")
+    before = peak(server)
+    with ExitStack() as stack:
+        clients = [stack.enter_context(connect(server)) for _ in range(50)]
+        reader = stack.enter_context(ThreadPoolExecutor(1))
+        server.process.send_signal(signal.SIGSTOP)  # all requests arrive before the first answer
+        for client in clients[:25]:
+            client.sendall(requests)
+        large = reader.submit(server.get, "/big?size=50000000")
+        wait_for(lambda: large.running())
+        for client in clients[25:]:
+            client.sendall(requests)
+        server.process.send_signal(signal.SIGCONT)
+        assert len(server.get("/big?size=5000000").content) == 5_000_000
+        for client in clients:
+            with suppress(ConnectionError):
+                client.sendall(LARGE)
+        assert len(server.get("/big?size=5000000").content) == 5_000_000
+        assert len(large.result().content) == 50_000_000
+        assert peak(server) - before < 50_000 + 50_000 + 5_000
 
 
 @pytest.mark.parametrize("start", [b"", LIVEZ[:9], POST, POST + LENGTH + b"\r\n\r\nGET"])

@@ -1,28 +1,34 @@
-"""What HTTP and WebSocket connections share: time limits, and a warning about their files."""
+"""What HTTP and WebSocket connections share: limits of time and memory, and a warning about files."""
 
 import asyncio
 import logging
 import os
 import sys
-from abc import abstractmethod
 
 CLIENT_TIMEOUT = 30.0  # seconds; a client that is idle for two checks in a row is disconnected
 STOP_CLIENT_TIMEOUT = 1.0  # the same while the service stops
+LARGE = 2**18  # bytes; a larger answer counts as a whole until the client has read it
+MAX_LARGE = 2**25  # bytes of all unread large answers but the largest one
 SPARE_FILES = 32  # when fewer file descriptors are left, the log says so
 
 logger = logging.getLogger(__name__)
 
 
 class ClientConnection(asyncio.Protocol):
-    """Disconnect a client that neither sends nor reads. uvicorn would wait for it without end."""
+    """Disconnect a client that neither sends nor reads. uvicorn would wait for it without end.
+
+    A transport keeps a message as a whole until its last byte is sent. Clients with large ones are
+    disconnected sooner, if all of them together take too much memory.
+    """
 
     loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport
-    waited_for = 0  # the number at the last check; 0 after the client has sent or read
+    size = 0  # bytes of the answer or message that the client has to read
+    waited_for = 0  # unread bytes at the last check, or 1 for data; 0 after progress or for nothing
 
-    @abstractmethod
-    def waits_for(self) -> int:
-        """Return 0 if nothing is awaited from the client, else a number that progress changes."""
+    def waits_for_data(self) -> bool:
+        """Return whether the client has to send something."""
+        return False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -32,10 +38,23 @@ class ClientConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - uvicorn gets None
         super().connection_lost(None)  # with an error, uvicorn's timer would keep the connection
         self.watch.cancel()
+        waiting.pop(self, None)
+        given_up.discard(self)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        unread = self.transport.get_write_buffer_size()
+        state = self.scope["state"]  # type: ignore[attr-defined]  # uvicorn's class has it
+        self.size = max(unread, state.get("_message_size", 0))
+        if self.size > LARGE:
+            waiting[self] = unread
+            give_up_unread()
 
     def resume_writing(self) -> None:
         super().resume_writing()
         self.waited_for = 0  # the client has read
+        waiting.pop(self, None)
+        self.data_received(b"")  # HTTP has waited with the next request
 
     def shutdown(self) -> None:
         super().shutdown()  # type: ignore[misc]  # uvicorn's class has it
@@ -43,11 +62,29 @@ class ClientConnection(asyncio.Protocol):
         self._watch(STOP_CLIENT_TIMEOUT)
 
     def _watch(self, delay: float) -> None:
-        now = self.waits_for()
+        now = self.transport.get_write_buffer_size() or self.waits_for_data()
         if now and now == self.waited_for:
             self.transport.abort()
         self.waited_for = now
         self.watch = self.loop.call_later(delay, self._watch, delay)
+
+
+# Clients with large answers, and their unread bytes at the last look. Who has read last is last.
+waiting: dict[ClientConnection, int] = {}
+given_up: set[ClientConnection] = set()  # disconnected, but the event loop has not freed the memory
+
+
+def give_up_unread() -> None:
+    """Disconnect those who have not read for the longest time while answers take too much memory."""
+    for client in [*waiting][:-1]:  # the last one has had no time to read
+        sizes = [other.size for other in waiting]
+        if sum(sizes) - max(sizes) > MAX_LARGE:
+            before, now = waiting.pop(client), client.transport.get_write_buffer_size()
+            if now < before:  # it reads
+                waiting[client] = now
+            else:
+                given_up.add(client)
+                client.transport.abort()
 
 
 _warned_at = float("-inf")

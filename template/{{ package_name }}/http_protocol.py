@@ -5,9 +5,9 @@ Remove a part when uvicorn does the same.
 
 import re
 from functools import partial
+from typing import Any
 
 import httptools
-from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from .client_connections import ClientConnection
@@ -29,7 +29,7 @@ class LimitedProtocol(ClientConnection, HttpToolsProtocol):
         # uvicorn parses all it has: 8 MB of pipelined requests become 600 MB of objects. Here,
         # a request is parsed after the answer to the one before it.
         self.rest = memoryview(b"".join((self.rest, data)))
-        while self.rest and not (self._is_answering() or self.transport.is_closing()):
+        while self.rest and not (self._is_busy() or self.transport.is_closing()):
             end = self.left if self.left > 0 else next(PIECE.finditer(self.rest)).end()
             piece, self.rest = bytes(self.rest[:end]), self.rest[end:]
             # uvicorn would add trailers to the headers, although no proxy has checked them.
@@ -40,8 +40,9 @@ class LimitedProtocol(ClientConnection, HttpToolsProtocol):
             else:
                 super().data_received(piece)
         if self.rest:
-            self.flow.read_paused = False  # else an application that reads its body resumes it
             self.transport.pause_reading()
+        elif not self.flow.read_paused:
+            self.transport.resume_reading()
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
@@ -63,22 +64,19 @@ class LimitedProtocol(ClientConnection, HttpToolsProtocol):
         self.parser = httptools.HttpRequestParser(self)
         self.left, self.budget, self.waited_for = -1, MAX_HEAD, 0
         if "path" in self.scope and self.cycle.response_complete:  # the body came after the answer
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
+            super().on_response_complete()  # for the timer of a connection that is kept
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self.rest:
-            self.transport.resume_reading()
-            self.data_received(b"")
+        self.data_received(b"")
 
-    def _is_answering(self) -> bool:
-        return bool(self.cycle) and not (self.cycle.more_body or self.cycle.response_complete)
+    def _is_busy(self) -> bool:
+        answers = bool(self.cycle) and not (self.cycle.more_body or self.cycle.response_complete)
+        # While a client has not read its last answer, the next one would wait in memory, too.
+        return answers or (self.left < 0 and self.flow.write_paused)
 
-    def waits_for(self) -> int:
-        is_idle = self._is_answering() or self.flow.read_paused or self.timeout_keep_alive_task
-        return self.transport.get_write_buffer_size() or not is_idle
+    def waits_for_data(self) -> bool:
+        return not (self._is_busy() or self.flow.read_paused or self.timeout_keep_alive_task)
 
     def _should_upgrade(self) -> bool:
         # Requests with `Upgrade` start when they are handled below; CONNECT is refused.
@@ -93,21 +91,19 @@ class LimitedProtocol(ClientConnection, HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the application has its own
         # uvicorn answers in plain text, and in the middle of another answer. Here, `RequestLimits`
-        # refuses a request with HTTP/2.0, or ends the body of the current request.
-        self.rest, self.budget = memoryview(b""), -1  # what follows is not parsed
+        # refuses a request with HTTP/2.0, or what is left of the body of the current request.
         if self.left < 0:
             self.parser = httptools.HttpRequestParser(self)
             self.parser.feed_data(b"GET / HTTP/2.0\r\n\r\n")
-        elif self.cycle.response_complete:  # a proxy would give a second answer to another client
-            self.transport.close()
-        self.cycle.keep_alive = False
         self.cycle.scope["state"]["unreadable"] = True
-        self.cycle.message_event.set()
+        super().on_message_complete()  # what follows is not parsed
+        # Close the connection: now if there is an answer, because a proxy would give a second one
+        # to another client, else after the answer.
+        HttpToolsProtocol.shutdown(self)
 
 
-async def send_until_close(cycle: RequestResponseCycle, message: ASGISendEvent) -> None:
+async def send_until_close(cycle: RequestResponseCycle, message: Any) -> None:  # noqa: ANN401 - of two types
     """Send an answer that ends with the connection: HTTP/1.0 has no chunks."""
     cycle.chunked_encoding = False
-    if message["type"] == "http.response.body":
-        cycle.expected_content_length = len(message.get("body", b""))
+    cycle.expected_content_length = len(message.get("body", b""))
     await RequestResponseCycle.send(cycle, message)

@@ -1,5 +1,6 @@
 """Limits on requests, for all routes."""
 
+import asyncio
 import re
 from collections.abc import Awaitable
 
@@ -7,6 +8,7 @@ from fastapi import HTTPException, Response
 from starlette.middleware.body_limit import MAX_BODY_SIZE_SCOPE_KEY
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .client_connections import given_up
 from .problems import CLOSE, problem
 from .settings import settings
 
@@ -81,7 +83,7 @@ class LimitedBody:
         self._received += len(chunk)
         if self._received > limit:
             raise HTTPException(TOO_LARGE, f"The body is larger than {limit} bytes.")
-        if message.get("more_body") and self._scope.get("state", {}).get("unreadable"):
+        if self._scope.get("state", {}).get("unreadable"):
             raise HTTPException(400, UNREADABLE, headers=CLOSE)
         if chunk:
             content_type = self._headers.get(b"content-type", b"").lower()
@@ -98,6 +100,7 @@ class LimitedBody:
             refusal = problem(TOO_LARGE, "The body is too large.", CLOSE)
             await refusal(self._scope, self._receive, self._send)
         if not self._is_refused:
+            self._scope.setdefault("state", {})["_message_size"] = len(message.get("body", b""))
             await self._send(message)
 
 
@@ -114,13 +117,21 @@ class RequestLimits:
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "lifespan":
             return self.app(scope, receive, send)
+        if given_up:
+            return self._later(scope, receive, send)
         headers = dict(reversed(scope["headers"]))  # of repeated ones, the first counts
         if refusal := _refusal(scope, headers):
             return refusal(scope, receive, send)
         if scope["type"] == "websocket":
             return self.app(scope, receive, send)
         body = LimitedBody(scope, headers, receive, send)
-        return self.app(scope, body.receive, body.send if body.announced else send)
+        return self.app(scope, body.receive, body.send)
+
+    async def _later(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the event loop free the answers of clients that it disconnects."""
+        while given_up:  # noqa: ASYNC110 - no task says when: it takes one round of the loop
+            await asyncio.sleep(0)
+        await self(scope, receive, send)
 
 
 UNREADABLE = "The request is not valid HTTP/1.1, or its head is too large."

@@ -4,6 +4,8 @@ The server uses it if the package websockets is installed. Each part gives its r
 when uvicorn does the same.
 """
 
+from typing import Any
+
 from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.utils import ClientDisconnected
@@ -34,12 +36,11 @@ class UpgradableProtocol(LimitedProtocol):
 
 
 class LimitedWebSocket(ClientConnection, WebSocketsSansIOProtocol):
-    def waits_for(self) -> int:
-        return self.transport.is_closing()  # it closes when the client has read all
-
     async def send(self, message: ASGISendEvent) -> None:
         await self.writable.wait()
         if not self.transport.is_closing():
+            data: Any = message.get("bytes") or message.get("text") or b""
+            self.scope["state"]["_message_size"] = len(data)
             await super().send(message)
         elif message["type"] == "websocket.send":
             raise ClientDisconnected  # Starlette handles it here, but not what uvicorn may raise
@@ -48,11 +49,10 @@ class LimitedWebSocket(ClientConnection, WebSocketsSansIOProtocol):
 
     def send_receive_event_to_app(self) -> None:
         # uvicorn logs text that is not UTF-8 as an error, and fails if a close frame follows it
-        if self.curr_msg_data_type == "text" and not is_utf8(b"".join(self.frames)):
+        data = b"".join(self.frames)
+        if self.curr_msg_data_type == "text" and data.decode(errors="ignore").encode() != data:
             self.conn.fail(NOT_UTF8)
-            self.transport.write(b"".join(self.conn.data_to_send()))
-            self.close_sent = True
-            self.transport.close()
+            self.handle_parser_exception()
         else:
             super().send_receive_event_to_app()
 
@@ -63,11 +63,3 @@ class LimitedWebSocket(ClientConnection, WebSocketsSansIOProtocol):
             super().handle_ping()
         else:
             self.conn.data_to_send()
-
-
-def is_utf8(text: bytes) -> bool:
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

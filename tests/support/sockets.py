@@ -39,5 +39,14 @@ def read_answer(client: socket.socket) -> bytes:
 
 def resident(server: Server) -> int:
     """Read the memory that a server has now, in kilobytes."""
+    return _memory(server, "VmRSS")
+
+
+def peak(server: Server) -> int:
+    """Read the most memory that a server has had, in kilobytes."""
+    return _memory(server, "VmHWM")
+
+
+def _memory(server: Server, name: str) -> int:
     status = Path(f"/proc/{server.process.pid}/status").read_text(encoding="utf-8")
-    return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0])
+    return int(re.findall(rf"{name}:\s+(\d+) kB", status)[0])
