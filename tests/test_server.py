@@ -625,6 +625,16 @@ def test_slow_reader_gets_its_whole_answer(server: Server) -> None:
     assert received > 500_000
 
 
+def test_next_request_is_answered_after_an_answer_is_read_slowly(hostile: Service) -> None:
+    """The connection is not idle while the client reads, which takes longer than KEEP_ALIVE here."""
+    with hostile.serve(KEEP_ALIVE="1") as server, connect(server) as client:
+        client.sendall(LARGE.replace(b"5000000", b"9000000") + LIVEZ)
+        for _ in range(50):
+            client.recv(65536)
+            time.sleep(0.05)
+        assert rest(client).endswith(b'{"status":"alive"}')
+
+
 @pytest.mark.parametrize("close", [b"", b"Connection: close\r\n"])
 def test_stop_does_not_wait_for_clients_that_do_not_read(close: bytes, hostile: Service) -> None:
     hostile.edit("src/client_connections.py", "CLIENT_TIMEOUT = 2.0", "CLIENT_TIMEOUT = 3600.0")

@@ -60,6 +60,12 @@ ROUTES = """
         while True:
             await websocket.send_text("x" * 100_000)
 
+    @app.websocket("/large")
+    async def large(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.send_bytes(b"x" * 5_000_000)
+        await websocket.receive_text()
+
     @app.websocket("/echo")
     async def echo(websocket: WebSocket) -> None:
         await websocket.accept()
@@ -319,6 +325,20 @@ def test_clients_that_do_not_read_take_little_memory_and_are_cut_off(service: Se
         for client in (pouring, wrong):
             wait_for(partial(is_reset, client))
         assert server.get("/livez").status_code == 200
+
+
+def test_all_unread_messages_together_take_little_memory(service: Service) -> None:
+    with service.serve() as server, ExitStack() as stack:
+        before = resident(server)
+        for _ in range(50):
+            stack.enter_context(opened(server, "/large"))
+        reader = stack.enter_context(opened(server, "/large"))
+        received = 0
+        while received < 4_990_000:  # the first bytes came with the head
+            data = reader.recv(1_000_000)
+            assert data
+            received += len(data)
+        assert resident(server) - before < 55_000
 
 
 def test_stop_does_not_wait_for_clients_that_do_not_read(service: Service) -> None:

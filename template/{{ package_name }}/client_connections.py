@@ -36,10 +36,10 @@ class ClientConnection(asyncio.Protocol):
         self._watch(CLIENT_TIMEOUT)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - uvicorn gets None
-        super().connection_lost(None)  # with an error, uvicorn's timer would keep the connection
-        self.watch.cancel()
         waiting.pop(self, None)
         given_up.discard(self)
+        self.watch.cancel()
+        super().connection_lost(None)  # with an error, uvicorn's timer would keep the connection
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -83,6 +83,7 @@ def give_up_unread() -> None:
             if now < before:  # it reads
                 waiting[client] = now
             else:
+                logger.warning("Disconnected a client: unread answers take too much memory")
                 given_up.add(client)
                 client.transport.abort()
 

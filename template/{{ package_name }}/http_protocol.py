@@ -32,14 +32,13 @@ class LimitedProtocol(ClientConnection, HttpToolsProtocol):
         while self.rest and not (self._is_busy() or self.transport.is_closing()):
             end = self.left if self.left > 0 else next(PIECE.finditer(self.rest)).end()
             piece, self.rest = bytes(self.rest[:end]), self.rest[end:]
-            # uvicorn would add trailers to the headers, although no proxy has checked them.
-            self.headers = self.headers if self.left < 0 else []
             self.budget -= max(len(piece), PIECE_COST if self.rest else 0)
             if self.budget < 0:
                 self.send_400_response("Too large")
             else:
                 super().data_received(piece)
         if self.rest:
+            self._unset_keepalive_if_required()  # the client waits for us, not we for the client
             self.transport.pause_reading()
         elif not self.flow.read_paused:
             self.transport.resume_reading()
@@ -47,7 +46,8 @@ class LimitedProtocol(ClientConnection, HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
         self.left = int(dict(self.headers).get(b"content-length", b"0").rstrip()[-18:])
-        self.budget, self.waited_for = MAX_UNREAD, 0
+        # uvicorn would add trailers to the headers, although no proxy has checked them.
+        self.headers, self.budget, self.waited_for = [], MAX_UNREAD, 0
         if self.scope["http_version"] == "1.0" and not self.parser.should_upgrade():
             self.cycle.waiting_for_100_continue = False  # RFC 9110, section 10.1.1
             self.cycle.send = partial(send_until_close, self.cycle)  # type: ignore[method-assign]
