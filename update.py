@@ -17,10 +17,12 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any, Self
 
 import yaml
@@ -46,6 +48,10 @@ KINDS = {
     "added": "Added",
     "removed": "Removed",
 }
+
+# The templates that Copier has fetched in this run
+FETCHED: set[str] = set()
+FETCHING = Lock()
 
 
 class UpdateError(Exception):
@@ -156,7 +162,23 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 def copier(folder: Path, *arguments: str) -> None:
-    run(sys.executable, "-m", "copier", *arguments, "--defaults", "--quiet", folder=folder)
+    with fetching(folder):
+        run(sys.executable, "-m", "copier", *arguments, "--defaults", "--quiet", folder=folder)
+
+
+@contextmanager
+def fetching(folder: Path) -> Iterator[None]:
+    """Let only one Copier run until the template of this service is fetched.
+
+    All of them fetch into one clone in Copier's cache. If a branch has moved, parallel fetches fail.
+    """
+    template = str(read_answers(folder).get("_src_path"))
+    with FETCHING:
+        if template not in FETCHED:
+            yield
+            FETCHED.add(template)
+            return
+    yield
 
 
 def read_answers(folder: Path, revision: str | None = None) -> dict[str, Any]:
@@ -469,9 +491,10 @@ def is_outdated(update: Update, options: argparse.Namespace) -> bool:
 
 def has_newer_release(folder: Path) -> bool:
     command = [sys.executable, "-m", "copier", "check-update", "--quiet"]
-    process = subprocess.run(
-        command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, check=False
-    )
+    with fetching(folder):
+        process = subprocess.run(
+            command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, check=False
+        )
     return process.returncode == 2
 
 

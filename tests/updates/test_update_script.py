@@ -180,6 +180,30 @@ def test_answers_that_an_update_changed_are_reported(rendered: Rendered, tmp_pat
     assert (known.new, known.switched) == ("v1.0.0", {"container": False})
 
 
+def test_one_copier_fetches_a_template_before_others_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / script.ANSWERS).write_text(
+        "_commit: v1.0.0\n_src_path: https://example.com/a.git\n"
+    )
+    alone: list[bool] = []
+
+    def run_copier(*_: str, folder: Path) -> None:
+        alone.append(script.FETCHING.locked())
+        if len(alone) == 1:
+            raise script.UpdateError("no network")
+
+    monkeypatch.setattr(script, "run", run_copier)
+    monkeypatch.setattr(script, "FETCHED", set())
+
+    with pytest.raises(script.UpdateError):
+        script.copier(tmp_path, "update")
+    for _ in range(3):
+        script.copier(tmp_path, "update")
+
+    assert alone == [True, True, False, False]
+
+
 def test_folder_of_another_service_is_refused(tmp_path: Path) -> None:
     script.Update("https://example.com/a/orders.git", tmp_path / "orders").work.mkdir()
     script.Update("https://example.com/a/orders.git", tmp_path / "orders").save()
