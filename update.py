@@ -17,10 +17,10 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from threading import Lock
 from typing import Any, Self
@@ -38,7 +38,7 @@ GIT = {
     "color.ui": "auto",
     "status.showUntrackedFiles": "normal",
 }
-CONFLICT = re.compile(rb"^(<<<<<<< before updating|>>>>>>> after updating)$", re.MULTILINE)
+CONFLICT = re.compile(rb"^(<<<<<<< before updating|>>>>>>> after updating)\r?$", re.MULTILINE)
 # What the update does to a file, in the order of the report
 KINDS = {
     "conflict": "Conflicts",
@@ -47,6 +47,7 @@ KINDS = {
     "changed": "Changed",
     "added": "Added",
     "removed": "Removed",
+    "missed": "Changed by the template, but you removed, moved or linked them",
 }
 
 # The templates that Copier has fetched in this run
@@ -104,14 +105,20 @@ class Update:
 
     @property
     def branch(self) -> str:
-        return f"template-{self.new}"
+        """Name the branch: services in one repository have different ones."""
+        folder = re.sub(r"[^\w-]+", "-", self.subfolder).strip("-")
+        return f"template-{self.new}-{folder}" if folder else f"template-{self.new}"
 
     def list_files(self, kind: str) -> list[str]:
         return sorted(path for path, found in self.files.items() if found == kind)
 
     def save(self) -> None:
+        """Write the state in whole or not at all: the process may be killed, or the disk full."""
         state = {**asdict(self), "work": str(self.work)}
-        (self.work / STATE).write_text(json.dumps(state, indent=2), encoding="utf-8")
+        self.work.mkdir(parents=True, exist_ok=True)
+        new = self.work / f"{STATE}.new"
+        new.write_text(json.dumps(state, indent=2), encoding="utf-8")
+        new.replace(self.work / STATE)
 
     @classmethod
     def load(cls, source: str, work: Path) -> Self:
@@ -120,8 +127,20 @@ class Update:
 
 
 def read_state(work: Path) -> dict[str, Any]:
+    """Read the state of an earlier run.
+
+    Raises:
+        UpdateError: the file is damaged, or from another version of this command.
+    """
     file = work / STATE
-    state: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if not file.is_file():
+        return {}
+    try:
+        state = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        state = None
+    if not isinstance(state, dict) or not state.keys() <= {known.name for known in fields(Update)}:
+        raise UpdateError(f"Delete {work} to start again: its {STATE} cannot be read")
     return state
 
 
@@ -139,7 +158,7 @@ def run(*command: str, folder: Path) -> str:
     """Run a command and return what it prints.
 
     Raises:
-        UpdateError: the command failed. The last line of its errors is the reason, or what git rejected.
+        UpdateError: the command failed. The reason is what git rejected, or the end of the errors.
     """
     process = subprocess.run(
         command,
@@ -152,9 +171,16 @@ def run(*command: str, folder: Path) -> str:
         check=False,
     )
     if process.returncode:
-        lines = process.stderr.strip().splitlines() or [f"{command[0]} failed"]
-        raise UpdateError(next((line for line in lines if line.startswith(" ! ")), lines[-1]))
+        raise UpdateError(find_reason(process.stderr) or f"{command[0]} failed")
     return process.stdout
+
+
+def find_reason(errors: str) -> str:
+    """Find the lines of a failed command that say why; the last one alone may only give advice."""
+    lines = [line for line in errors.splitlines() if line.strip() and not line.startswith("hint:")]
+    rejected = [line for line in lines if line.startswith(" ! ")]
+    has_traceback = any(line.startswith("Traceback ") for line in lines)
+    return "\n".join(rejected[:1] or lines[-1 if has_traceback else -5 :])
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -236,44 +262,54 @@ def find_target(update: Update, root: str, commit: str) -> tuple[str | None, dic
     return str(now["_commit"]), switched
 
 
-def find_edits(update: Update) -> set[str]:
-    """Render the old release over a second working tree, and list the files that differ."""
-    before = update.work / "before"
-    git(update.clone, "worktree", "add", "--quiet", "--detach", str(before.resolve()), "HEAD")
+def find_edits(update: Update) -> dict[str, str]:
+    """Render the old release alone into a second working tree, and compare it with the service.
+
+    Returns:
+        A for a file that the team removed or moved, T for one that is a link now, else M.
+    """
+    before = (update.work / "before").resolve()
+    options = ("--quiet", "--detach", "--no-checkout")
+    git(update.clone, "worktree", "add", *options, str(before), "HEAD")
+    git(before, "reset", "--quiet")
+    git(before, "checkout", "HEAD", "--", f"./{update.subfolder}/{ANSWERS}")
     try:
-        folder = before / update.subfolder
-        copier(folder, "recopy", "--overwrite", "--vcs-ref", ":current:")
-        return find_changes(folder).keys() - {ANSWERS}
+        copier(before / update.subfolder, "recopy", "--overwrite", "--vcs-ref", ":current:")
     except UpdateError as error:
         raise UpdateError(f"The old release cannot be rendered: {error}") from None
+    changes = find_changes(before / update.subfolder)
+    return {path: kind for path, kind in changes.items() if kind != "D" and path != ANSWERS}
 
 
-def drop_before(update: Update, lost: Iterable[str]) -> None:
-    """Keep the edits in removed files as a patch, and delete the second working tree."""
-    before = update.work / "before"
+def find_missed(update: Update, edits: dict[str, str], options: list[str]) -> list[str]:
+    """Render the new release over the old one, and list changes in files that the team removed."""
+    folder = update.work / "before" / update.subfolder
+    gone = {
+        path: (folder / path).read_bytes()
+        for path, kind in edits.items()
+        if kind in "AT" and path not in update.files
+    }
+    if gone:
+        copier(folder, "recopy", "--overwrite", "--vcs-ref", update.new, *options)
+    return [path for path, content in gone.items() if (folder / path).read_bytes() != content]
+
+
+def keep_edits(update: Update, lost: Iterable[str]) -> None:
+    """Keep the edits in removed files as a patch."""
     if paths := list(lost):
-        patch = git(
-            before / update.subfolder,
-            "diff",
-            "-R",
-            "--no-ext-diff",
-            "--no-prefix",
-            "--relative",
-            "HEAD",
-            "--",
-            *paths,
-        )
+        options = ("-R", "--binary", "--no-ext-diff", "--no-prefix", "--relative")
+        folder = update.work / "before" / update.subfolder
+        patch = git(folder, "diff", *options, "HEAD", "--", *paths)
         (update.work / "removed-edits.diff").write_text(
             patch, encoding="utf-8", errors="surrogateescape"
         )
-    git(update.clone, "worktree", "remove", "--force", str(before.resolve()))
 
 
 def has_conflict(file: Path) -> bool:
     return file.is_file() and (file.suffix == ".rej" or bool(CONFLICT.search(file.read_bytes())))
 
 
-def classify(update: Update, edits: set[str]) -> dict[str, str]:
+def classify(update: Update, edits: Collection[str]) -> dict[str, str]:
     """Name what the update did to each file."""
     found = {}
     for path, change in find_changes(update.folder).items():
@@ -290,29 +326,49 @@ def classify(update: Update, edits: set[str]) -> dict[str, str]:
     return found
 
 
+def find_commit(clone: Path, at: str) -> str:
+    """Find a commit or a branch of the repository that was cloned."""
+    for name in (at, f"origin/{at}"):
+        try:
+            return git(clone, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}").strip()
+        except UpdateError:
+            continue
+    raise UpdateError(f"There is no commit or branch {at}")
+
+
+def clear(update: Update) -> None:
+    """Delete what an earlier run left, except for the state: without it, the folder is refused."""
+    update.save()
+    for path in update.work.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != STATE:
+            path.unlink()
+
+
 def start(update: Update, at: str) -> None:
     """Clone a service and update the clone."""
     root, commit = locate(update, at)
     target = update.target
     if Path(root).is_dir():
         target, update.switched = find_target(update, root, commit)
-    shutil.rmtree(update.work, ignore_errors=True)
-    update.work.mkdir(parents=True)
-    update.save()  # the folder is known as this command's from now on
+    clear(update)
     git(update.work, "clone", "--quiet", "--no-checkout", root, "clone")
-    git(update.clone, "checkout", "--quiet", "--detach", commit)
-    update.commit = git(update.clone, "rev-parse", "HEAD").strip()
+    update.commit = find_commit(update.clone, commit)
+    git(update.clone, "checkout", "--quiet", "--detach", update.commit)
     update.old = str(read_answers(update.folder)["_commit"])
     edits = find_edits(update)
-    options = ["--vcs-ref", target] if target else []
+    options = []
     if update.switched:
         data = update.work.resolve() / "switched.yml"
         data.write_text(yaml.safe_dump(update.switched, allow_unicode=True), encoding="utf-8")
-        options += ["--data-file", str(data)]
-    copier(update.folder, "update", *options)
+        options = ["--data-file", str(data)]
+    copier(update.folder, "update", *(["--vcs-ref", target] if target else []), *options)
     update.new = str(read_answers(update.folder)["_commit"])
     update.files = classify(update, edits)
-    drop_before(update, update.list_files("lost"))
+    keep_edits(update, update.list_files("lost"))
+    update.files |= dict.fromkeys(find_missed(update, edits, options), "missed")
+    git(update.clone, "worktree", "remove", "--force", str((update.work / "before").resolve()))
     (update.work / "report.md").write_text(report(update), encoding="utf-8")
     update.status = "conflicts" if update.list_files("conflict") else "updated"
     if update.old == update.new and not update.files:
@@ -428,7 +484,7 @@ def report(update: Update) -> str:
         ]
         for kind in KINDS
     }
-    sections = {KINDS[kind]: files[kind] for kind in ("conflict", "lost")}
+    sections = {KINDS[kind]: files[kind] for kind in ("conflict", "lost", "missed")}
     sections["Breaking changes and manual steps"] = [
         *(f"- {note['release']}: {step}" for note in notes for step in list_steps(note, answers)),
         *(f"- Then run `{command}`." for command in list_resources(update.folder)),
@@ -448,21 +504,26 @@ def advance(source: str, work: Path, options: argparse.Namespace) -> Update:
     update = Update.load(source, work)
     update.error = ""
     try:
-        if update.status in {"", "failed"} or is_outdated(update, options):
+        has_clone = update.status not in {"", "failed"} and update.clone.is_dir()
+        if not has_clone or is_outdated(update, options):
             update = Update(source, work, target=options.to)
             start(update, options.at)
         if update.status != "up to date" and is_resolved(update):
-            update.status = "updated"
+            update.status = "not committed"
             commit(update)
+            update.status = "updated"
             check(update, options.check)
-            if options.push and not update.pushed:
+            if options.push and not update.pushed and update.status == "updated":
+                update.status = "not pushed"
                 git(update.clone, "push", "--quiet", "origin", f"HEAD:refs/heads/{update.branch}")
-                update.pushed = True
+                update.pushed, update.status = True, "updated"
     except (UpdateError, OSError, ValueError, yaml.YAMLError) as error:
         update.status = update.status or "failed"
         update.error = " ".join(str(error).split())
-    work.mkdir(parents=True, exist_ok=True)
-    update.save()
+    try:
+        update.save()
+    except OSError as error:
+        update.status, update.error = "failed", f"{STATE} cannot be written: {error}"
     return update
 
 
@@ -483,7 +544,7 @@ def is_outdated(update: Update, options: argparse.Namespace) -> bool:
     if head != update.result or git(update.clone, "status", "--porcelain"):
         if other:
             raise UpdateError(
-                f"Delete {update.work} to start again: somebody has changed its files"
+                f"Delete {update.work} to start again: its clone has changes that are not committed"
             )
         return False
     return moved or other or (options.to is None and has_newer_release(update.folder))
@@ -544,7 +605,22 @@ def advise(update: Update) -> str:
         return f"{name}: resolve the conflicts in {folder}, then run this command again"
     if update.list_files("lost"):
         return f"{name}: move your edits of removed files, in {update.work / 'removed-edits.diff'}"
+    if update.list_files("missed"):
+        return (
+            f"{name}: files that you removed or moved have changed, see {update.work / 'report.md'}"
+        )
     return ""
+
+
+def positive(text: str) -> int:
+    """Read a number of services.
+
+    Raises:
+        argparse.ArgumentTypeError: it is not a number, or less than 1.
+    """
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"use a number from 1 on, not {text}")
+    return int(text)
 
 
 def parse_options() -> argparse.Namespace:
@@ -580,7 +656,7 @@ def parse_options() -> argparse.Namespace:
     )
     parser.add_argument(
         *("--jobs", "-j"),
-        type=int,
+        type=positive,
         default=os.cpu_count(),
         metavar="N",
         help="how many services to update at a time (%(default)s)",
@@ -590,7 +666,8 @@ def parse_options() -> argparse.Namespace:
 
 def main() -> int:
     options = parse_options()
-    sources = [resolve(source) for source in options.services if source.strip()]
+    # each once: two updates of a service would push the same branch
+    sources = list(dict.fromkeys(resolve(s) for s in map(str.strip, options.services) if s))
     services = [
         (source, options.work / name)
         for source, name in zip(sources, name_folders(sources), strict=True)
@@ -598,7 +675,11 @@ def main() -> int:
     for source, work in services:
         if work.exists() and not (work / STATE).is_file():
             sys.exit(f"Use another --work: {work} exists, and is not from this command")
-        if (known := read_state(work).get("source", source)) != source:
+        try:
+            known = read_state(work).get("source", source)
+        except UpdateError as error:
+            sys.exit(str(error))
+        if known != source:
             sys.exit(f"Use another --work, or delete {work}: it has the update of {known}")
     with ThreadPoolExecutor(max_workers=options.jobs) as pool:
         running = [pool.submit(advance, source, work, options) for source, work in services]

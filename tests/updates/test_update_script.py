@@ -1,5 +1,6 @@
 """update.py updates clones of services, reports what happened, and goes on where it stopped."""
 
+import argparse
 import os
 import re
 import shutil
@@ -14,7 +15,7 @@ from tools.releases import NEXT
 from tools.render import REPOSITORY, git
 
 from .command import copier
-from .conftest import Rendered
+from .conftest import FIXED, Rendered
 from .edits import append, replace
 from .folders import commit, files, take
 
@@ -73,7 +74,8 @@ def test_services_are_updated_reported_and_pushed(
     replace(lost / ".copier-answers.yml", r"^_src_path: .*$", "_src_path: /nowhere/template.git")
     commit(lost)
     services = tmp_path / "services.txt"
-    services.write_text(f"{edited}\n{shop / 'services/orders'}\n{lost}\n", encoding="utf-8")
+    names = [edited, shop / "services/orders", lost, f" {edited}/"]  # one of them twice
+    services.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
     before = {folder: files(folder) for folder in (edited, shop, lost)}
     command = (f"@{services}", "--to", NEXT, "--check", CHECK, "--push")
     work = tmp_path / "work"
@@ -100,6 +102,7 @@ def test_services_are_updated_reported_and_pushed(
     ]
     assert {folder: files(folder) for folder in (edited, shop, lost)} == before
     assert git(edited, "branch", "--list", "template*") == ""
+    assert git(shop, "branch", "--list", "template*") == ""
 
     clone = work / "edited" / "clone"
     shutil.copy(rendered({}, NEXT) / "src/main.py", clone / "src/main.py")
@@ -116,7 +119,7 @@ def test_services_are_updated_reported_and_pushed(
     assert f"_commit: {NEXT}" in git(edited, "show", f"{branch}:.copier-answers.yml")
     assert "- 1.0.0: Import `PROJECT`" in git(edited, "log", "-1", "--format=%B", branch)
     assert "# OURS=1" in git(edited, "show", f"{branch}:.env.example")
-    assert git(shop, "diff", "--name-only", "HEAD", branch).splitlines()
+    assert git(shop, "diff", "--name-only", "HEAD", f"{branch}-services-orders").splitlines()
     assert {folder: files(folder) for folder in (edited, shop, lost)} == before
 
 
@@ -204,6 +207,125 @@ def test_one_copier_fetches_a_template_before_others_run(
     assert alone == [True, True, False, False]
 
 
+def test_changes_that_do_not_arrive_are_reported(rendered: Rendered, tmp_path: Path) -> None:
+    """Copier leaves out a file that the team has removed or moved, or replaced by a link."""
+    service = take(rendered({}, NEXT), tmp_path / "service")
+    (service / "src/settings.py").rename(service / "src/our_settings.py")
+    (service / "tests/test_logs.py").unlink()  # which the release does not change
+    (service / "docker").mkdir()
+    (service / "Dockerfile").rename(service / "docker/Dockerfile")
+    (service / "Dockerfile").symlink_to("docker/Dockerfile")
+    commit(service)
+
+    process = run(tmp_path / "work", str(service), "--to", FIXED)
+
+    assert process.returncode == 0, process.stderr
+    title = script.KINDS["missed"]
+    assert f"## {title} (2)\n\n- `Dockerfile`\n- `src/settings.py`\n" in process.stdout
+    assert "service: files that you removed or moved have changed, see " in process.stdout
+    changed = git(tmp_path / "work/service/clone", "diff", "--name-only", "HEAD~1").split()
+    assert not {"Dockerfile", "docker/Dockerfile", "src/settings.py"} & {*changed}
+
+
+def test_conflict_in_a_file_with_windows_line_ends_is_found(tmp_path: Path) -> None:
+    file = tmp_path / "file.py"
+    file.write_bytes(b"<<<<<<< before updating\r\n1\r\n=======\r\n2\r\n
+    assert script.has_conflict(file)
+
+
+def test_services_of_one_repository_have_different_branches() -> None:
+    def branch(subfolder: str) -> str:
+        return script.Update("", Path(), new="v1.0.0", subfolder=subfolder).branch
+
+    assert branch(".") == "template-v1.0.0"
+    assert branch("services/orders") == "template-v1.0.0-services-orders"
+    assert branch("our shop/été~1") == "template-v1.0.0-our-shop-été-1"
+
+
+def test_branch_of_a_remote_repository_can_be_updated(tmp_path: Path) -> None:
+    service = tmp_path / "service"
+    service.mkdir()
+    git(service, "init", "--quiet")
+    commit(service)
+    git(service, "checkout", "--quiet", "-b", "develop")
+    commit(service)
+    wanted = git(service, "rev-parse", "develop").strip()
+    git(service, "checkout", "--quiet", "main")
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "--quiet", "--no-checkout", str(service), str(clone))
+
+    assert script.find_commit(clone, "develop") == wanted
+    with pytest.raises(script.UpdateError, match="There is no commit or branch gone"):
+        script.find_commit(clone, "gone")
+
+
+@pytest.mark.parametrize("text", ['{"source": "x', "[]", '{"unknown": 1}'])
+def test_damaged_state_is_explained(text: str, tmp_path: Path) -> None:
+    (tmp_path / "orders").mkdir()
+    (tmp_path / "orders" / script.STATE).write_text(text, encoding="utf-8")
+
+    process = run(tmp_path, "https://example.com/orders.git")
+
+    assert process.returncode == 1
+    assert process.stderr == (
+        f"Delete {tmp_path / 'orders'} to start again: its update.json cannot be read\n"
+    )
+
+
+def test_state_survives_interruptions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what deletes an earlier update, and of what writes the state, such as on a full disk."""
+    update = script.Update("orders", tmp_path / "work", status="updated")
+    update.save()
+    (update.work / "clone").mkdir()
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            script.clear(update)
+    assert script.read_state(update.work)["source"] == "orders"
+    script.clear(update)
+    assert [path.name for path in update.work.iterdir()] == [script.STATE]
+
+    (update.work / f"{script.STATE}.new").mkdir()  # so it cannot be written
+    known = update.status
+    update.status = "conflicts"
+    with pytest.raises(OSError, match="directory"):
+        update.save()
+    assert script.read_state(update.work)["status"] == known
+
+
+def test_number_of_jobs_is_checked(tmp_path: Path) -> None:
+    process = run(tmp_path, "orders", "--jobs", "0")
+
+    assert process.returncode == 2
+    assert process.stderr.endswith("use a number from 1 on, not 0\n")
+
+
+NO_ACCESS = """\
+git@example.com: Permission denied (publickey).
+fatal: Could not read from remote repository.
+Please make sure you have the correct access rights
+and the repository exists."""
+
+
+@pytest.mark.parametrize(
+    ("errors", "reason"),
+    [
+        (f"{NO_ACCESS}\n", NO_ACCESS),
+        ("To x\n ! [rejected] y (fetch first)\nerror: z\n", " ! [rejected] y (fetch first)"),
+        ("error: x\nhint: y\n", "error: x"),
+        ("Traceback (most recent call last):\n  x\nValueError: wrong\n", "ValueError: wrong"),
+        ("", ""),
+    ],
+)
+def test_reason_of_a_failure_is_found(errors: str, reason: str) -> None:
+    assert script.find_reason(errors) == reason
+>>>>>>> 018085b (Report what an update leaves out, and keep the state and the table of update.py true)
+
+
 def test_folder_of_another_service_is_refused(tmp_path: Path) -> None:
     script.Update("https://example.com/a/orders.git", tmp_path / "orders").work.mkdir()
     script.Update("https://example.com/a/orders.git", tmp_path / "orders").save()
@@ -236,14 +358,35 @@ def test_commit_repeats_checks_and_locks(
     assert update.checked == []
 
 
-def test_rejected_push_is_explained(rendered: Rendered, tmp_path: Path) -> None:
-    service = take(rendered({}, NEXT), tmp_path / "service")
-    clone = tmp_path / "clone"
-    git(tmp_path, "clone", "--quiet", str(service), str(clone))
-    git(service, "branch", "theirs")
-    git(service, "commit", "--quiet", "--allow-empty", "--message", "Theirs")
-    git(service, "branch", "--force", "theirs")
-    git(clone, "commit", "--quiet", "--allow-empty", "--message", "Ours")
+def test_rejected_push_is_explained(tmp_path: Path) -> None:
+    """The table does not say that such a service is updated."""
+    service = tmp_path / "service"
+    service.mkdir()
+    git(service, "init", "--quiet")
+    commit(service)
+    update = script.Update(
+        *(str(service), tmp_path / "work"),
+        commit=git(service, "rev-parse", "HEAD").strip(),
+        target="v1.0.0",
+        new="v1.0.0",
+        status="updated",
+    )
+    update.save()
+    git(update.work, "clone", "--quiet", str(service), str(update.clone))
+    git(service, "checkout", "--quiet", "-b", "template-v1.0.0")
+    (service / "theirs").touch()
+    commit(service)
+    commit(update.clone)
+    update.result = git(update.clone, "rev-parse", "HEAD").strip()
+    update.save()
+    options = argparse.Namespace(to="v1.0.0", at="main", check=[], push=True)
 
-    with pytest.raises(script.UpdateError, match="rejected.* theirs"):
-        script.git(clone, "push", "--quiet", "origin", "HEAD:refs/heads/theirs")
+    found = script.advance(str(service), update.work, options)
+
+    assert found.status == "not pushed"
+    assert re.search(r"rejected.* template-v1\.0\.0", found.error)
+    assert "not pushed" in script.table([found])
+    git(service, "checkout", "--quiet", "main")
+    git(service, "branch", "--quiet", "--delete", "--force", "template-v1.0.0")
+    assert script.advance(str(service), update.work, options).status == "updated"
+    assert git(service, "rev-parse", "template-v1.0.0").strip() == update.result
