@@ -190,6 +190,15 @@ def test_copy_refuses_unknown_names(repository: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
+def test_message_enters_a_folder_with_spaces(repository: Path, tmp_path: Path) -> None:
+    process = copier(
+        "copy", "--defaults", "--vcs-ref", NEXT, str(repository), "Ada's desk", cwd=tmp_path
+    )
+
+    (command,) = re.findall(r"^ +(cd .*)$", process.stderr, re.MULTILINE)
+    subprocess.run(["/bin/sh", "-ec", f"{command} && test -d src"], cwd=tmp_path, check=True)
+
+
 def test_all_recorded_answers_are_accepted_again(rendered: Rendered, tmp_path: Path) -> None:
     """As a script may give them, from a file."""
     service = take(rendered({}, LAST), tmp_path / "service")
