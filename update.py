@@ -39,6 +39,7 @@ GIT = {
     "status.showUntrackedFiles": "normal",
 }
 CONFLICT = re.compile(rb"^(<<<<<<< before updating|>>>>>>> after updating)\r?$", re.MULTILINE)
+RELEASE = re.compile(r"v?\d+\.")
 # What the update does to a file, in the order of the report
 KINDS = {
     "conflict": "Conflicts",
@@ -429,6 +430,8 @@ def numbers(version: str) -> list[int]:
 
 def find_notes(update: Update) -> list[dict[str, Any]]:
     """List the notes of the releases after the old one, up to the new one; the oldest first."""
+    if not RELEASE.match(update.old):
+        return []
     notes: list[dict[str, Any]] = yaml.safe_load(NOTES.read_text(encoding="utf-8"))
     known = max(numbers(note["release"]) for note in notes if note["release"] != UNRELEASED)
     new = numbers(update.new)
@@ -485,7 +488,11 @@ def report(update: Update) -> str:
         for kind in KINDS
     }
     sections = {KINDS[kind]: files[kind] for kind in ("conflict", "lost", "missed")}
+    unknown = (
+        f"- Read all of CHANGELOG.md: {update.old}, which the service came from, is no release."
+    )
     sections["Breaking changes and manual steps"] = [
+        *([] if RELEASE.match(update.old) else [unknown]),
         *(f"- {note['release']}: {step}" for note in notes for step in list_steps(note, answers)),
         *(f"- Then run `{command}`." for command in list_resources(update.folder)),
     ]

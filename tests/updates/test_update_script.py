@@ -144,6 +144,19 @@ def test_notes_are_those_between_two_releases() -> None:
     assert noted("v1.0.0", "v1.0.0") == []
 
 
+def test_service_that_came_from_no_release_is_told(tmp_path: Path) -> None:
+    """Such as from a clone without tags: its commit has digits, which are no version."""
+    update = script.Update("", tmp_path, old="1a2b3c4", new="v1.0.0")
+    update.folder.mkdir(parents=True)
+    (update.folder / ".copier-answers.yml").write_text("_commit: v1.0.0\n", encoding="utf-8")
+    git(update.folder, "init", "--quiet")
+
+    text = script.report(update)
+
+    assert "(1)\n\n- Read all of CHANGELOG.md: 1a2b3c4, which the service came from" in text
+    assert "1.0.0: Import" not in text
+
+
 def test_update_that_is_not_committed_yet_is_reported(tmp_path: Path) -> None:
     service = tmp_path / "shop" / "orders"
     service.mkdir(parents=True)
