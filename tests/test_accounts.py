@@ -221,7 +221,7 @@ def processor_ticks(server: Server) -> int:
 @pytest.mark.skipif(sys.platform != "linux", reason="the time is read from /proc")
 def test_password_of_many_symbols_costs_little(make_service: MakeService) -> None:
     """It is estimated in the event loop, where 200 of them once stopped all others for seconds."""
-    costs = []
+    costs: list[int] = []
     with accounts(make_service("sqlite"), **CHEAP, **UNTHROTTLED) as server:
         for password in ("unremarkable sentence", "i%d6741b54@{|[4$!<9(4+4f") * 2:
             before = processor_ticks(server)

@@ -7,7 +7,7 @@ from fastapi import Depends, params
 from ..settings import settings
 from .client_address import client_address
 from .counters import Limit
-from .throttling import PerAddress, hit, refuse
+from .throttling import PerAddress, hit, hit_user, refuse
 
 WIDE = 10  # times a limit: for one address, which many people may share, and for one account
 
@@ -70,7 +70,7 @@ class AccountLimits:
     async def count_user(self, user_id: int, *, wide: bool = False) -> None:
         """Count an attempt of a logged-in user from any address, like `count_account`."""
         limit = self._wide if wide else self._limit
-        refuse(await hit(self._action, "user", str(user_id), limit))
+        refuse(await hit_user(self._action, user_id, limit))
 
 
 LOGIN = AccountLimits("login", settings.throttle_login, names=2)

@@ -79,10 +79,15 @@ class PerUser:
     limit: Limit
 
     async def __call__(self, user: CurrentUser) -> None:
-        refuse(await hit(self.action, "user", str(user.id), self.limit))
+        refuse(await hit_user(self.action, user.id, self.limit))
 
 
-async def hit(action: str, kind: str, key: str, limit: Limit) -> int:
+async def hit_user(action: str, user_id: int, limit: Limit) -> int:
+    """Count an attempt of a logged-in user like `hit`."""
+    return await hit(action, "user", str(user_id), limit, user_id)
+
+
+async def hit(action: str, kind: str, key: str, limit: Limit, user_id: int | None = None) -> int:
     """Count an attempt, and return the seconds to wait if it is above the limit; otherwise 0.
 
     The key is whose attempt it is, such as an address, and the kind is what it identifies.
@@ -98,7 +103,7 @@ async def hit(action: str, kind: str, key: str, limit: Limit) -> int:
         raise HTTPException(503, "Attempts cannot be counted right now.", RETRY) from None
     if not wait:
         return 0
-    record(Event.THROTTLED, actor=None, target=None, action=action, counter=kind)
+    record(Event.THROTTLED, actor=user_id, target=user_id, action=action, counter=kind)
     return min(max(1, math.ceil(wait)), limit.seconds)
 
 
