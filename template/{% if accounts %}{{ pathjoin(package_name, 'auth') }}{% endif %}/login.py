@@ -11,6 +11,7 @@ from .events import Event, record
 from .exceptions import LoginFailedError, UnverifiedError
 from .hashing import verify_password
 from .identity import EMAIL_LENGTH, USERNAME_LENGTH, canonical_email, normalise
+from .sessions import live_sessions
 from .tokens import hash_token, new_session_token
 
 
@@ -80,16 +81,16 @@ async def _open_session(
             last_used_at=now,
             expires_at=now + timedelta(days=settings.session_days),
         )
-        ended = await _end_surplus(user.id)
+        ended = await _end_surplus(user.id, now)
     for id_ in ended:
         reason = "too many sessions"
         record(Event.SESSION_ENDED, actor=user.id, target=user.id, session=id_, reason=reason)
     return session
 
 
-async def _end_surplus(user_id: int) -> list[int]:
+async def _end_surplus(user_id: int, now: datetime) -> list[int]:
     """End a user's least recently used sessions above the maximum, and return their ids."""
-    sessions = Session.filter(user_id=user_id).order_by("-last_used_at", "-id")
+    sessions = live_sessions(now).filter(user_id=user_id).order_by("-last_used_at", "-id")
     surplus = await sessions.offset(settings.sessions_per_user).limit(1000).values_list("id")
     ids = [int(row[0]) for row in surplus]
     if ids:
