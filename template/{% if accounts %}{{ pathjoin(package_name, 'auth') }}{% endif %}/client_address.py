@@ -3,6 +3,7 @@
 Attacks do not lock users out there, nor where they have set a new password since.
 """
 
+from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -53,7 +54,7 @@ async def remember_address(user_id: int) -> None:
     expires_at = datetime.now(UTC) + LIFETIME
     known = LinkToken.filter(purpose=Purpose.KNOWN_ADDRESS, token_hash=_address_hash(user_id))
     if not await known.update(expires_at=expires_at):
-        try:
+        with suppress(IntegrityError):  # another login was faster, or the user is deleted
             await LinkToken.create(
                 user_id=user_id,
                 token_hash=_address_hash(user_id),
@@ -61,8 +62,6 @@ async def remember_address(user_id: int) -> None:
                 email="",
                 expires_at=expires_at,
             )
-        except IntegrityError:  # another login was faster, or the user is deleted
-            return
 
 
 async def is_known_address(user: User | None) -> bool:

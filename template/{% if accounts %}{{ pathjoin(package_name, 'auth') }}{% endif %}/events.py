@@ -21,7 +21,7 @@ class Event(StrEnum):
     LINK_SENT = "auth.link_sent"
     LINK_REFUSED = "auth.link_refused"
     PASSWORD_CHANGED = "auth.password_changed"  # noqa: S105 - the name of an event
-    PASSWORD_RESET = "auth.password_reset"  # noqa: S105 - as above
+    PASSWORD_RESET = "auth.password_reset"  # noqa: S105 - the name of an event
     USER_CREATED = "user.created"
     USER_RENAMED = "user.renamed"
     EMAIL_CONFIRMED = "user.email_confirmed"

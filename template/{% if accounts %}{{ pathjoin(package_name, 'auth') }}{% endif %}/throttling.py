@@ -21,14 +21,13 @@ from fastapi.routing import APIRoute
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..problems import RETRY
 from ..settings import settings
 from .client_address import client_address, normalise_address
 from .counters import CountersError, Limit, MemoryCounters, RedisCounters
 from .dependencies import CurrentUser
 from .events import Event, record
 from .settings import SLUG
-
-RETRY = {"Retry-After": "5"}  # seconds
 
 logger = logging.getLogger(__name__)
 

@@ -125,13 +125,12 @@ class DirectRoutes:
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         route = self.find(scope) if scope["type"] == "http" else None
-        if route is None or not isinstance(route.app, DirectAnswer):
-            return self.app(scope, receive, send)
-        if route.app.needs_fastapi(scope):
+        answer = route and route.app
+        if route is None or not isinstance(answer, DirectAnswer) or answer.needs_fastapi(scope):
             return self.app(scope, receive, send)
         scope.setdefault("path_params", {})
         scope.update(endpoint=route.endpoint, route=route)
-        return route.app(scope, receive, send)
+        return answer(scope, receive, send)
 
 
 def answer_early(stack: Any, find: Callable[[Scope], Route | None]) -> None:  # noqa: ANN401 - ASGI

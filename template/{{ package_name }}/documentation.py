@@ -3,6 +3,7 @@
 The pages load nothing from other hosts: the package fastapi-offline has their scripts.
 """
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -108,8 +109,10 @@ class DocumentedAPI(FastAPI):
             schemas.pop(replaced, None)
         schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= {**schema.pop("$defs"), "Problem": schema}
-        _write_exact_limits(document)
-        return document
+        # FastAPI writes limits as floats: in JSON, that of a BIGINT would be rounded
+        exact: dict[str, Any] = json.loads(json.dumps(document), parse_float=_read_number)
+        self.openapi_schema = exact
+        return exact
 
     def _name_operations(self, paths: dict[str, Any]) -> None:
         """Name operations as their functions, unless several functions have the same name.
@@ -142,16 +145,6 @@ def _list_operations(paths: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]
                 yield from _list_operations(callback.values())
 
 
-LIMITS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
-
-
-def _write_exact_limits(part: object) -> None:
-    """Write limits as integers: FastAPI writes floats, which round those of a BIGINT."""
-    if isinstance(part, list):
-        for item in part:
-            _write_exact_limits(item)
-    elif isinstance(part, dict):
-        for name, value in part.items():
-            if name in LIMITS and isinstance(value, float) and value.is_integer():
-                part[name] = int(value)
-            _write_exact_limits(value)
+def _read_number(text: str) -> float:
+    number = float(text)
+    return int(number) if number.is_integer() else number

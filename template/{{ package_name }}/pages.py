@@ -86,9 +86,7 @@ def home_page(request: Request) -> HTMLResponse:
     if app.openapi_url:
         links = {app.docs_url: "API documentation", app.openapi_url: "OpenAPI document"} | links
     items = "\n".join(
-        f'<li><a href="{escape(root + path)}">{text}</a></li>'
-        for path, text in links.items()
-        if path
+        f'<li><a href="{escape(root + url)}">{text}</a></li>' for url, text in links.items() if url
     )
     description = f"<p>{escape(app.description)}</p>\n<p>Version {escape(app.version)}</p>"
     return html_page(app.title, f"{description}\n<ul>\n{items}\n</ul>")

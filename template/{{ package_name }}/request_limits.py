@@ -66,7 +66,7 @@ class LimitedBody:
         self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send
     ) -> None:
         self._scope, self._receive, self._send = scope, receive, send
-        self._headers = headers
+        self._content_type = headers.get(b"content-type", b"").lower()
         # Python reads no more than 4300 digits; all before these are zeros
         self.announced = int(headers.get(b"content-length", b"0").rstrip()[-18:])
         self._received = 0
@@ -86,8 +86,7 @@ class LimitedBody:
         if self._scope.get("state", {}).get("unreadable"):
             raise HTTPException(400, UNREADABLE, headers=CLOSE)
         if chunk:
-            content_type = self._headers.get(b"content-type", b"").lower()
-            self._shape = self._shape or Shape(content_type, chunk)
+            self._shape = self._shape or Shape(self._content_type, chunk)
             if self._shape.is_too_large(chunk):
                 raise HTTPException(400, TOO_MANY, headers=CLOSE)
         return message

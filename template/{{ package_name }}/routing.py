@@ -38,7 +38,7 @@ def _is_entered(included: Any) -> bool:  # noqa: ANN401 - FastAPI's internals
     return has_frontend or bool(context.form_limits) or context.max_body_size is not None
 
 
-def _merge(context: Any) -> BaseRoute:  # noqa: ANN401 - as above
+def _merge(context: Any) -> BaseRoute:  # noqa: ANN401 - FastAPI's internals
     """Return a route with the prefix, dependencies and other options of its inclusion."""
     route: BaseRoute = copy(context.original_route)
     vars(route).update(vars(context))

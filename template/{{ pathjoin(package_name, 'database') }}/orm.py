@@ -52,12 +52,9 @@ async def connect_database() -> AsyncIterator[TortoiseContext]:
     async with TortoiseContext() as context:
         await context.init(TORTOISE_ORM)
         try:
-            pending = (await read_state()).pending
+            pending = (await read_state()).describe_pending()
         except Exception as error:  # noqa: BLE001 - each becomes one line
             raise UnusableDatabaseError(unusable(error)) from None
         if pending:
-            names = ", ".join(migration.name for migration in pending)
-            raise UnusableDatabaseError(
-                f"Migrations are pending: {names}. Run `{COMMAND} upgrade`."
-            )
+            raise UnusableDatabaseError(f"{pending} Run `{COMMAND} upgrade`.")
         yield context

@@ -26,6 +26,11 @@ class State(NamedTuple):
     unknown: list[str]
     unfinished: str | None = None
 
+    def describe_pending(self) -> str:
+        """Name the files that are not applied, in one sentence; empty if there are none."""
+        names = ", ".join(migration.name for migration in self.pending)
+        return f"Migrations are pending: {names}." if names else ""
+
 
 async def read_state(client: BaseDBAsyncClient | None = None) -> State:
     """Compare a database with the files, in one query; by default the service's database."""

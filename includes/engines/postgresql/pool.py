@@ -73,7 +73,7 @@ def _noted(method: Function) -> Function:
     """Record in `is_changed` whether a statement may change the session."""
 
     @wraps(method)
-    def run(self: "Connection", *args: Any, **options: Any) -> Any:  # noqa: ANN401 - as above
+    def run(self: "Connection", *args: Any, **options: Any) -> Any:  # noqa: ANN401 - of any method
         statement = args[0] if args else ""
         if len(statement) > LONGEST_PLAIN or not is_plain(statement):
             self.is_changed = True
@@ -265,10 +265,10 @@ class BoundedPool:
             return False
         connection.released_at = asyncio.get_running_loop().time()
         # The task that released it cannot use it any more, as after a release by asyncpg
-        connection._on_release()  # noqa: SLF001 - as above
-        proxy._detach()  # noqa: SLF001 - as above
-        holder._proxy = PoolConnectionProxy(holder, connection)  # noqa: SLF001 - as above
-        self._kept.append(holder._proxy)  # noqa: SLF001 - as above
+        connection._on_release()  # noqa: SLF001 - no public name
+        proxy._detach()  # noqa: SLF001 - no public name
+        holder._proxy = PoolConnectionProxy(holder, connection)  # noqa: SLF001 - no public name
+        self._kept.append(holder._proxy)  # noqa: SLF001 - no public name
         return True
 
     def close_idle(self) -> None:

@@ -15,5 +15,5 @@ def pool_state() -> PoolState | None:
     """Return the state of the pool, or None before the first statement."""
     client: Any = connections.get("default")
     opened = client._connection is not None  # noqa: SLF001 - no public name
-    busy = client._lock.locked()  # noqa: SLF001 - as above
+    busy = client._lock.locked()  # noqa: SLF001 - no public name
     return PoolState(size=int(opened), idle=int(opened and not busy), maximum=1)

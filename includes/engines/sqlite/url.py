@@ -3,8 +3,9 @@
 import re
 from pathlib import Path
 
+from ..environment import PROJECT
+
 DATABASE_URL_EXAMPLE = "sqlite://db.sqlite3"
-PROJECT = Path(__file__).parent.parent.parent
 
 
 def parse_url(url: str) -> Path:
