@@ -242,7 +242,8 @@ def test_changes_that_do_not_arrive_are_reported(rendered: Rendered, tmp_path: P
 
 def test_conflict_in_a_file_with_windows_line_ends_is_found(tmp_path: Path) -> None:
     file = tmp_path / "file.py"
-    file.write_bytes(b"<<<<<<< before updating\r\n1\r\n=======\r\n2\r\n
+    file.write_bytes(b"<<<<<<< before updating\r\n1\r\n=======\r\n2\r\n>>>>>>> after updating\r\n")
+
     assert script.has_conflict(file)
 
 
@@ -336,7 +337,6 @@ and the repository exists."""
 )
 def test_reason_of_a_failure_is_found(errors: str, reason: str) -> None:
     assert script.find_reason(errors) == reason
->>>>>>> 018085b (Report what an update leaves out, and keep the state and the table of update.py true)
 
 
 def test_folder_of_another_service_is_refused(tmp_path: Path) -> None:
