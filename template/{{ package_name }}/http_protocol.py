@@ -4,6 +4,7 @@ Remove a part when uvicorn does the same.
 """
 
 import re
+from collections import deque
 from functools import partial
 from typing import Any
 
@@ -47,7 +48,7 @@ class LimitedProtocol(ClientConnection, HttpToolsProtocol):
         super().on_headers_complete()
         self.left = int(dict(self.headers).get(b"content-length", b"0").rstrip()[-18:])
         # uvicorn would add trailers to the headers, although no proxy has checked them.
-        self.headers, self.budget, self.waited_for = [], MAX_UNREAD, 0
+        self.headers, self.budget, self.waited_for = deque(maxlen=0), MAX_UNREAD, 0  # type: ignore[assignment]
         if self.scope["http_version"] == "1.0" and not self.parser.should_upgrade():
             self.cycle.waiting_for_100_continue = False  # RFC 9110, section 10.1.1
             self.cycle.send = partial(send_until_close, self.cycle)  # type: ignore[method-assign]
