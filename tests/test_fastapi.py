@@ -441,6 +441,38 @@ def test_document_describes_callbacks_and_webhooks_and_keeps_own_names(team: Ser
     assert paths["/where"]["get"]["operationId"] == "where"
 
 
+def test_document_keeps_models_with_the_names_of_problems(team: Service) -> None:
+    script = """
+import json
+
+from pydantic import BaseModel
+from src.documentation import DocumentedAPI
+from src.problems import problems
+
+app = DocumentedAPI()
+
+@app.get("/mine/{number}", responses=problems(404))
+async def mine(number: int) -> NAME: ...
+
+print(json.dumps(app.openapi()))
+"""
+    for name in ("Problem", "FieldError", "ValidationError"):
+        model = f"class {name}(BaseModel):\n    mine: int\n\napp ="
+        found = team.run("python", "-c", script.replace("NAME", name).replace("app =", model, 1))
+        document = json.loads(found.stdout)
+
+        schemas = document["components"]["schemas"]
+        responses = document["paths"]["/mine/{number}"]["get"]["responses"]
+        assert list(schemas[name]["properties"]) == ["mine"]
+        reference = {"$ref": f"#/components/schemas/{name}"}
+        assert responses["200"]["content"] == {"application/json": {"schema": reference}}
+        for status in ("404", "422"):
+            content = responses[status]["content"]["application/problem+json"]
+            described = schemas[content["schema"]["$ref"].rpartition("/")[2]]
+            assert {"detail", "errors"} <= described["properties"].keys()
+        assert set(re.findall(r"schemas/(\w+)", found.stdout)) <= schemas.keys()
+
+
 def test_home_page_leads_to_the_documents_where_they_are(team: Service) -> None:
     script = """
 from fastapi.testclient import TestClient

@@ -16,16 +16,22 @@ from fastapi.openapi.docs import (
     get_swagger_ui_html,
     get_swagger_ui_oauth2_redirect_html,
 )
+from fastapi.openapi.utils import validation_error_definition, validation_error_response_definition
 from fastapi.routing import iter_route_contexts
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from .direct_routes import answer_directly, answer_early
 from .pages import with_policy
-from .problems import PROBLEM, Problem, problem_content
+from .problems import MEDIA_TYPE, Problem, problem_content
 from .routing import DirectRouter, flatten
 
 ASSETS = "/docs/assets"
+# What FastAPI describes in each document. Problems replace it, but not your models of these names.
+REPLACED = {
+    "HTTPValidationError": validation_error_response_definition,
+    "ValidationError": validation_error_definition,
+}
 # Swagger UI and ReDoc write styles into the page; ReDoc searches in a worker
 POLICY = (
     "default-src 'none'; base-uri 'none'; connect-src 'self'; form-action 'none'; "
@@ -99,16 +105,18 @@ class DocumentedAPI(FastAPI):
         document = super().openapi()
         self._name_operations(document["paths"])
         paths = [*document["paths"].values(), *document.get("webhooks", {}).values()]
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        for name, replaced in REPLACED.items():
+            if schemas.get(name) == replaced:
+                del schemas[name]
+        prefix = _add_problem(schemas)
         for operation in _list_operations(paths):
             for status, response in operation["responses"].items():
-                if re.search("/(HTTPValidationError|Problem)'", str(response.get("content"))):
-                    is_one = status.isdigit()  # not 4XX or default
-                    response["content"] = problem_content(int(status)) if is_one else PROBLEM
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        for replaced in ("HTTPValidationError", "ValidationError"):
-            schemas.pop(replaced, None)
-        schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas |= {**schema.pop("$defs"), "Problem": schema}
+                content = response.get("content", {})
+                model = re.search("/(HTTPValidationError|Problem)'", str(content))
+                is_yours = prefix and model and model[1] == "Problem" and MEDIA_TYPE not in content
+                if model and not is_yours:
+                    response["content"] = problem_content(status, f"{prefix}Problem")
         # FastAPI writes limits as floats: in JSON, that of a BIGINT would be rounded
         exact: dict[str, Any] = json.loads(json.dumps(document), parse_float=_read_number)
         self.openapi_schema = exact
@@ -129,6 +137,19 @@ class DocumentedAPI(FastAPI):
         for name, operation in operations:
             if counts[name] == 1:
                 operation["operationId"] = name
+
+
+def _add_problem(schemas: dict[str, Any]) -> str:
+    """Describe problems, and return what their names start with if models have the same names."""
+    for prefix in ("", "Service"):
+        template = f"#/components/schemas/{prefix}{{model}}"
+        problem = Problem.model_json_schema(ref_template=template)
+        models = {**problem.pop("$defs"), "Problem": problem}
+        added = {f"{prefix}{name}": schema for name, schema in models.items()}
+        if all(schemas.get(name, schema) == schema for name, schema in added.items()):
+            break
+    schemas |= added
+    return prefix
 
 
 def _operation_name(route: Any) -> str:  # noqa: ANN401 - FastAPI's RouteContext has any attribute

@@ -60,7 +60,6 @@ def problem(
     return Response(body.model_dump_json(exclude_none=True), status, headers, MEDIA_TYPE)
 
 
-PROBLEM = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 MALFORMED = "The request is malformed."
 MALFORMED_EXAMPLE = {
     "detail": MALFORMED,
@@ -70,12 +69,15 @@ MALFORMED_EXAMPLE = {
 }
 
 
-def problem_content(status: int) -> dict[str, Any]:
-    """Describe the body of a problem for the OpenAPI document, with an example."""
-    example: dict[str, Any] = {"type": "about:blank", "title": responses[status], "status": status}
-    if status == HTTPStatus.UNPROCESSABLE_ENTITY:
-        example |= MALFORMED_EXAMPLE
-    return {MEDIA_TYPE: {**PROBLEM[MEDIA_TYPE], "example": example}}
+def problem_content(status: int | str, name: str = "Problem") -> dict[str, Any]:
+    """Describe the body of a problem for the OpenAPI document, with an example for one status."""
+    content: dict[str, Any] = {"schema": {"$ref": f"#/components/schemas/{name}"}}
+    if str(status).isdigit():  # not 4XX or default
+        title = responses[int(status)]
+        content["example"] = {"type": "about:blank", "title": title, "status": int(status)}
+        if int(status) == HTTPStatus.UNPROCESSABLE_ENTITY:
+            content["example"] |= MALFORMED_EXAMPLE
+    return {MEDIA_TYPE: content}
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
-DEADLINE = 60.0  # seconds
+DEADLINE = 180.0  # seconds; to install packages can take a minute
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
