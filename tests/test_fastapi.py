@@ -456,7 +456,7 @@ async def mine(number: int) -> NAME: ...
 
 print(json.dumps(app.openapi()))
 """
-    for name in ("Problem", "FieldError", "ValidationError"):
+    for name in ("Problem", "FieldError"):
         model = f"class {name}(BaseModel):\n    mine: int\n\napp ="
         found = team.run("python", "-c", script.replace("NAME", name).replace("app =", model, 1))
         document = json.loads(found.stdout)
@@ -471,6 +471,28 @@ print(json.dumps(app.openapi()))
             described = schemas[content["schema"]["$ref"].rpartition("/")[2]]
             assert {"detail", "errors"} <= described["properties"].keys()
         assert set(re.findall(r"schemas/(\w+)", found.stdout)) <= schemas.keys()
+
+
+def test_problem_is_described_for_a_route_that_names_its_model(team: Service) -> None:
+    script = """
+import json
+
+from src.documentation import DocumentedAPI
+from src.problems import Problem
+
+app = DocumentedAPI()
+
+@app.get("/own", responses={404: {"model": Problem}})
+async def own() -> int: ...
+
+print(json.dumps(app.openapi()))
+"""
+    document = json.loads(team.run("python", "-c", script).stdout)
+
+    content = document["paths"]["/own"]["get"]["responses"]["404"]["content"]
+    reference = {"$ref": "#/components/schemas/Problem"}
+    assert content["application/problem+json"]["schema"] == reference
+    assert set(document["components"]["schemas"]) == {"FieldError", "Problem"}
 
 
 def test_home_page_leads_to_the_documents_where_they_are(team: Service) -> None:

@@ -16,7 +16,6 @@ from fastapi.openapi.docs import (
     get_swagger_ui_html,
     get_swagger_ui_oauth2_redirect_html,
 )
-from fastapi.openapi.utils import validation_error_definition, validation_error_response_definition
 from fastapi.routing import iter_route_contexts
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
@@ -27,11 +26,6 @@ from .problems import MEDIA_TYPE, Problem, problem_content
 from .routing import DirectRouter, flatten
 
 ASSETS = "/docs/assets"
-# What FastAPI describes in each document. Problems replace it, but not your models of these names.
-REPLACED = {
-    "HTTPValidationError": validation_error_response_definition,
-    "ValidationError": validation_error_definition,
-}
 # Swagger UI and ReDoc write styles into the page; ReDoc searches in a worker
 POLICY = (
     "default-src 'none'; base-uri 'none'; connect-src 'self'; form-action 'none'; "
@@ -106,9 +100,8 @@ class DocumentedAPI(FastAPI):
         self._name_operations(document["paths"])
         paths = [*document["paths"].values(), *document.get("webhooks", {}).values()]
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        for name, replaced in REPLACED.items():
-            if schemas.get(name) == replaced:
-                del schemas[name]
+        for replaced in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(replaced, None)
         prefix = _add_problem(schemas)
         for operation in _list_operations(paths):
             for status, response in operation["responses"].items():
@@ -146,10 +139,15 @@ def _add_problem(schemas: dict[str, Any]) -> str:
         problem = Problem.model_json_schema(ref_template=template)
         models = {**problem.pop("$defs"), "Problem": problem}
         added = {f"{prefix}{name}": schema for name, schema in models.items()}
-        if all(schemas.get(name, schema) == schema for name, schema in added.items()):
+        known = [schemas.get(name, schema) for name, schema in added.items()]
+        if [*map(_members, known)] == [*map(_members, added.values())]:
             break
     schemas |= added
     return prefix
+
+
+def _members(schema: dict[str, Any]) -> list[str]:
+    return list(schema.get("properties", ()))
 
 
 def _operation_name(route: Any) -> str:  # noqa: ANN401 - FastAPI's RouteContext has any attribute
