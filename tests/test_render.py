@@ -82,7 +82,7 @@ PACKAGE_IGNORES = (
 PACKAGE = "/database/migrate/"
 # What a service has by default, beside that package
 MOST_FILES = 74
-MOST_LINES = {"sqlite": 4931, "postgresql": 5176, "mysql": 5125}  # non-blank
+MOST_LINES = {"sqlite": 4948, "postgresql": 5193, "mysql": 5142}  # non-blank
 WINDOWS_DEVICES = {
     "con",
     "prn",

@@ -135,8 +135,8 @@ class DocumentedAPI(FastAPI):
 def _add_problem(schemas: dict[str, Any]) -> str:
     """Describe problems, and return what their names start with if models have the same names."""
     for prefix in ("", "Service"):
-        template = f"#/components/schemas/{prefix}{{model}}"
-        problem = Problem.model_json_schema(ref_template=template)
+        references = "#/components/schemas/" + prefix + "{model}"
+        problem = Problem.model_json_schema(ref_template=references)
         models = {**problem.pop("$defs"), "Problem": problem}
         added = {f"{prefix}{name}": schema for name, schema in models.items()}
         known = [schemas.get(name, schema) for name, schema in added.items()]
