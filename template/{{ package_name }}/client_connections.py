@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import sys
+from typing import Any
 
 CLIENT_TIMEOUT = 30.0  # seconds; a client that is idle for two checks in a row is disconnected
 STOP_CLIENT_TIMEOUT = 1.0  # the same while the service stops
@@ -23,6 +24,7 @@ class ClientConnection(asyncio.Protocol):
 
     loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport
+    scope: Any  # of either kind
     size = 0  # bytes of the answer or message that the client has to read
     waited_for = 0  # unread bytes at the last check, or 1 for data; 0 after progress or for nothing
 
@@ -44,8 +46,7 @@ class ClientConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         super().pause_writing()
         unread = self.transport.get_write_buffer_size()
-        state = self.scope["state"]  # type: ignore[attr-defined]  # uvicorn's class has it
-        self.size = max(unread, state.get("_message_size", 0))
+        self.size = max(unread, self.scope["state"].get("_message_size", 0))
         if self.size > LARGE:
             waiting[self] = unread
             give_up_unread()
@@ -76,9 +77,12 @@ given_up: set[ClientConnection] = set()  # disconnected, but the event loop has 
 
 def give_up_unread() -> None:
     """Disconnect those who have not read for the longest time while answers take too much memory."""
+    largest = max(waiting, key=lambda client: client.size)
+    excess = sum(client.size for client in waiting) - largest.size - MAX_LARGE
     for client in [*waiting][:-1]:  # the last one has had no time to read
-        sizes = [other.size for other in waiting]
-        if sum(sizes) - max(sizes) > MAX_LARGE:
+        if excess <= 0:
+            return
+        if client is not largest:
             before, now = waiting.pop(client), client.transport.get_write_buffer_size()
             if now < before:  # it reads
                 waiting[client] = now
@@ -86,6 +90,7 @@ def give_up_unread() -> None:
                 logger.warning("Disconnected a client: unread answers take too much memory")
                 given_up.add(client)
                 client.transport.abort()
+                excess -= client.size
 
 
 _warned_at = float("-inf")
