@@ -43,8 +43,8 @@ class UndeliveredError(Exception):
 async def send_email(template: str, to: str, username: str, token: str = "") -> None:
     """Send an email by SMTP, or write it to the log if no server is configured.
 
-    The template is the name of a file in `mails/`. The token is for the link in that file: the log
-    shows it in development only.
+    The template is the name of a file in `mails/`, whose link gets the token. The log has the token
+    in development only.
 
     Raises:
         UndeliveredError: the mail server could not be reached or refused the email for now.

@@ -18,6 +18,8 @@ MAX_HEAD = 65536  # bytes; the first line and the headers of a request are fewer
 MAX_UNREAD = 4 * settings.max_body_size + 2**19  # unread bytes after a head; a read has 2**18
 PIECE_COST = 128  # bytes; what a shorter piece counts as, because each takes time
 
+# Takes the trailers that uvicorn would add to the headers, although no proxy has checked them
+TRAILERS: Any = deque(maxlen=0)
 # What is parsed at once. A head, and a body in chunks, can only end where a piece ends.
 PIECE = re.compile(rb"\r?\n|[^\n]*+(?:\n(?!\r\n)[^\n]*+)*+(?:\n\r\n)?")
 
@@ -47,8 +49,7 @@ class LimitedProtocol(ClientConnection, HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
         self.left = int(dict(self.headers).get(b"content-length", b"0").rstrip()[-18:])
-        # uvicorn would add trailers to the headers, although no proxy has checked them.
-        self.headers, self.budget, self.waited_for = deque(maxlen=0), MAX_UNREAD, 0  # type: ignore[assignment]
+        self.headers, self.budget, self.waited_for = TRAILERS, MAX_UNREAD, 0
         if self.scope["http_version"] == "1.0" and not self.parser.should_upgrade():
             self.cycle.waiting_for_100_continue = False  # RFC 9110, section 10.1.1
             self.cycle.send = partial(send_until_close, self.cycle)  # type: ignore[method-assign]
@@ -81,7 +82,7 @@ class LimitedProtocol(ClientConnection, HttpToolsProtocol):
 
     def _should_upgrade(self) -> bool:
         # Requests with `Upgrade` start when they are handled below; CONNECT is refused.
-        return self.scope["method"] != "CONNECT"
+        return bool(self.scope["method"] != "CONNECT")
 
     def handle_websocket_upgrade(self) -> None:
         # After `Upgrade`, the parser reads a body as the next request, or ignores what follows. The

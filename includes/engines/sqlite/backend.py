@@ -158,7 +158,7 @@ def is_missing_table(error: OperationalError) -> bool:
 def utc_reader(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Return what reads times from text, as UTC; `convert` takes twenty times as long."""
 
-    def read(value: Any) -> Any:  # noqa: ANN401 - of any type
+    def read(value: object) -> object:
         if not isinstance(value, str):
             return convert(value)
         try:
