@@ -1,5 +1,6 @@
 """How the application is served: uvicorn, as the settings say."""
 
+import argparse
 import errno
 import logging
 import signal
@@ -40,6 +41,8 @@ def stop_without_terminal(*_: object) -> None:
 
 def main() -> None:
     """Serve the application."""
+    description = "Serve the application; see the settings."
+    argparse.ArgumentParser(prog=sys.argv[0], description=description).parse_args()
     serve(f"{__package__}.main:app", settings.port)
 
 

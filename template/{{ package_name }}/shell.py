@@ -1,5 +1,6 @@
 """A shell with the models and the database, IPython if that is installed. `await` works in it."""
 
+import argparse
 import ast
 import asyncio
 import code
@@ -45,6 +46,8 @@ def interact(names: dict[str, Any], hint: str, runner: asyncio.Runner) -> None:
 
 def main() -> None:
     """Read statements until the end of the input."""
+    description = "Start Python with the models and the database."
+    argparse.ArgumentParser(prog=sys.argv[0], description=description).parse_args()
     with asyncio.Runner() as runner:
         connected = connect_database()
         try:

@@ -1,5 +1,6 @@
 """The command that lists the routes."""
 
+import argparse
 import sys
 from collections.abc import Iterator
 
@@ -39,6 +40,8 @@ def _callers(dependant: Dependant) -> Iterator[str]:
 
 def main() -> None:
     """Print the table of routes."""
+    description = "List the routes, and who may call them."
+    argparse.ArgumentParser(prog=sys.argv[0], description=description).parse_args()
     rows = [HEAD, *list_routes()]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:

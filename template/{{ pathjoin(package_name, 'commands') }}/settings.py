@@ -1,5 +1,6 @@
 """The command that lists the settings. Secrets are hidden."""
 
+import argparse
 import re
 import sys
 from typing import Any
@@ -35,6 +36,8 @@ def _show(name: str, field: FieldInfo, value: Any) -> str:  # noqa: ANN401 - a s
 
 def main() -> None:
     """Print the table of settings."""
+    description = "List the settings, and where they come from."
+    argparse.ArgumentParser(prog=sys.argv[0], description=description).parse_args()
     for name, origin, value in list_settings():
         sys.stdout.write(f"{name:<25} {origin:<12} {value}".rstrip() + "\n")
     sys.stderr.writelines(f"{line}\n" for line in list_unread())
