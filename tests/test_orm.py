@@ -32,13 +32,49 @@ print([asyncio.run(create(name)) for name in ("ada", "bob")])
 """
 
 
+COMPILED = """
+import asyncio
+
+from src.customers.service import newest_customers
+from src.database.models import User
+from src.database.orm import connect_database
+from src.database.prepared import compiled
+
+
+@compiled
+def customers_after(user_id: int):
+    return User.filter(id__gt=user_id).order_by("id")
+
+
+@compiled
+def customers_with_half(user_id: int):
+    return User.filter(id__gt=user_id // 2)
+
+
+async def main() -> None:
+    async with connect_database():
+        for name in ("ada", "bob", "eve"):
+            await User.create(username=name, email=f"{name}@example.com", hashed_password="-")
+        for limit in (2, 1, 5):
+            print([row["username"] for row in await newest_customers(limit)])
+        print([customer.username for customer in await customers_after(1)])
+        try:
+            await customers_with_half(4)
+        except TypeError as error:
+            print(error)
+
+
+asyncio.run(main())
+"""
+
+
 MODULE = "src.count_users"
 
 
-def write_example(service: Service) -> None:
-    """Write the script of the service's documentation."""
+def write_example(service: Service, path: str = "src/count_users.py") -> None:
+    """Write a file of the service's documentation."""
     page = (service.folder / "docs" / "developing.md").read_text(encoding="utf-8")
-    (script,) = [block for block in blocks(page) if block.path == "src/count_users.py"]
+    (script,) = [block for block in blocks(page) if block.path == path]
     apply(script, service.folder)
 
 
@@ -55,6 +91,18 @@ def test_each_event_loop_has_its_connections(service: Service) -> None:
     service.upgrade()
 
     assert service.run("python", "-W", "error", "script.py").stdout == "[3, 6]\n"
+
+
+@pytest.mark.in_turn
+def test_compiled_queries_fill_in_the_arguments(service: Service) -> None:
+    write_example(service, "src/customers/service.py")
+    (service.folder / "script.py").write_text(COMPILED, encoding="utf-8")
+    service.upgrade()
+
+    *lists, error = service.run("python", "-W", "error", "script.py").stdout.splitlines()
+
+    assert lists == ["['eve', 'bob']", "['eve']", "['eve', 'bob', 'ada']", "['bob', 'eve']"]
+    assert error.startswith("Use each argument once and unchanged in the query: SELECT")
 
 
 @pytest.mark.in_turn

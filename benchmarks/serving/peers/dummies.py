@@ -1,14 +1,15 @@
 """The list of fastapi_template's service, as a team writes it in the rendered service."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, FastAPI, Query
 from pydantic import BaseModel
 from tortoise import fields
 from tortoise.models import Model
+from tortoise.queryset import ValuesQuery
 
 from src.database.config import TORTOISE_ORM
-from src.database.rows import read_values
+from src.database.prepared import compiled
 from src.main import create_app
 from src.pagination import Limit
 from src.schemas import MAX_ID
@@ -29,10 +30,14 @@ Offset = Annotated[int, Query(ge=0, le=MAX_ID)]
 router = APIRouter(prefix="/api/dummy")
 
 
+@compiled
+def read_page(limit: int, offset: int) -> ValuesQuery[Literal[False]]:
+    return DummyModel.all().offset(offset).limit(limit).values(*DummyRead.model_fields)
+
+
 @router.get("/", response_model=list[DummyRead])
 async def list_dummies(limit: Limit = 10, offset: Offset = 0) -> list[dict[str, Any]]:
-    page = DummyModel.all().offset(offset).limit(limit)
-    return await read_values(page.values(*DummyRead.model_fields))
+    return await read_page(limit, offset)
 
 
 def make_service() -> FastAPI:
