@@ -31,6 +31,7 @@ REPOSITORY = Path(__file__).resolve().parent
 NOTES = REPOSITORY / "includes" / "releases.yml"
 ANSWERS = ".copier-answers.yml"
 STATE = "update.json"
+FORMAT_LOG = "format.log"
 UNRELEASED = "Unreleased"
 # Settings of git that Copier and this command rely on, which users may have changed
 GIT = {
@@ -69,6 +70,7 @@ class Update:
         work: where its clone and its report are.
         commit: the commit of the service that is updated.
         target: the release that was asked for.
+        formatter: the command that formats the service.
         switched: the answers that an update in the service's folder changed.
         subfolder: where the service is in its repository.
         old: the release that it came from.
@@ -85,6 +87,7 @@ class Update:
     work: Path
     commit: str = ""
     target: str | None = None
+    formatter: str = ""
     switched: dict[str, Any] = field(default_factory=dict)
     subfolder: str = "."
     old: str = ""
@@ -263,12 +266,8 @@ def find_target(update: Update, root: str, commit: str) -> tuple[str | None, dic
     return str(now["_commit"]), switched
 
 
-def find_edits(update: Update) -> dict[str, str]:
-    """Render the old release alone into a second working tree, and compare it with the service.
-
-    Returns:
-        A for a file that the team removed or moved, T for one that is a link now, else M.
-    """
+def render_old(update: Update) -> None:
+    """Render the old release alone into a second working tree, which is based on the service."""
     before = (update.work / "before").resolve()
     options = ("--quiet", "--detach", "--no-checkout")
     git(update.clone, "worktree", "add", *options, str(before), "HEAD")
@@ -278,7 +277,15 @@ def find_edits(update: Update) -> dict[str, str]:
         copier(before / update.subfolder, "recopy", "--overwrite", "--vcs-ref", ":current:")
     except UpdateError as error:
         raise UpdateError(f"The old release cannot be rendered: {error}") from None
-    changes = find_changes(before / update.subfolder)
+
+
+def find_edits(update: Update) -> dict[str, str]:
+    """Compare the old release with the service.
+
+    Returns:
+        A for a file that the team removed or moved, T for one that is a link now, else M.
+    """
+    changes = find_changes(update.work / "before" / update.subfolder)
     return {path: kind for path, kind in changes.items() if kind != "D" and path != ANSWERS}
 
 
@@ -293,6 +300,78 @@ def find_missed(update: Update, edits: dict[str, str], options: list[str]) -> li
     if gone:
         copier(folder, "recopy", "--overwrite", "--vcs-ref", update.new, *options)
     return [path for path, content in gone.items() if (folder / path).read_bytes() != content]
+
+
+def use_template_format(update: Update) -> None:
+    """Commit the service in the template's format, since an update merges lines as they are.
+
+    The service's formatter tells what the old release looks like in the service's format. The edits
+    after that are merged into the old release. A file stays as it is if they touch formatted lines,
+    or if it may configure the formatter.
+    """
+    before = (update.work / "before" / update.subfolder).resolve()
+    edited = {
+        path: (update.folder / path).read_bytes()
+        for path, kind in find_edits(update).items()
+        if kind == "M" and path != "pyproject.toml" and not path.startswith(".")
+    }
+    for path in edited:
+        shutil.copyfile(before / path, update.folder / path)
+    format_changes(update)
+    base = update.work.resolve() / "formatted"
+    for path, content in edited.items():
+        file = update.folder / path
+        file.replace(base)
+        file.write_bytes(content)
+        try:
+            git(update.folder, "merge-file", "--quiet", *map(str, (file, base, before / path)))
+        except UpdateError:
+            file.write_bytes(content)
+    git(update.clone, "add", "--all")
+    options = ("--quiet", "--no-verify", "--allow-empty")
+    git(update.clone, "commit", *options, "--message", "Use the format of the template")
+    git(before, "reset", "--quiet", git(update.clone, "rev-parse", "HEAD").strip())
+
+
+def format_changes(update: Update) -> None:
+    """Format the changed files. Others stay as they are, also if they are not formatted.
+
+    Raises:
+        UpdateError: the formatter failed, and not because of conflicts.
+    """
+    changed = find_changes(update.folder)
+    succeeded = run_in_shell(update, update.formatter, FORMAT_LOG)
+    for path, kind in find_changes(update.folder).items():
+        if path in changed:
+            continue
+        if kind == "A":
+            (update.folder / path).unlink()
+        else:
+            git(update.folder, "--literal-pathspecs", "checkout", "--quiet", "HEAD", "--", path)
+    if not succeeded and not any(has_conflict(update.folder / path) for path in changed):
+        raise UpdateError(f"`{update.formatter}` failed, see {update.work / FORMAT_LOG}")
+
+
+def run_in_shell(update: Update, command: str, log: str) -> bool:
+    """Run a command of the service in its clone, with its output in a file beside that.
+
+    Returns:
+        Whether it succeeded.
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    with (update.work / log).open("a", encoding="utf-8") as output:
+        print(f"$ {command}", file=output, flush=True)
+        process = subprocess.run(
+            command,
+            shell=True,
+            cwd=update.folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            check=False,
+        )
+    return process.returncode == 0
 
 
 def keep_edits(update: Update, lost: Iterable[str]) -> None:
@@ -358,6 +437,9 @@ def start(update: Update, at: str) -> None:
     update.commit = find_commit(update.clone, commit)
     git(update.clone, "checkout", "--quiet", "--detach", update.commit)
     update.old = str(read_answers(update.folder)["_commit"])
+    render_old(update)
+    if update.formatter:
+        use_template_format(update)
     edits = find_edits(update)
     options = []
     if update.switched:
@@ -366,6 +448,9 @@ def start(update: Update, at: str) -> None:
         options = ["--data-file", str(data)]
     copier(update.folder, "update", *(["--vcs-ref", target] if target else []), *options)
     update.new = str(read_answers(update.folder)["_commit"])
+    if update.formatter:
+        git(update.clone, "update-ref", "--no-deref", "HEAD", update.commit)
+        format_changes(update)
     update.files = classify(update, edits)
     keep_edits(update, update.list_files("lost"))
     update.files |= dict.fromkeys(find_missed(update, edits, options), "missed")
@@ -388,6 +473,9 @@ def commit(update: Update) -> None:
     """
     git(update.clone, "add", "--all")  # a conflict that was resolved counts as one until then
     git(update.clone, "checkout", "--quiet", "-B", update.branch)
+    if update.formatter:
+        format_changes(update)
+        git(update.clone, "add", "--all")
     if git(update.clone, "status", "--porcelain"):
         if "pyproject.toml" in update.files and (update.folder / "uv.lock").is_file():
             run("uv", "lock", "--quiet", folder=update.folder)
@@ -402,26 +490,13 @@ def commit(update: Update) -> None:
 
 def check(update: Update, commands: list[str]) -> None:
     """Run the checks in the clone, until one fails."""
-    environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
-    with (update.work / "checks.log").open("a", encoding="utf-8") as log:
-        for command in commands:
-            if command in update.checked:
-                continue
-            print(f"$ {command}", file=log, flush=True)
-            process = subprocess.run(
-                command,
-                shell=True,
-                cwd=update.folder,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                check=False,
-            )
-            if process.returncode:
-                update.status, update.error = "checks failed", command
-                return
-            update.checked.append(command)
+    for command in commands:
+        if command in update.checked:
+            continue
+        if not run_in_shell(update, command, "checks.log"):
+            update.status, update.error = "checks failed", command
+            return
+        update.checked.append(command)
 
 
 def numbers(version: str) -> list[int]:
@@ -513,7 +588,7 @@ def advance(source: str, work: Path, options: argparse.Namespace) -> Update:
     try:
         has_clone = update.status not in {"", "failed"} and update.clone.is_dir()
         if not has_clone or is_outdated(update, options):
-            update = Update(source, work, target=options.to)
+            update = Update(source, work, target=options.to, formatter=options.format)
             start(update, options.at)
         if update.status != "up to date" and is_resolved(update):
             update.status = "not committed"
@@ -546,12 +621,13 @@ def is_outdated(update: Update, options: argparse.Namespace) -> bool:
         target, switched = find_target(replace(update, target=options.to), root, commit)
         moved = commit != update.commit or switched != update.switched
         moved = moved or (options.to is None and target not in {None, update.new})
-    other = update.target != options.to
+    other = (update.target, update.formatter) != (options.to, options.format)
     head = git(update.clone, "rev-parse", "HEAD").strip()
     if head != update.result or git(update.clone, "status", "--porcelain"):
         if other:
             raise UpdateError(
-                f"Delete {update.work} to start again: its clone has changes that are not committed"
+                f"Use the same --to and --format as before, or delete {update.work} to start again: "
+                "its clone has changes that are not committed"
             )
         return False
     return moved or other or (options.to is None and has_newer_release(update.folder))
@@ -652,6 +728,12 @@ def parse_options() -> argparse.Namespace:
         default=[],
         metavar="COMMAND",
         help="run it in each service",
+    )
+    parser.add_argument(
+        "--format",
+        default="",
+        metavar="COMMAND",
+        help="what formats the services, if their line length or quotes are their own",
     )
     parser.add_argument("--push", action="store_true", help="push the branches")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""Copier's command line."""
+"""The command lines of Copier and update.py."""
 
 import os
 import re
@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tools.render import REPOSITORY
+
 
 def copier(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
     """Run Copier where nobody answers."""
@@ -14,6 +16,17 @@ def copier(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
         [sys.executable, "-m", "copier", *arguments],
         cwd=cwd,
         env={**os.environ, "NO_COLOR": "1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def run_update(work: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run update.py with a folder for its clones and reports."""
+    return subprocess.run(
+        [sys.executable, str(REPOSITORY / "update.py"), *arguments, "--work", str(work)],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -1,6 +1,5 @@
-"""A team's own format: an update takes it to the template's lines, as docs/updating.md says."""
+"""A team's own format: update.py keeps it, without conflicts in what the team did not edit."""
 
-import os
 import re
 import shlex
 import subprocess
@@ -8,61 +7,87 @@ import sys
 from pathlib import Path
 
 from tools.releases import NEXT
-from tools.render import REPOSITORY
+from tools.render import git
 
+from .command import run_update
 from .conftest import Rendered
 from .edits import append, replace
 from .folders import ANSWERS, commit, conflicts, files, take
+
+FORMAT = f"{shlex.quote(sys.executable)} -m ruff format --no-cache"
+UNFORMATTED = "names = [ 'ada',\n  'bob' ]\n"
 
 
 def format_like_the_team(folder: Path) -> None:
     project = folder / "pyproject.toml"
     replace(project, r"^line-length = 100$", "line-length = 79")
     replace(project, r"^\[tool\.ruff\]$", "\\g<0>\nformat.quote-style = 'single'")
-    subprocess.run([sys.executable, "-m", "ruff", "format", "--quiet"], cwd=folder, check=True)
-
-
-def documented_commands() -> str:
-    """Read the commands, with this Copier, this ruff, and the working tree as the newest release."""
-    text = (REPOSITORY / "docs" / "updating.md").read_text(encoding="utf-8")
-    section = text.partition("## Update with your own format")[2].partition("\n## ")[0]
-    commands = "\n".join(re.findall(r"^\$ (.*)$", section, re.MULTILINE))
-    python = f"{shlex.quote(sys.executable)} -m "
-    commands = commands.replace("uvx copier", python + "copier")
-    commands = commands.replace('uv run --project "$service" ruff', python + "ruff")
-    return re.sub(
-        r"recopy --defaults --overwrite$", rf"\g<0> --vcs-ref {NEXT}", commands, flags=re.MULTILINE
-    )
+    subprocess.run([*shlex.split(FORMAT), "--quiet"], cwd=folder, check=True)
 
 
 def test_own_format_is_kept_without_conflicts(rendered: Rendered, tmp_path: Path) -> None:
-    """In one commit. A moved file that the team edited is a conflict."""
     service = take(rendered({}, "v0.8.0"), tmp_path / "service")
     format_like_the_team(service)
-    append(service / "src" / "health.py", "\nOURS = 1\n")
+    append(service / "src" / "health.py", "\n\nOURS = 1\n")
     append(service / "src" / "start.py", "\nOURS = 1\n")
+    (service / "src" / "names.py").write_text(UNFORMATTED, encoding="utf-8")
     commit(service)
+    before = files(service)
 
-    process = subprocess.run(
-        ["/bin/bash", "-c", documented_commands()],
-        cwd=service,
-        env={**os.environ, "GIT_AUTHOR_NAME": "Ada", "GIT_AUTHOR_EMAIL": "ada@example.com"}
-        | {"GIT_COMMITTER_NAME": "Ada", "GIT_COMMITTER_EMAIL": "ada@example.com"},
-        capture_output=True,
-        text=True,
-        check=False,
+    process = run_update(
+        tmp_path / "work", str(service), "--to", NEXT, "--format", FORMAT, "--push"
     )
 
-    assert re.findall(r"^CONFLICT.*?: (\S+)", process.stdout, re.MULTILINE) == ["src/start.py"]
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert "## Removed although edited (1)\n\n- `src/start.py`" in process.stdout
+    patch = (tmp_path / "work" / "service" / "removed-edits.diff").read_text(encoding="utf-8")
+    assert re.findall(r"^[+-]\w.*$", patch, re.MULTILINE) == ["+OURS = 1"]
+    assert files(service) == before
+    assert git(service, "log", "--format=%s", f"HEAD..template-{NEXT}").count("\n") == 1
+    git(service, "checkout", "--quiet", f"template-{NEXT}")
     assert conflicts(service) == []
     fresh = take(rendered({}, NEXT), tmp_path / "fresh")
     format_like_the_team(fresh)
     found, wanted = files(service), files(fresh)
-    assert b"OURS = 1" in found.pop("src/start.py")
-    assert found["src/health.py"] == wanted.pop("src/health.py") + b"\nOURS = 1\n"
+    assert found["src/names.py"] == UNFORMATTED.encode()
+    assert found["src/health.py"] == wanted.pop("src/health.py") + b"\n\nOURS = 1\n"
     differing = {path for path in wanted if found.get(path) != wanted[path]}
-    assert {path for path in differing if not path.startswith(".ruff_cache/")} <= {
-        "README.md",
-        ANSWERS,
-        "pyproject.toml",
-    }
+    assert differing <= {"README.md", ANSWERS, "pyproject.toml"}
+
+
+def test_conflict_is_formatted_after_it_is_resolved(rendered: Rendered, tmp_path: Path) -> None:
+    """A file with markers is no Python, so the formatter fails until then."""
+    service = take(rendered({}, "v0.8.0"), tmp_path / "service")
+    format_like_the_team(service)
+    replace(service / "src/main.py", r"^from \.api import (.*)$", r"from .api import \1  # ours")
+    commit(service)
+    command = (str(service), "--to", NEXT, "--format", FORMAT)
+    work = tmp_path / "work"
+
+    process = run_update(work, *command)
+
+    assert "## Conflicts (1)\n\n- `src/main.py`\n" in process.stdout, process.stderr
+    resolved = work / "service/clone/src/main.py"
+    text = (rendered({}, NEXT) / "src/main.py").read_text(encoding="utf-8")
+    resolved.write_text(text, encoding="utf-8")
+    other = run_update(work, str(service), "--to", NEXT)
+    assert "Use the same --to and --format as before" in other.stdout
+    process = run_update(work, *command)
+    assert process.returncode == 0, process.stdout + process.stderr
+    fresh = take(rendered({}, NEXT), tmp_path / "fresh")
+    format_like_the_team(fresh)
+    assert resolved.read_bytes() == (fresh / "src/main.py").read_bytes() != text.encode()
+    assert git(work / "service/clone", "status", "--porcelain") == ""
+
+
+def test_formatter_that_fails_is_explained(rendered: Rendered, tmp_path: Path) -> None:
+    service = take(rendered({}, "v0.8.0"), tmp_path / "service")
+
+    process = run_update(
+        tmp_path / "work", str(service), "--to", NEXT, "--format", "nosuchformatter"
+    )
+
+    assert process.returncode == 1
+    log = tmp_path / "work" / "service" / "format.log"
+    assert f"service: `nosuchformatter` failed, see {log}" in process.stdout
+    assert "nosuchformatter" in log.read_text(encoding="utf-8")

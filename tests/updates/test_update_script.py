@@ -4,17 +4,15 @@ import argparse
 import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import update as script
 from tools.releases import NEXT
-from tools.render import REPOSITORY, git
+from tools.render import git
 
-from .command import copier
+from .command import copier, run_update
 from .conftest import FIXED, Rendered
 from .edits import append, replace
 from .folders import commit, files, take
@@ -35,16 +33,6 @@ mnemonicPrefix = true
 [status]
 showUntrackedFiles = no
 """
-
-
-def run(work: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, str(REPOSITORY / "update.py"), *arguments, "--work", str(work)],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def rows(table: str) -> dict[str, list[str]]:
@@ -80,7 +68,7 @@ def test_services_are_updated_reported_and_pushed(
     command = (f"@{services}", "--to", NEXT, "--check", CHECK, "--push")
     work = tmp_path / "work"
 
-    process = run(work, *command)
+    process = run_update(work, *command)
 
     assert process.returncode == 1, process.stderr
     assert "[3/3]" in process.stderr
@@ -110,7 +98,7 @@ def test_services_are_updated_reported_and_pushed(
     append(edited / "README.md", "Newer.\n")
     commit(edited)
     before[edited] = files(edited)
-    process = run(work, *command)
+    process = run_update(work, *command)
 
     found = rows(process.stdout)
     assert (found["edited"][0], found["orders"][0]) == ("updated", "updated"), process.stdout
@@ -184,10 +172,10 @@ def test_answers_that_an_update_changed_are_reported(rendered: Rendered, tmp_pat
     commit(service)
     work = tmp_path / "work"
     options = ("--data", "container=false", "--vcs-ref", ":current:")
-    assert "Removed" not in run(work, str(service)).stdout
+    assert "Removed" not in run_update(work, str(service)).stdout
 
     assert copier("update", "--defaults", *options, cwd=service).returncode == 0
-    process = run(work, str(service))
+    process = run_update(work, str(service))
 
     assert process.returncode == 0, process.stderr
     assert "## Removed although edited (1)\n\n- `Dockerfile`\n" in process.stdout
@@ -230,7 +218,7 @@ def test_changes_that_do_not_arrive_are_reported(rendered: Rendered, tmp_path: P
     (service / "Dockerfile").symlink_to("docker/Dockerfile")
     commit(service)
 
-    process = run(tmp_path / "work", str(service), "--to", FIXED)
+    process = run_update(tmp_path / "work", str(service), "--to", FIXED)
 
     assert process.returncode == 0, process.stderr
     title = script.KINDS["missed"]
@@ -278,7 +266,7 @@ def test_damaged_state_is_explained(text: str, tmp_path: Path) -> None:
     (tmp_path / "orders").mkdir()
     (tmp_path / "orders" / script.STATE).write_text(text, encoding="utf-8")
 
-    process = run(tmp_path, "https://example.com/orders.git")
+    process = run_update(tmp_path, "https://example.com/orders.git")
 
     assert process.returncode == 1
     assert process.stderr == (
@@ -312,7 +300,7 @@ def test_state_survives_interruptions(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_number_of_jobs_is_checked(tmp_path: Path) -> None:
-    process = run(tmp_path, "orders", "--jobs", "0")
+    process = run_update(tmp_path, "orders", "--jobs", "0")
 
     assert process.returncode == 2
     assert process.stderr.endswith("use a number from 1 on, not 0\n")
@@ -343,7 +331,7 @@ def test_folder_of_another_service_is_refused(tmp_path: Path) -> None:
     script.Update("https://example.com/a/orders.git", tmp_path / "orders").work.mkdir()
     script.Update("https://example.com/a/orders.git", tmp_path / "orders").save()
 
-    process = run(tmp_path, "https://example.com/b/orders.git")
+    process = run_update(tmp_path, "https://example.com/b/orders.git")
 
     assert process.returncode == 1
     assert "it has the update of https://example.com/a/orders.git" in process.stderr
@@ -392,7 +380,7 @@ def test_rejected_push_is_explained(tmp_path: Path) -> None:
     commit(update.clone)
     update.result = git(update.clone, "rev-parse", "HEAD").strip()
     update.save()
-    options = argparse.Namespace(to="v1.0.0", at="main", check=[], push=True)
+    options = argparse.Namespace(to="v1.0.0", at="main", check=[], format="", push=True)
 
     found = script.advance(str(service), update.work, options)
 
