@@ -211,27 +211,32 @@ def goals(results: Results) -> list[Goal]:
     return rows
 
 
-def regressions(results: Results, published: str = "") -> list[str]:
-    """List the ratios of CPU time that are much less than the published ones.
+def regressions(results: Results, text: str = "") -> list[str]:
+    """List the ratios of CPU time that are much less than the published ones of the same engine.
 
     Args:
         results: what was measured. The best round counts: other work on the machine makes rounds worse.
-        published: the text with the published table; by default, the benchmarks' README.
+        text: the text with the published tables; by default, the benchmarks' README.
     """
-    published = published or TABLES.read_text(encoding="utf-8")
     found = []
     for goal in goals(results):
-        row = re.escape(f"| {goal.work} | ≥ {goal.bound:g} {goal.unit} | ")
-        if PER_CPU_SECOND not in goal.work or not (
-            before := re.search(rf"{row}([\d.]+)", published)
-        ):
-            continue
-        if goal.value.most < LEAST_SHARE * float(before[1]):
+        before = published_ratio(goal, results.engine, text)
+        if before and goal.value.most < LEAST_SHARE * before:
             found.append(
-                f"{goal.work}: {goal.value.most:.2f} {goal.unit}, published: {before[1]}. "
+                f"{goal.work}: {goal.value.most:.2f} {goal.unit}, published: {before:.2f}. "
                 "Find what made it slower, or publish a new measurement."
             )
     return found
+
+
+def published_ratio(goal: Goal, engine: str, text: str = "") -> float | None:
+    """Return the published median of a ratio of CPU time, whatever the goal was then."""
+    if PER_CPU_SECOND not in goal.work:
+        return None
+    _, table, _ = _split(text or TABLES.read_text(encoding="utf-8"), engine)
+    row = rf"\| {re.escape(goal.work)} \| ≥ [\d.]+ {re.escape(goal.unit)} \| ([\d.]+)"
+    found = re.search(row, table)
+    return float(found[1]) if found else None
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -317,14 +322,19 @@ def publish(results: Results) -> None:
         _replace(README, results.engine, "\n".join([measured, "", *summary(results)]))
 
 
+def _split(text: str, engine: str) -> tuple[str, str, str]:
+    """Split a text into what is before, between and after the marks of an engine."""
+    mark = "performance" if engine == "postgresql" else engine
+    start, end = f"<!-- {mark}: written by benchmarks/serving -->", f"<!-- /{mark} -->"
+    before, _, rest = text.partition(start)
+    between, _, after = rest.partition(end)
+    return f"{before}{start}", between, f"{end}{after}"
+
+
 def _replace(file: Path, engine: str, text: str) -> None:
     """Write a text between the marks of an engine in a file."""
-    mark = "performance" if engine == "postgresql" else engine
-    before, start, rest = file.read_text(encoding="utf-8").partition(
-        f"<!-- {mark}: written by benchmarks/serving -->"
-    )
-    _, end, after = rest.partition(f"<!-- /{mark} -->")
-    file.write_text(f"{before}{start}\n{text}\n{end}{after}", encoding="utf-8")
+    before, _, after = _split(file.read_text(encoding="utf-8"), engine)
+    file.write_text(f"{before}\n{text}\n{after}", encoding="utf-8")
 
 
 def plot(results: Results, file: Path) -> None:
