@@ -282,6 +282,32 @@ def test_log_says_why_the_database_is_unavailable(service: Service) -> None:
     assert "The database cannot serve: No connection was free within 0.2 s" in server.output
 
 
+READ_TWICE = """
+    from tortoise.transactions import in_transaction
+
+    from .database.models import User
+
+    @app.get("/read-in-a-transaction")
+    async def read_in_a_transaction() -> int:
+        async with in_transaction():
+            return len(await User.all())
+
+    return app
+"""
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+def test_migration_during_a_transaction_is_503_once(service: Service) -> None:
+    """The driver prepares a statement again if a table changes, but not within a transaction."""
+    with_routes(service, READ_TWICE)
+    with service.serve(DATABASE_POOL_MAX="1") as server:
+        assert server.get("/read-in-a-transaction").status_code == 200
+        service.database.query("ALTER TABLE users ALTER COLUMN username TYPE text")
+        assert is_503(server.get("/read-in-a-transaction"))
+        assert server.get("/read-in-a-transaction").status_code == 200
+
+
 def assert_writes_are_503(server: Server) -> None:
     """Check the responses of a service whose database has become read-only."""
     assert is_503(server.get("/write"))

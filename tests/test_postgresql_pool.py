@@ -300,6 +300,21 @@ def test_lost_connections_are_replaced(
     asyncio.run(run())
 
 
+def test_connection_lost_during_its_release_is_replaced(module: Any, database: Database) -> None:
+    """The statements before the release succeeded, so it raises no error."""
+
+    async def run() -> None:
+        async with opened(module, database, max_size=1) as pool:
+            connection = await pool.acquire()
+            await connection.execute("SET search_path TO 'elsewhere'")  # asyncpg's pool resets it
+            lost = await pid(connection)
+            asyncio.get_running_loop().call_soon(connection._con.terminate)
+            await pool.release(connection)
+            assert await used(pool) != lost
+
+    asyncio.run(run())
+
+
 def test_lost_connections_do_not_end_the_look_for_unused_ones(
     module: Any, database: Database
 ) -> None:

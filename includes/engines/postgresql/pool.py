@@ -248,10 +248,9 @@ class BoundedPool:
     async def release(self, connection: Any) -> None:  # noqa: ANN401 - asyncpg's proxy of a connection
         try:
             if not self._keep(connection):
-                with suppress(NotResetError):  # the statements before it succeeded
+                # the statements before it succeeded, and asyncpg's pool closes the connection
+                with suppress(NotResetError, *AMBIGUOUS):
                     await self.opened.release(connection)
-        except AMBIGUOUS as error:
-            raise DBConnectionError(str(error)) from error
         finally:
             self._turns.release()
 
