@@ -58,6 +58,7 @@ class Session:
     async def renew(self) -> None:
         """Reopen the file if the session was changed or a transaction is still open."""
         if self._is_changed or self._connection.in_transaction:
+            self._is_changed = True  # until the file is open again, also if this task is cancelled
             run: Any = self._connection._execute  # noqa: SLF001 - runs in the connection's thread
             try:
                 await run(self._reopen)
@@ -65,6 +66,8 @@ class Session:
                 raise DBConnectionError(str(error)) from error
 
     def _reopen(self) -> None:
+        if not self._is_changed:
+            return  # a cancelled task has started this, too
         connection: Any = self._connection
         connection._connection.close()  # noqa: SLF001 - aiosqlite cannot reopen
         opened = connection._connection = connection._connector()  # noqa: SLF001 - as above
