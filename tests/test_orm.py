@@ -238,3 +238,111 @@ def test_times_are_read_without_the_slow_conversion(engine: str, service: Servic
 
     other_form = "'2026-11-27 17:44:3', " if engine == "sqlite" else ""
     assert output == f"[{other_form}'None']"
+
+
+TYPES = """
+import asyncio
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+from enum import Enum, IntEnum
+
+from tortoise import connections, fields
+from tortoise.context import TortoiseContext
+from tortoise.functions import Count, Max
+from tortoise.models import Model
+
+from src.database.config import TORTOISE_ORM
+from src.database.orm import serving
+from src.database.prepared import compiled
+from src.database.rows import read_values
+
+Colour = Enum("Colour", {"RED": "red"}, type=str)
+Level = IntEnum("Level", ["LOW", "HIGH"])
+
+
+class Bracketed(fields.CharField):
+    def to_python_value(self, value):
+        return value and f"<{value}>"
+
+
+class Owner(Model):
+    id = fields.IntField(primary_key=True)
+    born = fields.DatetimeField(null=True)
+
+
+class Thing(Model):
+    id = fields.UUIDField(primary_key=True)
+    owner = fields.ForeignKeyField("models.Owner", "things", null=True)
+    time = fields.DatetimeField(null=True)
+    day = fields.DateField(null=True)
+    span = fields.TimeDeltaField(null=True)
+    number = fields.DecimalField(max_digits=20, decimal_places=6, null=True)
+    ratio = fields.FloatField(null=True)
+    flag = fields.BooleanField(null=True)
+    data = fields.JSONField(null=True)
+    binary = fields.BinaryField(null=True)
+    colour = fields.CharEnumField(Colour, null=True)
+    level = fields.IntEnumField(Level, null=True)
+    text = Bracketed(max_length=9, null=True)
+
+
+NAMES = [name for name in Thing._meta.fields_map if name != "owner"]
+QUERIES = [
+    lambda: Thing.all().values(*NAMES, "owner__born"),
+    lambda: Thing.all().values(a="time", b="owner__born", c="number", d="data", e="colour"),
+    lambda: Owner.annotate(n=Count("things"), last=Max("things__time")).values("n", "last"),
+    lambda: Thing.all(),
+    lambda: Thing.all().select_related("owner"),
+]
+
+
+def plain(found):
+    if isinstance(found, list):
+        return sorted(map(plain, found))
+    values = vars(found) if isinstance(found, Model) else found
+    return repr({
+        name: (value.isoformat(), value.utcoffset()) if isinstance(value, datetime)
+        else plain(value) if isinstance(value, Model) else value
+        for name, value in sorted(values.items())
+    })
+
+
+async def compare(zone, use_tz):
+    apps = {"models": {"models": ["__main__"], "default_connection": "default"}}
+    config = {**serving(TORTOISE_ORM), "apps": apps, "timezone": zone, "use_tz": use_tz}
+    utc, india = (UTC, timezone(timedelta(hours=5.5))) if use_tz else (None, None)
+    async with TortoiseContext() as context:
+        await context.init(config)
+        await context.generate_schemas()
+        owner = await Owner.create(born=datetime(1971, 12, 10, 1, 2, 3, 4, utc))
+        await Owner.create()
+        await Thing.create()
+        for zone in (utc, india):
+            await Thing.create(
+                owner=owner, time=datetime(2024, 3, 31, 1, 30, 0, 123456, zone),
+                day=date(2024, 2, 29), span=timedelta(3, 0, 7), number=Decimal("0.100000"),
+                ratio=1 / 3, flag=True, data={"a": [1, None, "\\u00fc"]}, binary=bytes(range(256)),
+                colour=Colour.RED, level=Level.HIGH, text="text",
+            )
+        for query in QUERIES:
+            expected = plain(await query())
+            assert plain(await compiled(query)()) == expected
+            if "values" in query.__code__.co_names:
+                assert plain(await read_values(query())) == expected
+        for table in ("thing", "owner"):
+            await connections.get("default").execute_query(f"DROP TABLE {table}")
+
+
+async def main():
+    for zone, use_tz in (("UTC", True), ("Europe/Berlin", True), ("Asia/Kolkata", False)):
+        await compare(zone, use_tz)
+    print("alike")
+
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("engine", ENGINES, indirect=True)
+def test_values_of_all_types_are_those_of_tortoise(engine: str, service: Service) -> None:
+    assert service.run("python", "-c", TYPES).stdout == "alike\n"
