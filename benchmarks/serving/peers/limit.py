@@ -75,14 +75,10 @@ async def list_users(request: Request) -> Response:
     return answer({"items": [describe(user) for user in users[:limit]], "next": following})
 
 
-async def keep(_: Any) -> None:
-    """Keep a session as it is: no statement here changes it. asyncpg would send another statement."""
-
-
 @asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncIterator[None]:
     url = os.environ["DATABASE_URL"]
-    async with asyncpg.create_pool(url, min_size=1, max_size=10, reset=keep) as app.state.pool:
+    async with asyncpg.create_pool(url, min_size=1, max_size=10) as app.state.pool:
         yield
 
 

@@ -1,8 +1,7 @@
 """The page of users.
 
-The functions are not coroutines: Django's queries run in threads, and coroutines would need a thread
-for each query. The renderer is the one with orjson from django-ninja's documentation. The default one
-is slower, and writes other bytes.
+The renderer is the one with orjson from django-ninja's documentation. The default one is slower,
+and writes other bytes.
 """
 
 from datetime import datetime, timedelta
@@ -47,16 +46,16 @@ class ORJSONRenderer(BaseRenderer):
 
 
 class SessionAuth(HttpBearer):
-    def authenticate(self, request: HttpRequest, token: str) -> User | None:
+    async def authenticate(self, request: HttpRequest, token: str) -> User | None:
         now = timezone.now()
         token_hash = sha256(token.encode()).hexdigest()
         sessions = Session.objects.select_related("user").filter(
             token_hash=token_hash, expires_at__gt=now, user__is_active=True
         )
-        if (session := sessions.first()) is None:
+        if (session := await sessions.afirst()) is None:
             return None
         if session.last_used_at < now - LAST_USE_STEP:
-            Session.objects.filter(id=session.id).update(last_used_at=now)
+            await Session.objects.filter(id=session.id).aupdate(last_used_at=now)
         return session.user
 
 
@@ -64,7 +63,7 @@ api = NinjaAPI(auth=SessionAuth(), renderer=ORJSONRenderer())
 
 
 @api.get("/users", response=Page)
-def list_users(
+async def list_users(
     request: HttpRequest,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     cursor: Annotated[str, Query(pattern="^[0-9a-f]{16}$")] = "0" * 16,
@@ -72,7 +71,7 @@ def list_users(
     if not request.auth.is_admin:
         raise HttpError(403, "Only administrators may do this.")
     query = User.objects.filter(id__gt=int(cursor, 16)).order_by("id")[: limit + 1]
-    users = list(query)
+    users = [user async for user in query]
     following = f"{users[limit - 1].id:016x}" if len(users) > limit else None
     return {"items": users[:limit], "next": following}
 
