@@ -9,7 +9,7 @@ from pathlib import Path
 from tools.releases import NEXT
 from tools.render import git
 
-from .command import run_update
+from .command import update_service
 from .conftest import Rendered
 from .edits import append, replace
 from .folders import ANSWERS, commit, conflicts, files, take
@@ -34,9 +34,7 @@ def test_own_format_is_kept_without_conflicts(rendered: Rendered, tmp_path: Path
     commit(service)
     before = files(service)
 
-    process = run_update(
-        tmp_path / "work", str(service), "--to", NEXT, "--format", FORMAT, "--push"
-    )
+    process = update_service(tmp_path / "work", service, "--to", NEXT, "--format", FORMAT, "--push")
 
     assert process.returncode == 0, process.stdout + process.stderr
     assert "## Removed although edited (1)\n\n- `src/start.py`" in process.stdout
@@ -61,18 +59,18 @@ def test_conflict_is_formatted_after_it_is_resolved(rendered: Rendered, tmp_path
     format_like_the_team(service)
     replace(service / "src/main.py", r"^from \.api import (.*)$", r"from .api import \1  # ours")
     commit(service)
-    command = (str(service), "--to", NEXT, "--format", FORMAT)
+    options = ("--to", NEXT, "--format", FORMAT)
     work = tmp_path / "work"
 
-    process = run_update(work, *command)
+    process = update_service(work, service, *options)
 
     assert "## Conflicts (1)\n\n- `src/main.py`\n" in process.stdout, process.stderr
     resolved = work / "service/clone/src/main.py"
     text = (rendered({}, NEXT) / "src/main.py").read_text(encoding="utf-8")
     resolved.write_text(text, encoding="utf-8")
-    other = run_update(work, str(service), "--to", NEXT)
+    other = update_service(work, service, "--to", NEXT)
     assert "Use the same --to and --format as before" in other.stdout
-    process = run_update(work, *command)
+    process = update_service(work, service, *options)
     assert process.returncode == 0, process.stdout + process.stderr
     fresh = take(rendered({}, NEXT), tmp_path / "fresh")
     format_like_the_team(fresh)
@@ -83,8 +81,8 @@ def test_conflict_is_formatted_after_it_is_resolved(rendered: Rendered, tmp_path
 def test_formatter_that_fails_is_explained(rendered: Rendered, tmp_path: Path) -> None:
     service = take(rendered({}, "v0.8.0"), tmp_path / "service")
 
-    process = run_update(
-        tmp_path / "work", str(service), "--to", NEXT, "--format", "nosuchformatter"
+    process = update_service(
+        tmp_path / "work", service, "--to", NEXT, "--format", "nosuchformatter"
     )
 
     assert process.returncode == 1

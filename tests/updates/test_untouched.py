@@ -21,7 +21,7 @@ from .combinations import (
     options,
     pairs,
 )
-from .command import copier
+from .command import copier_process
 from .conftest import FIXED, Rendered
 from .folders import commit, conflicts, files, recorded, take
 from .suites import Found, found, run_suite
@@ -106,7 +106,7 @@ def test_update_asks_nothing(release: Release, rendered: Rendered, tmp_path: Pat
     service = take(rendered({}, release.tag), tmp_path / "service")
     before = files(service)
 
-    process = copier("update", "--defaults", "--vcs-ref", NEXT, cwd=service)
+    process = copier_process("update", "--defaults", "--vcs-ref", NEXT, cwd=service)
 
     assert process.returncode == 0, process.stderr
     check_fresh(service, before, files(rendered(recorded(service), NEXT)))

@@ -12,7 +12,7 @@ import update as script
 from tools.releases import NEXT
 from tools.render import git
 
-from .command import copier, run_update
+from .command import copier, run_update, update_service
 from .conftest import FIXED, Rendered
 from .edits import append, replace
 from .folders import commit, files, take
@@ -172,10 +172,10 @@ def test_answers_that_an_update_changed_are_reported(rendered: Rendered, tmp_pat
     commit(service)
     work = tmp_path / "work"
     options = ("--data", "container=false", "--vcs-ref", ":current:")
-    assert "Removed" not in run_update(work, str(service)).stdout
+    assert "Removed" not in update_service(work, service).stdout
 
     assert copier("update", "--defaults", *options, cwd=service).returncode == 0
-    process = run_update(work, str(service))
+    process = update_service(work, service)
 
     assert process.returncode == 0, process.stderr
     assert "## Removed although edited (1)\n\n- `Dockerfile`\n" in process.stdout
@@ -218,7 +218,7 @@ def test_changes_that_do_not_arrive_are_reported(rendered: Rendered, tmp_path: P
     (service / "Dockerfile").symlink_to("docker/Dockerfile")
     commit(service)
 
-    process = run_update(tmp_path / "work", str(service), "--to", FIXED)
+    process = update_service(tmp_path / "work", service, "--to", FIXED)
 
     assert process.returncode == 0, process.stderr
     title = script.KINDS["missed"]
