@@ -37,7 +37,7 @@ def test_commands_for_agents_work(
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "UV_PYTHON": sys.executable,
         "UV_PROJECT_ENVIRONMENT": str(ENVIRONMENTS / name),
-        "MYPY_CACHE_DIR": str(mypy_cache(ENVIRONMENTS / name)),
+        "MYPY_CACHE_DIR": str(mypy_cache()),
         "PYTEST_ADDOPTS": "-k health",  # tests/test_service.py runs all tests
         "PORT": str(port),
     }

@@ -231,7 +231,7 @@ def test_service_readme_commands(engine: str, template: Path, tmp_path: Path) ->
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "UV_PYTHON": sys.executable,
         "UV_PROJECT_ENVIRONMENT": str(ENVIRONMENTS / engine),
-        "MYPY_CACHE_DIR": str(mypy_cache(ENVIRONMENTS / engine)),
+        "MYPY_CACHE_DIR": str(mypy_cache()),
         "PYTEST_ADDOPTS": "-k health",  # tests/test_service.py runs all tests
         "PORT": str(port),
         "UVICORN_PORT": str(port),  # of uvicorn's own command

@@ -68,9 +68,12 @@ def install(folder: Path, name: str) -> Path:
     return environment / "bin"
 
 
-def mypy_cache(environment: Path) -> Path:
-    """Return mypy's folder of an environment, in which it remembers packages, for this worker."""
-    return environment / "mypy" / os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+def mypy_cache() -> Path:
+    """Return the folder in which mypy remembers packages, for this worker.
+
+    All environments share it: most packages are the same, and mypy compares their content.
+    """
+    return ENVIRONMENTS / "mypy" / os.environ.get("PYTEST_XDIST_WORKER", "gw0")
 
 
 def compile_modules(folder: Path) -> None:
@@ -111,7 +114,7 @@ class Service:
             "AERICH_NO_TORTOISE_V1_WARNING": "1",
             "DATABASE_URL": self.database.url,
             "TEST_DATABASE_URL": SERVERS.get(self.database.engine, ""),
-            "MYPY_CACHE_DIR": str(mypy_cache(self.commands.parent)),
+            "MYPY_CACHE_DIR": str(mypy_cache()),
             **self.environment,
             **(extra or {}),
         }
