@@ -1,10 +1,13 @@
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ..conftest import MakeService
 from ..support.databases import new_database
 from ..support.model_changes import BEFORE
 from ..support.services import Service
@@ -36,13 +39,23 @@ def _bases(
             shutil.copytree(rendered, folder, ignore=shutil.ignore_patterns(".venv"))
             (folder / MODELS).write_text(BEFORE, encoding="utf-8")
             with new_database(engine, folder) as database:
-                service = Service(folder, commands, database, environment=NO_BYTECODE)
+                service = Service(folder, commands, database, environment=NO_BYTECODE, forks=True)
                 drops = (part for place in DROPPED for part in ("--drop", place))
                 service.run(*MIGRATE, "new", "models", *drops)
             bases[engine] = folder, commands
         return bases[engine]
 
     return base
+
+
+@pytest.fixture
+def make_service(make_service: MakeService) -> MakeService:
+    """Create services whose migration commands are forks: see `tests/support/forks.py`."""
+
+    def make(*arguments: Any, **options: Any) -> Service:
+        return replace(make_service(*arguments, **options), forks=True)
+
+    return make
 
 
 @pytest.fixture
@@ -56,7 +69,9 @@ def make_changing(
             folder, commands = _bases(engine)
             shutil.copytree(folder, tmp_path / name)
             database = stack.enter_context(new_database(engine, tmp_path))
-            service = Service(tmp_path / name, commands, database, environment=NO_BYTECODE)
+            service = Service(
+                *(tmp_path / name, commands, database), environment=NO_BYTECODE, forks=True
+            )
             stack.callback(service.kill)
             return Changing(service)
 

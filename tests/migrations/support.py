@@ -9,7 +9,7 @@ from ..support.model_changes import ROWS
 from ..support.services import Process, Service
 
 MODELS = "src/database/models.py"
-MIGRATE = ("python", "-m", "src.database.migrate")
+MIGRATE = ("python", "-m", "src", "migrate")
 
 # Runs in the service: one process instead of one for each step
 STEPS = """

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from .services import DEADLINE, Service
 
-MIGRATE = ("python", "-m", "src.database.migrate")
+MIGRATE = ("python", "-m", "src", "migrate")
 FIRST = "0_20261122000000_init.py"
 
 
