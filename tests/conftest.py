@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -13,6 +14,7 @@ import pytest
 from copier._main import Worker
 from copier._template import Template, load_template_config
 from copier._vcs import clone
+from httpx2 import create_ssl_context
 from jinja2 import Environment
 
 from tools.render import ENGINES, Answers, git, render, snapshot
@@ -90,6 +92,17 @@ def _interruptible() -> None:
     """Let Ctrl-C reach what the tests start: a shell's background jobs inherit that it is ignored."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _read_certificates_once() -> Iterator[None]:
+    """Read the certificates once, which httpx2 does for each request without a client, for 30 ms.
+
+    Each start of a service sends such requests until it answers.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("httpx2._transports.default.create_ssl_context", cache(create_ssl_context))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

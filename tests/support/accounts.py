@@ -41,7 +41,7 @@ Answer = httpx2.Response
 @contextmanager
 def accounts(service: Service, **environment: str) -> Iterator[Server]:
     """Serve a migrated service."""
-    service.run("aerich", "upgrade")
+    service.upgrade()
     with service.serve(**environment) as server:
         yield server
 
