@@ -4,6 +4,7 @@ import atexit
 import json
 import os
 import select
+import signal
 import subprocess
 import threading
 from collections.abc import Mapping
@@ -35,14 +36,15 @@ class ForkServer:
     def __init__(self, python: Path, libraries: list[str], environment: Mapping[str, str]) -> None:
         self.environment = at_start(environment)
         self.lock = threading.Lock()
-        self._process = subprocess.Popen(
+        self.process = subprocess.Popen(
             [python, SCRIPT, *libraries],
             env={**environment},
             text=True,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            start_new_session=True,  # so that it ends with its forks
         )
-        atexit.register(self._process.communicate)  # it ends with its standard input
+        atexit.register(self.process.communicate)  # it ends with its standard input
 
     def run(self, request: dict[str, Any], timeout: float) -> dict[str, Any]:
         """Run a command and return its status and what it printed.
@@ -50,14 +52,16 @@ class ForkServer:
         Raises:
             subprocess.TimeoutExpired: it did not end.
         """
-        assert self._process.stdin
-        assert self._process.stdout
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        if not select.select([self._process.stdout], [], [], timeout)[0]:
-            self._process.kill()
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        if not select.select([self.process.stdout], [], [], timeout)[0]:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            for commands in [commands for commands, server in SERVERS.items() if server is self]:
+                del SERVERS[commands]
             raise subprocess.TimeoutExpired(request["arguments"], timeout)
-        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        answer: dict[str, Any] = json.loads(self.process.stdout.readline())
         return answer
 
 
