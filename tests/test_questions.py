@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import copier
@@ -100,6 +101,12 @@ def test_question_fits_80_columns(name: str) -> None:
     assert len(f"?? {question['help']} {hint}") <= 80
 
 
+@cache
+def check_syntax(source: str, name: str) -> None:
+    """Compile a module; most are the same whatever the answers, and are compiled once."""
+    compile(source, name, "exec")
+
+
 @pytest.mark.parametrize(("question", "answer"), flat(GOOD))
 def test_good_answer_lands_safely(
     question: str, answer: str, template: Path, tmp_path: Path
@@ -111,7 +118,7 @@ def test_good_answer_lands_safely(
     project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     package = folder / str(answers["package_name"])
     for file in folder.rglob("*.py"):
-        compile(file.read_text(encoding="utf-8"), file, "exec")
+        check_syntax(file.read_text(encoding="utf-8"), file.name)
     main = ast.parse((package / "main.py").read_text(encoding="utf-8"))
     constants = {node.value for node in ast.walk(main) if isinstance(node, ast.Constant)}
     assert {answers["project_name"], answers["project_description"]} <= constants
