@@ -148,11 +148,11 @@ async def main() -> None:
             counts.append(0)
             await children(1)
         print(counts)
-        print(await opened(time))
         try:
             await opened(time.replace(tzinfo=None))
         except TypeError as error:
             print(error)
+        print(await opened(time))
 
 
 asyncio.run(main())
@@ -208,8 +208,8 @@ def test_compiled_queries_find_the_same_rows(service: Service) -> None:
         "1 0 1 2",
         "[[3, 2, 1], [1], [2, 1], [3, 2, 1]]",
         "[4, 4, 4]",
-        "3",
         "Pass a datetime with a time zone to a compiled query",
+        "3",
     ]
 
 

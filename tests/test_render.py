@@ -82,7 +82,7 @@ PACKAGE_IGNORES = (
 PACKAGE = "/database/migrate/"
 # What a service has by default, beside that package
 MOST_FILES = 74
-MOST_LINES = {"sqlite": 4990, "postgresql": 5235, "mysql": 5184}  # non-blank
+MOST_LINES = {"sqlite": 4997, "postgresql": 5242, "mysql": 5191}  # non-blank
 WINDOWS_DEVICES = {
     "con",
     "prn",

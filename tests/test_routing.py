@@ -2,6 +2,7 @@
 
 import importlib.util
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from decimal import Decimal
 from itertools import count
@@ -183,18 +184,17 @@ def include_all(app: FastAPI) -> None:
 
 
 @pytest.fixture
-def apps(tmp_path: Path, flatten: Any, routing: Any, direct_routes: Any) -> tuple[FastAPI, FastAPI]:
+def apps(tmp_path: Path, routing: Any, direct_routes: Any) -> tuple[FastAPI, FastAPI]:
     """An application as it is, and the same one with routes that are found and answered directly."""
     (tmp_path / "index.html").write_text("hello")
     plain, flat = (make_app(include_all, tmp_path) for _ in range(2))
-    flat.router.routes[:] = flatten(flat.router.routes)
     make_direct(flat, routing, direct_routes)
     return plain, flat
 
 
 def make_direct(app: FastAPI, routing: Any, direct_routes: Any) -> None:
-    direct_routes.answer_directly(app.router.routes)
-    app.router.middleware_stack = router = routing.DirectRouter(app.router)
+    router = routing.DirectRouter(app.router, direct_routes.answer_directly)
+    app.router.middleware_stack = router
     app.middleware_stack = app.build_middleware_stack()
     direct_routes.answer_early(app.middleware_stack, router.find)
 
@@ -251,17 +251,62 @@ def test_all_overrides_can_be_replaced(routing: Any, direct_routes: Any) -> None
 def test_routes_are_found_directly(apps: tuple[FastAPI, FastAPI]) -> None:
     _, flat = apps
 
-    found = {route.path for route in flat.routes if isinstance(route, APIRoute)}
-    assert {"/v1/dishes", "/v1/dishes/{dish}/spices/{spice}"} <= found
+    router: Any = flat.router.middleware_stack
+    assert ("GET", "/v1/dishes") in router.certain
+    assert "/v1/dishes/{dish}/spices/{spice}" in {
+        getattr(r, "path", "") for r in router.others.routes
+    }
     assert flat.url_path_for("dishes") == "/v1/dishes"
 
 
 def test_routers_that_are_included_later_answer(apps: tuple[FastAPI, FastAPI]) -> None:
-    later = APIRouter()
-    later.get("/later")(table)
     for app in apps:
+        later = APIRouter()
+        later.get("/later")(table)
         app.include_router(later)
         assert TestClient(app).get("/later").json() == "by the door"
+        later.get("/still/later")(table)
+        assert TestClient(app).get("/still/later").json() == "by the door"
+        inner = APIRouter()
+        later.include_router(inner, prefix="/inner")
+        assert TestClient(app).get("/inner/latest").status_code == 404
+        inner.get("/latest")(table)
+        assert TestClient(app).get("/inner/latest").json() == "by the door"
+
+
+def test_routes_that_are_replaced_later_answer(routing: Any, direct_routes: Any) -> None:
+    for is_direct in (False, True):
+        app = make_menu()
+        if is_direct:
+            make_direct(app, routing, direct_routes)
+        client = TestClient(app)
+        for number in (1, 2):
+            other = FastAPI()
+            other.get(f"/{number}", dependencies=[Depends(read_limit)])(table)
+            app.router.routes[-1] = other.router.routes[-1]  # as many as before
+            assert client.get(f"/{number}").json() == "by the door"
+        assert client.get("/1").status_code == 404
+        app.router.routes.pop()
+        app.get("/2", dependencies=[Depends(refuse)])(table)
+        assert client.get("/2?forbidden").status_code == 403
+
+        app.router.routes.insert(0, Route("/{name}", lambda _: PlainTextResponse("first")))
+        del app.router.routes[1]
+
+        assert client.get("/brief").text == "first"
+
+
+def test_event_loops_of_several_threads_find_the_same_routes(
+    routing: Any, direct_routes: Any
+) -> None:
+    app = make_menu()
+    make_direct(app, routing, direct_routes)
+    with ThreadPoolExecutor(4) as pool:
+        for number in range(20):
+            app.get(f"/{number}")(table)
+            path = f"/{number}"
+            answers = [pool.submit(TestClient(app).get, path) for _ in range(4)]
+            assert {answer.result().status_code for answer in answers} == {200}
 
 
 @pytest.mark.parametrize("limits", [{"form_limits": {"max_fields": 1}}, {"max_body_size": 1}])
@@ -525,7 +570,7 @@ def test_a_hundred_routes_do_not_slow_down_the_next_one(flatten: Any, routing: A
     for number in range(100):
         app.get(f"/{number}")(table)
     app.get("/last")(table)
-    app.router.middleware_stack = router = routing.DirectRouter(app.router)
+    app.router.middleware_stack = router = routing.DirectRouter(app.router, list)
 
     assert TestClient(app).get("/last").json() == "by the door"
     assert [route.path for route in router.by_path["/last"].routes] == ["/last"]

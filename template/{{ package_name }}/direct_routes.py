@@ -100,10 +100,11 @@ class DirectAnswer:
         overrides = getattr(self.provider, "dependency_overrides", None)
         return bool(overrides) or bool(scope.get("fastapi.telemetry"))
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self.needs_fastapi(scope):
-            await self.answer_with_fastapi(scope, receive, send)
-            return
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        answer = self.answer_with_fastapi if self.needs_fastapi(scope) else self.answer
+        return answer(scope, receive, send)
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         errors: list[Any] = []
         values = await self.endpoint.solve(Request(scope, receive, send), {}, errors)
         if errors:
@@ -130,7 +131,7 @@ class DirectRoutes:
             return self.app(scope, receive, send)
         scope.setdefault("path_params", {})
         scope.update(endpoint=route.endpoint, route=route)
-        return answer(scope, receive, send)
+        return answer.answer(scope, receive, send)
 
 
 def answer_early(stack: Any, find: Callable[[Scope], Route | None]) -> None:  # noqa: ANN401 - ASGI

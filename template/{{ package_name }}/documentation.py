@@ -23,7 +23,7 @@ from starlette.types import ASGIApp
 from .direct_routes import answer_directly, answer_early
 from .pages import with_policy
 from .problems import MEDIA_TYPE, Problem, problem_content
-from .routing import DirectRouter, flatten
+from .routing import DirectRouter
 
 ASSETS = "/docs/assets"
 # Swagger UI and ReDoc write styles into the page; ReDoc searches in a worker
@@ -41,6 +41,7 @@ class DocumentedAPI(FastAPI):
     """
 
     def setup(self) -> None:
+        self.router.middleware_stack = self.direct = DirectRouter(self.router, answer_directly)
         docs_url, redoc_url = self.docs_url, self.redoc_url
         self.docs_url = self.redoc_url = None  # FastAPI's pages load scripts from another host
         super().setup()
@@ -86,11 +87,9 @@ class DocumentedAPI(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         """Prepare for the first request."""
-        self.router.routes[:] = flatten(self.router.routes)
-        answer_directly(self.router.routes)
-        self.router.middleware_stack = router = DirectRouter(self.router)
+        self.direct.update()
         stack = super().build_middleware_stack()
-        answer_early(stack, router.find)
+        answer_early(stack, self.direct.find)
         return stack
 
     def openapi(self) -> dict[str, Any]:

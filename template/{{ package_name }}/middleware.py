@@ -3,7 +3,7 @@
 import logging
 import sys
 from asyncio import CancelledError
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable
 from contextlib import suppress
 from http import HTTPStatus
 from inspect import iscoroutinefunction
@@ -16,13 +16,13 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.requests import ClientDisconnect
-from starlette.routing import BaseRoute, Match, Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
 from .database.backend import is_unavailable
 from .health import StartError
 from .problems import RETRY, failure_problem, http_problem, problem
+from .routing import answers
 
 ALREADY_STARTED = "Caught handled exception, but response already started."  # Starlette's
 OPEN = ("websocket.accept", "websocket.send")  # the last message to a WebSocket that is open
@@ -82,7 +82,7 @@ class ProblemCORS(CORSMiddleware):
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if any(name == b"origin" for name, _ in scope.get("headers", ())):
+        if b"origin" in dict(scope.get("headers", ())):
             await super().__call__(scope, receive, send)
             return
 
@@ -110,7 +110,7 @@ class HeadAsGet:
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         is_head = scope["type"] == "http" and scope["method"] == "HEAD"
-        if is_head and not _answers(scope["app"].routes, scope):
+        if is_head and not answers(scope["app"].routes, scope):
             return self._get(scope, receive, send)
         return self.app(scope, receive, send)
 
@@ -128,16 +128,6 @@ class HeadAsGet:
 
         as_get = {**scope, "method": "GET"}
         await self.app(as_get, receive, send_without_body)
-
-
-def _answers(routes: Iterable[BaseRoute], scope: Scope) -> bool:
-    """Report whether a route or something mounted answers the request with its method."""
-    for route in routes:
-        match, child = route.matches(scope)
-        if match is Match.FULL:
-            mounted = route.routes if isinstance(route, Mount) else []
-            return not mounted or _answers(mounted, {**scope, **child})
-    return False
 
 
 class AnswerFailures:

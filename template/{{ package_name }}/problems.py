@@ -11,12 +11,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.utils import is_body_allowed_for_status_code
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
-from starlette.routing import Match
 from structlog.contextvars import get_contextvars
 from tortoise.exceptions import DoesNotExist, IntegrityError, ObjectDoesNotExistError
 
 from .database.backend import is_unavailable
 from .exceptions import DomainError, NotFoundError
+from .routing import answers
 
 MEDIA_TYPE = "application/problem+json"
 MAX_LISTED = 20  # errors of a malformed request
@@ -157,8 +157,7 @@ def _allowed_methods(request: Request) -> str:
     """List the methods of all routes of a path (RFC 9110, section 10.2.1)."""
 
     def is_allowed(method: str) -> bool:
-        scope = {**request.scope, "method": method}
-        return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+        return answers(request.app.routes, {**request.scope, "method": method})
 
     return ", ".join(
         method

@@ -152,7 +152,8 @@ def _refusal(scope: Scope, headers: dict[bytes, bytes]) -> Response | None:
         return problem(400, "Send one Host header.", CLOSE)
     if hosts and not HOST.fullmatch(hosts[0]):
         return problem(400, "The Host header is not valid.", CLOSE)
-    codings = [value.lower() for name, value in scope["headers"] if name == b"transfer-encoding"]
+    coding = b"transfer-encoding"
+    codings = coding in headers and [v.lower() for name, v in scope["headers"] if name == coding]
     if codings and (version == "1.0" or codings != [b"chunked"]):  # RFC 9112, section 6.1
         return problem(400, "Send no Transfer-Encoding but chunked, and none in HTTP/1.0.", CLOSE)
     if not LENGTH.fullmatch(headers.get(b"content-length", b"0")):

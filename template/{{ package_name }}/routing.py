@@ -4,14 +4,18 @@ FastAPI compares a request with one route after another, and with those of inclu
 a hundred routes, that takes longer than most answers. Remove this module when FastAPI has solved this.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from copy import copy
+from operator import attrgetter
 from typing import Any
 
 from fastapi import APIRouter
+from fastapi.routing import iter_route_contexts
 from starlette._utils import get_route_path
-from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.routing import BaseRoute, Match, Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
+
+VERSION = attrgetter("_routes_version")  # of a router: FastAPI counts its changes
 
 
 def flatten(routes: Iterable[BaseRoute]) -> Iterator[BaseRoute]:
@@ -45,36 +49,63 @@ def _merge(context: Any) -> BaseRoute:  # noqa: ANN401 - FastAPI's internals
     return route
 
 
+def answers(routes: Iterable[BaseRoute], scope: Scope) -> bool:
+    """Report whether a route or something mounted answers a request with its method."""
+    for route in iter_route_contexts([*routes]):
+        match, child = route.matches(scope)
+        if match is Match.FULL:
+            mounted = getattr(route, "routes", None)
+            return not mounted or answers(mounted, {**scope, **child})
+    return False
+
+
+def _included(routes: Iterable[BaseRoute]) -> Iterator[APIRouter]:
+    """List the routers that are included, and those in them."""
+    for route in routes:
+        if router := getattr(route, "original_router", None):
+            yield router
+            yield from _included(router.routes)
+
+
 class DirectRouter:
     """Find routes without path parameters in a dictionary.
 
     The router itself answers, but with the routes that can match the path only, in the same order.
+    `prepare` gets the routes, with those of included routers, before they answer.
     """
 
-    def __init__(self, router: APIRouter) -> None:
-        self.router = router
+    def __init__(self, router: APIRouter, prepare: Callable[[list[BaseRoute]], object]) -> None:
+        self.router, self.prepare = router, prepare
         self._sort()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self.router.app(scope, receive, send)
             return
-        if len(self.router.routes) != self.count:  # one was added later
-            self._sort()
+        if scope["type"] == "websocket":  # before other requests, `find` was called
+            self.update()
         scope.setdefault("router", self.router)  # it knows the URLs of all routes
         router = self.by_path.get(get_route_path(scope), self.others)
         await router.app(scope, receive, send)
 
     def find(self, scope: Scope) -> Route | None:
         """Return the route that answers a request, if its method and its path alone determine it."""
-        if len(self.router.routes) != self.count:
-            self._sort()
+        self.update()
         scope.setdefault("router", self.router)
         return self.certain.get((scope["method"], get_route_path(scope)))
 
+    def update(self) -> None:
+        """Sort the routes again if any were added, removed or replaced."""
+        routes, routers, changes = self.seen
+        if self.router.routes != routes or sum(map(VERSION, routers)) != changes:
+            self._sort()
+
     def _sort(self) -> None:
-        routes = self.router.routes
-        self.count = len(routes)
+        routes = [*self.router.routes]
+        routers = [self.router, *_included(routes)]
+        seen = routes, routers, sum(map(VERSION, routers))
+        routes = [*flatten(routes)]
+        self.prepare(routes)
         self.by_path = {
             path: self._only(route for route in routes if _can_match(route, path))
             for path in filter(None, map(_fixed_path, routes))
@@ -89,6 +120,7 @@ class DirectRouter:
         # A redirect to another path looks for that path in all routes
         redirects = self.router.redirect_slashes
         self.others = self._only(r for r in routes if redirects or not _fixed_path(r))
+        self.seen = seen  # last: threads with other event loops look at it first
 
     def _only(self, routes: Iterable[BaseRoute]) -> APIRouter:
         router = copy(self.router)
