@@ -52,6 +52,25 @@ def test_help_lists_the_commands(service: Service) -> None:
     assert re.search(r"^  email +an address ", help_, re.MULTILINE)
 
 
+def test_commands_end_quietly_when_their_reader_leaves(service: Service) -> None:
+    """As `head` does."""
+    for command in ("routes", "openapi", "settings", "--help", "routes --help"):
+        reader, writer = os.pipe()
+        os.close(reader)
+        for unbuffered in ("", "1") if command == "routes" else ("",):
+            process = subprocess.run(
+                [service.commands / "python", "-m", "src", *command.split()],
+                cwd=service.folder,
+                env=service.variables({"PYTHONUNBUFFERED": unbuffered}),
+                stdout=writer,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
+            )
+            assert (process.returncode, process.stderr) == (141, ""), command
+        os.close(writer)
+
+
 def test_seed_names_what_it_conflicts_with(service: Service) -> None:
     service.upgrade()
     service.database.query("CREATE UNIQUE INDEX mine ON users (is_active)")

@@ -155,12 +155,7 @@ def failure_problem(error: Exception) -> Response:
 
 def _allowed_methods(request: Request) -> str:
     """List the methods of all routes of a path (RFC 9110, section 10.2.1)."""
-
-    def is_allowed(method: str) -> bool:
-        return answers(request.app.routes, {**request.scope, "method": method})
-
-    return ", ".join(
-        method
-        for method in METHODS
-        if is_allowed(method) or (method == "HEAD" and is_allowed("GET"))
-    )
+    routes, scope = request.app.routes, request.scope
+    allowed = {method for method in METHODS if answers(routes, {**scope, "method": method})}
+    allowed |= {"HEAD"} if "GET" in allowed else set()
+    return ", ".join(filter(allowed.__contains__, METHODS))
