@@ -495,6 +495,32 @@ print(json.dumps(app.openapi()))
     assert set(document["components"]["schemas"]) == {"FieldError", "Problem"}
 
 
+def test_routes_of_included_routers_are_listed_and_can_be_changed(team: Service) -> None:
+    """Libraries that limit or measure routes look for their paths there."""
+    script = """
+from fastapi import APIRouter
+from fastapi.testclient import TestClient
+from src.documentation import DocumentedAPI
+
+app, router, other = DocumentedAPI(), APIRouter(prefix="/included"), APIRouter()
+app.include_router(router)
+client = TestClient(app)
+for path in ("/one", "/two"):
+    print(client.get("/included" + path).status_code)
+    router.get(path, name=path)(lambda: "found")
+    print(client.get("/included" + path).status_code, app.routes[-1].path)
+other.get("/other")(lambda: "found")
+app.routes.append(other.routes[0])
+print(client.get("/other").status_code)
+app.routes.pop()
+print(client.get("/other").status_code, client.get("/included/two").status_code)
+"""
+    lines = team.run("python", "-c", script).stdout.splitlines()
+
+    answers = [line for line in lines if line.startswith(("2", "4")) and "[" not in line]
+    assert answers == ["404", "200 /included/one", "404", "200 /included/two", "200", "404 200"]
+
+
 def test_home_page_leads_to_the_documents_where_they_are(team: Service) -> None:
     script = """
 from fastapi.testclient import TestClient

@@ -78,7 +78,7 @@ def direct_routes() -> Any:
 
 @pytest.fixture(scope="module")
 def flatten(routing: Any) -> Callable[[list[BaseRoute]], list[BaseRoute]]:
-    return lambda routes: list(routing.flatten(routes))
+    return lambda routes: list(routing.flatten(routes, []))
 
 
 def table() -> str:

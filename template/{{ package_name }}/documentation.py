@@ -17,6 +17,7 @@ from fastapi.openapi.docs import (
     get_swagger_ui_oauth2_redirect_html,
 )
 from fastapi.routing import iter_route_contexts
+from starlette.routing import BaseRoute
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
@@ -84,6 +85,11 @@ class DocumentedAPI(FastAPI):
             with_google_fonts=False,
         )
         return with_policy(page, POLICY, "'self'")
+
+    @property
+    def routes(self) -> list[BaseRoute]:
+        """List the routes; once started, with those of included routers, as libraries expect."""
+        return self.direct.update() if self.middleware_stack else self.router.routes
 
     def build_middleware_stack(self) -> ASGIApp:
         """Prepare for the first request."""

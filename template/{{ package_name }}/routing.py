@@ -10,7 +10,6 @@ from operator import attrgetter
 from typing import Any
 
 from fastapi import APIRouter
-from fastapi.routing import iter_route_contexts
 from starlette._utils import get_route_path
 from starlette.routing import BaseRoute, Match, Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
@@ -18,9 +17,10 @@ from starlette.types import Receive, Scope, Send
 VERSION = attrgetter("_routes_version")  # of a router: FastAPI counts its changes
 
 
-def flatten(routes: Iterable[BaseRoute]) -> Iterator[BaseRoute]:
+def flatten(routes: Iterable[BaseRoute], routers: list[APIRouter]) -> Iterator[BaseRoute]:
     """Replace each included router with its routes, with prefix and dependencies applied.
 
+    Those routers are added to a list.
     Routers with a frontend, or with limits on forms or bodies, stay: FastAPI applies these when it
     enters the router.
     """
@@ -29,9 +29,10 @@ def flatten(routes: Iterable[BaseRoute]) -> Iterator[BaseRoute]:
         if not hasattr(included, "effective_candidates") or _is_entered(included):
             yield route
             continue
+        routers.append(included.original_router)
         for candidate in included.effective_candidates():
             if hasattr(candidate, "effective_candidates"):  # a router in a router
-                yield from flatten([candidate])
+                yield from flatten([candidate], routers)
             else:
                 yield candidate.starlette_route or _merge(candidate)
 
@@ -51,20 +52,12 @@ def _merge(context: Any) -> BaseRoute:  # noqa: ANN401 - FastAPI's internals
 
 def answers(routes: Iterable[BaseRoute], scope: Scope) -> bool:
     """Report whether a route or something mounted answers a request with its method."""
-    for route in iter_route_contexts([*routes]):
+    for route in routes:
         match, child = route.matches(scope)
         if match is Match.FULL:
             mounted = getattr(route, "routes", None)
             return not mounted or answers(mounted, {**scope, **child})
     return False
-
-
-def _included(routes: Iterable[BaseRoute]) -> Iterator[APIRouter]:
-    """List the routers that are included, and those in them."""
-    for route in routes:
-        if router := getattr(route, "original_router", None):
-            yield router
-            yield from _included(router.routes)
 
 
 class DirectRouter:
@@ -94,17 +87,18 @@ class DirectRouter:
         scope.setdefault("router", self.router)
         return self.certain.get((scope["method"], get_route_path(scope)))
 
-    def update(self) -> None:
-        """Sort the routes again if any were added, removed or replaced."""
-        routes, routers, changes = self.seen
+    def update(self) -> list[BaseRoute]:
+        """Return the routes. Sort them again if any were added, removed or replaced."""
+        count, routes, routers, changes = self.seen
+        if len(self.routes) != count:  # the list that the application shows was changed
+            self.router.routes[:] = self.routes
         if self.router.routes != routes or sum(map(VERSION, routers)) != changes:
             self._sort()
+        return self.routes
 
     def _sort(self) -> None:
-        routes = [*self.router.routes]
-        routers = [self.router, *_included(routes)]
-        seen = routes, routers, sum(map(VERSION, routers))
-        routes = [*flatten(routes)]
+        known, routers = [*self.router.routes], [self.router]
+        routes = [*flatten(known, routers)]
         self.prepare(routes)
         self.by_path = {
             path: self._only(route for route in routes if _can_match(route, path))
@@ -120,7 +114,8 @@ class DirectRouter:
         # A redirect to another path looks for that path in all routes
         redirects = self.router.redirect_slashes
         self.others = self._only(r for r in routes if redirects or not _fixed_path(r))
-        self.seen = seen  # last: threads with other event loops look at it first
+        self.routes = routes
+        self.seen = len(routes), known, routers, sum(map(VERSION, routers))  # last, for threads
 
     def _only(self, routes: Iterable[BaseRoute]) -> APIRouter:
         router = copy(self.router)
