@@ -89,12 +89,12 @@ class DirectRouter:
 
     def update(self) -> list[BaseRoute]:
         """Return the routes. Sort them again if any were added, removed or replaced."""
-        count, routes, routers, changes = self.seen
-        if len(self.routes) != count:  # the list that the application shows was changed
-            self.router.routes[:] = self.routes
-        if self.router.routes != routes or sum(map(VERSION, routers)) != changes:
+        routes, count, known, routers, changes = self.seen
+        if len(routes) != count:  # the list that the application shows was changed
+            self.router.routes[:] = routes
+        if self.router.routes != known or sum(map(VERSION, routers)) != changes:
             self._sort()
-        return self.routes
+        return self.seen[0]
 
     def _sort(self) -> None:
         known, routers = [*self.router.routes], [self.router]
@@ -114,8 +114,8 @@ class DirectRouter:
         # A redirect to another path looks for that path in all routes
         redirects = self.router.redirect_slashes
         self.others = self._only(r for r in routes if redirects or not _fixed_path(r))
-        self.routes = routes
-        self.seen = len(routes), known, routers, sum(map(VERSION, routers))  # last, for threads
+        # At last and at once: threads with other event loops look at it first
+        self.seen = routes, len(routes), known, routers, sum(map(VERSION, routers))
 
     def _only(self, routes: Iterable[BaseRoute]) -> APIRouter:
         router = copy(self.router)
