@@ -40,6 +40,8 @@ GIT = {
     "status.showUntrackedFiles": "normal",
 }
 CONFLICT = re.compile(rb"^(<<<<<<< before updating|>>>>>>> after updating)\r?$", re.MULTILINE)
+# Files that may configure a formatter
+CONFIGURATION = re.compile(r"pyproject\.toml|\.[^/]*")
 RELEASE = re.compile(r"v?\d+\.")
 # What the update does to a file, in the order of the report
 KINDS = {
@@ -313,19 +315,19 @@ def use_template_format(update: Update) -> None:
     edited = {
         path: (update.folder / path).read_bytes()
         for path, kind in find_edits(update).items()
-        if kind == "M" and path != "pyproject.toml" and not path.startswith(".")
+        if kind == "M" and not CONFIGURATION.fullmatch(path)
     }
     for path in edited:
         shutil.copyfile(before / path, update.folder / path)
-    format_changes(update)
+    format_changes(update, find_changes(update.folder))
     base = update.work.resolve() / "formatted"
     for path, content in edited.items():
         file = update.folder / path
-        file.replace(base)
-        file.write_bytes(content)
         try:
+            shutil.copyfile(file, base)
+            file.write_bytes(content)
             git(update.folder, "merge-file", "--quiet", *map(str, (file, base, before / path)))
-        except UpdateError:
+        except (UpdateError, FileNotFoundError):
             file.write_bytes(content)
     git(update.clone, "add", "--all")
     options = ("--quiet", "--no-verify", "--allow-empty")
@@ -333,23 +335,28 @@ def use_template_format(update: Update) -> None:
     git(before, "reset", "--quiet", git(update.clone, "rev-parse", "HEAD").strip())
 
 
-def format_changes(update: Update) -> None:
-    """Format the changed files. Others stay as they are, also if they are not formatted.
+def format_changes(update: Update, changed: Collection[str]) -> None:
+    """Format some files. Others stay as they are in the service, also if they are not formatted.
+
+    pre-commit fails if it changes files, or if its configuration is not staged.
 
     Raises:
-        UpdateError: the formatter failed, and not because of conflicts.
+        UpdateError: the formatter failed twice, and not because of conflicts.
     """
-    changed = find_changes(update.folder)
-    succeeded = run_in_shell(update, update.formatter, FORMAT_LOG)
+    conflicting = any(has_conflict(update.folder / path) for path in changed)
+    if not conflicting:
+        git(update.clone, "add", "--all")
+    succeeded = any(run_in_shell(update, update.formatter, FORMAT_LOG) for _ in range(2))
     for path, kind in find_changes(update.folder).items():
         if path in changed:
             continue
-        if kind == "A":
-            (update.folder / path).unlink()
-        else:
-            git(update.folder, "--literal-pathspecs", "checkout", "--quiet", "HEAD", "--", path)
-    if not succeeded and not any(has_conflict(update.folder / path) for path in changed):
+        command = ("clean", "-ffd") if kind == "A" else ("checkout", "HEAD")
+        git(update.folder, "--literal-pathspecs", *command, "--quiet", "--", path)
+    if conflicting:
+        return
+    if not succeeded:
         raise UpdateError(f"`{update.formatter}` failed, see {update.work / FORMAT_LOG}")
+    git(update.clone, "add", "--all")
 
 
 def run_in_shell(update: Update, command: str, log: str) -> bool:
@@ -449,8 +456,9 @@ def start(update: Update, at: str) -> None:
     copier(update.folder, "update", *(["--vcs-ref", target] if target else []), *options)
     update.new = str(read_answers(update.folder)["_commit"])
     if update.formatter:
+        changed = find_changes(update.folder)
         git(update.clone, "update-ref", "--no-deref", "HEAD", update.commit)
-        format_changes(update)
+        format_changes(update, changed)
     update.files = classify(update, edits)
     keep_edits(update, update.list_files("lost"))
     update.files |= dict.fromkeys(find_missed(update, edits, options), "missed")
@@ -474,7 +482,7 @@ def commit(update: Update) -> None:
     git(update.clone, "add", "--all")  # a conflict that was resolved counts as one until then
     git(update.clone, "checkout", "--quiet", "-B", update.branch)
     if update.formatter:
-        format_changes(update)
+        format_changes(update, find_changes(update.folder))
         git(update.clone, "add", "--all")
     if git(update.clone, "status", "--porcelain"):
         if "pyproject.toml" in update.files and (update.folder / "uv.lock").is_file():

@@ -15,6 +15,12 @@ from .edits import append, replace
 from .folders import ANSWERS, commit, conflicts, files, take
 
 FORMAT = f"{shlex.quote(sys.executable)} -m ruff format --no-cache"
+# Like pre-commit, which fails if it changed files, or if its configuration is not staged
+CHECKED_FORMAT = (
+    "git diff --quiet .pre-commit-config.yaml || exit 1; "
+    "perl -pi -e 's/ # v[0-9.]+$//' .github/workflows/*.yml; "
+    f"{FORMAT} --check || {{ {FORMAT}; exit 1; }}"
+)
 UNFORMATTED = "names = [ 'ada',\n  'bob' ]\n"
 
 
@@ -22,7 +28,7 @@ def format_like_the_team(folder: Path) -> None:
     project = folder / "pyproject.toml"
     replace(project, r"^line-length = 100$", "line-length = 79")
     replace(project, r"^\[tool\.ruff\]$", "\\g<0>\nformat.quote-style = 'single'")
-    subprocess.run([*shlex.split(FORMAT), "--quiet"], cwd=folder, check=True)
+    subprocess.run(CHECKED_FORMAT, shell=True, cwd=folder, capture_output=True, check=False)
 
 
 def test_own_format_is_kept_without_conflicts(rendered: Rendered, tmp_path: Path) -> None:
@@ -34,7 +40,9 @@ def test_own_format_is_kept_without_conflicts(rendered: Rendered, tmp_path: Path
     commit(service)
     before = files(service)
 
-    process = update_service(tmp_path / "work", service, "--to", NEXT, "--format", FORMAT, "--push")
+    process = run_update(
+        tmp_path / "work", str(service), "--to", NEXT, "--format", CHECKED_FORMAT, "--push"
+    )
 
     assert process.returncode == 0, process.stdout + process.stderr
     assert "## Removed although edited (1)\n\n- `src/start.py`" in process.stdout
@@ -51,6 +59,24 @@ def test_own_format_is_kept_without_conflicts(rendered: Rendered, tmp_path: Path
     assert found["src/health.py"] == wanted.pop("src/health.py") + b"\n\nOURS = 1\n"
     differing = {path for path in wanted if found.get(path) != wanted[path]}
     assert differing <= {"README.md", ANSWERS, "pyproject.toml"}
+
+
+def test_files_that_the_template_does_not_change_stay(rendered: Rendered, tmp_path: Path) -> None:
+    """If edits are not formatted, files are executable, or the formatter adds and deletes files."""
+    service = take(rendered({}, NEXT), tmp_path / "service")
+    format_like_the_team(service)
+    append(service / "src" / "health.py", f"\n\n{UNFORMATTED}")
+    (service / "src" / "health.py").chmod(0o755)
+    append(service / "src" / "logs.py", "\n\nOURS = 1\n")
+    commit(service)
+    clumsy = f"{FORMAT}; rm -f src/logs.py LICENSE; git init --quiet new; touch new/file src/new"
+
+    process = run_update(tmp_path / "work", str(service), "--to", NEXT, "--format", clumsy)
+
+    assert process.returncode == 0, process.stdout
+    assert "up to date" in process.stdout
+    clone = tmp_path / "work" / "service" / "clone"
+    assert git(clone, "status", "--porcelain") == ""
 
 
 def test_conflict_is_formatted_after_it_is_resolved(rendered: Rendered, tmp_path: Path) -> None:
