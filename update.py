@@ -27,11 +27,17 @@ from typing import Any, Self
 
 import yaml
 
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
 REPOSITORY = Path(__file__).resolve().parent
 NOTES = REPOSITORY / "includes" / "releases.yml"
 ANSWERS = ".copier-answers.yml"
 STATE = "update.json"
 FORMAT_LOG = "format.log"
+LOCK = "update.lock"
 UNRELEASED = "Unreleased"
 # Settings of git that Copier and this command rely on, which users may have changed
 GIT = {
@@ -172,8 +178,9 @@ def run(*command: str, folder: Path) -> str:
         env=git_environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         errors="surrogateescape",
+        close_fds=command[0] != sys.executable,  # if this is killed, Copier keeps the lock
         check=False,
     )
     if process.returncode:
@@ -507,6 +514,26 @@ def check(update: Update, commands: list[str]) -> None:
         update.checked.append(command)
 
 
+def push(update: Update) -> None:
+    """Push the branch, unless an earlier run pushed the same files.
+
+    Raises:
+        UpdateError: git failed, or the branch there has other files, which may be somebody's work.
+    """
+    branch = f"refs/heads/{update.branch}"
+    try:
+        git(update.clone, "push", "--quiet", "origin", f"HEAD:{branch}")
+    except UpdateError as error:
+        if "[rejected]" not in str(error):
+            raise
+        git(update.clone, "fetch", "--quiet", "origin", branch)
+        if git(update.clone, "diff", "--name-only", "HEAD", "FETCH_HEAD"):
+            raise UpdateError(
+                f"Merge {update.branch}, which the remote has with other changes, then run this "
+                f"again. Or delete it: git -C {update.clone} push origin --delete {update.branch}"
+            ) from None
+
+
 def numbers(version: str) -> list[int]:
     return [int(part) for part in re.findall(r"\d+", version.partition("-")[0])]
 
@@ -605,7 +632,7 @@ def advance(source: str, work: Path, options: argparse.Namespace) -> Update:
             check(update, options.check)
             if options.push and not update.pushed and update.status == "updated":
                 update.status = "not pushed"
-                git(update.clone, "push", "--quiet", "origin", f"HEAD:refs/heads/{update.branch}")
+                push(update)
                 update.pushed, update.status = True, "updated"
     except (UpdateError, OSError, ValueError, yaml.YAMLError) as error:
         update.status = update.status or "failed"
@@ -666,6 +693,26 @@ def name_folders(sources: list[str]) -> list[str]:
         count = Counter(re.sub(r"~\d+$", "", known) for known in names)[name]
         names.append(f"{name}~{count + 1}" if count else name)
     return names
+
+
+@contextmanager
+def lock(work: Path) -> Iterator[None]:
+    """Let only one run use the folder. The lock ends with this process, also if it is killed."""
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        file = (work / LOCK).open("w", encoding="utf-8")
+    except OSError as error:
+        sys.exit(f"Use another --work: {error}")
+    with file:
+        os.set_inheritable(file.fileno(), True)
+        try:
+            if sys.platform == "win32":
+                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            else:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            sys.exit(f"Wait for the run that uses {work}, or use another --work")
+        yield
 
 
 def table(updates: list[Update]) -> str:
@@ -778,7 +825,7 @@ def main() -> int:
             sys.exit(str(error))
         if known != source:
             sys.exit(f"Use another --work, or delete {work}: it has the update of {known}")
-    with ThreadPoolExecutor(max_workers=options.jobs) as pool:
+    with lock(options.work), ThreadPoolExecutor(max_workers=options.jobs) as pool:
         running = [pool.submit(advance, source, work, options) for source, work in services]
         try:
             for done, future in enumerate(as_completed(running), start=1):

@@ -4,6 +4,10 @@ import argparse
 import os
 import re
 import shutil
+import subprocess
+import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -306,6 +310,39 @@ def test_number_of_jobs_is_checked(tmp_path: Path) -> None:
     assert process.stderr.endswith("use a number from 1 on, not 0\n")
 
 
+HOLD = """
+import sys
+from pathlib import Path
+from update import lock, run
+
+work = Path(sys.argv[1])
+with lock(work):
+    print(flush=True)
+    run(sys.executable, "-c", "while not __import__('os').path.exists('end'): pass", folder=work)
+"""
+
+
+def test_only_one_run_uses_a_folder(tmp_path: Path) -> None:
+    """If it is killed, its Copier goes on for a while, and would write into the next clone."""
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(command, cwd=script.REPOSITORY, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout
+        holder.stdout.readline()
+        process = run_update(tmp_path, "nowhere")
+        assert process.returncode == 1
+        assert re.fullmatch(r"Wait for the run that uses .*\n", process.stderr)
+        time.sleep(0.2)  # until its child runs
+        holder.kill()
+    with pytest.raises(SystemExit, match="Wait for the run"), script.lock(tmp_path):
+        pass
+    (tmp_path / "end").touch()
+    for _ in range(100):
+        with suppress(SystemExit), script.lock(tmp_path):
+            return
+        time.sleep(0.1)
+    pytest.fail("The folder stays locked")
+
+
 NO_ACCESS = """\
 git@example.com: Permission denied (publickey).
 fatal: Could not read from remote repository.
@@ -385,9 +422,14 @@ def test_rejected_push_is_explained(tmp_path: Path) -> None:
     found = script.advance(str(service), update.work, options)
 
     assert found.status == "not pushed"
-    assert re.search(r"rejected.* template-v1\.0\.0", found.error)
+    delete = f"git -C {update.clone} push origin --delete template-v1.0.0"
+    assert found.error.endswith(f"Or delete it: {delete}")
     assert "not pushed" in script.table([found])
     git(service, "checkout", "--quiet", "main")
-    git(service, "branch", "--quiet", "--delete", "--force", "template-v1.0.0")
+    subprocess.run(delete.split(), check=True, capture_output=True)
     assert script.advance(str(service), update.work, options).status == "updated"
     assert git(service, "rev-parse", "template-v1.0.0").strip() == update.result
+    update.save()  # as by a run with another --work, whose commit is of another time
+    git(service, "checkout", "--quiet", "template-v1.0.0")
+    git(service, "commit", "--quiet", "--amend", "--allow-empty", "--message", "Earlier")
+    assert script.advance(str(service), update.work, options).status == "updated"
