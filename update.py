@@ -43,6 +43,7 @@ UNRELEASED = "Unreleased"
 GIT = {
     "clone.defaultRemoteName": "origin",
     "color.ui": "auto",
+    "core.autocrlf": "input",
     "status.showUntrackedFiles": "normal",
 }
 CONFLICT = re.compile(rb"^(<<<<<<< before updating|>>>>>>> after updating)\r?$", re.MULTILINE)

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tools.releases import NEXT
 from tools.render import git
 
@@ -21,6 +23,7 @@ CHECKED_FORMAT = (
     "perl -pi -e 's/ # v[0-9.]+$//' .github/workflows/*.yml; "
     f"{FORMAT} --check || {{ {FORMAT}; exit 1; }}"
 )
+GIT_CONFIG = "[user]\nname = Ada\nemail = ada@example.com\n[core]\nautocrlf = true\n"
 UNFORMATTED = "names = [ 'ada',\n  'bob' ]\n"
 
 
@@ -31,7 +34,12 @@ def format_like_the_team(folder: Path) -> None:
     subprocess.run(CHECKED_FORMAT, shell=True, cwd=folder, capture_output=True, check=False)
 
 
-def test_own_format_is_kept_without_conflicts(rendered: Rendered, tmp_path: Path) -> None:
+def test_own_format_is_kept_without_conflicts(
+    rendered: Rendered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if git checks out Windows line ends: this release had no .gitattributes."""
+    (tmp_path / "gitconfig").write_text(GIT_CONFIG, encoding="utf-8")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
     service = take(rendered({}, "v0.8.0"), tmp_path / "service")
     format_like_the_team(service)
     append(service / "src" / "health.py", "\n\nOURS = 1\n")
