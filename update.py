@@ -19,7 +19,7 @@ import sys
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from threading import Lock
@@ -316,43 +316,63 @@ def use_template_format(update: Update) -> None:
     """Commit the service in the template's format, since an update merges lines as they are.
 
     The service's formatter tells what the old release looks like in the service's format. The edits
-    after that are merged into the old release. A file stays as it is if they touch formatted lines,
-    or if it may configure the formatter.
+    after that are merged into the old release, but lines that conflict stay as they are. So does a
+    file if that is not what the service has, formatted, or if it may configure the formatter.
     """
     before = (update.work / "before" / update.subfolder).resolve()
-    edited = {
-        path: (update.folder / path).read_bytes()
-        for path, kind in find_edits(update).items()
-        if kind == "M" and not CONFIGURATION.fullmatch(path)
+    changed = [path for path, kind in find_edits(update).items() if kind == "M"]
+    edited = read_files(update.folder, (p for p in changed if not CONFIGURATION.fullmatch(p)))
+    ours = format_files(update, edited)
+    base = format_files(update, read_files(before, edited))
+    merged = {
+        path: merge(update, ours[path], base[path], before / path) for path in ours if path in base
     }
-    for path in edited:
-        shutil.copyfile(before / path, update.folder / path)
-    format_changes(update, find_changes(update.folder))
-    base = update.work.resolve() / "formatted"
+    formatted = {}
+    with suppress(UpdateError):  # such as of lines that do not fit together
+        formatted = format_files(update, merged)
     for path, content in edited.items():
-        file = update.folder / path
-        try:
-            shutil.copyfile(file, base)
-            file.write_bytes(content)
-            git(update.folder, "merge-file", "--quiet", *map(str, (file, base, before / path)))
-        except (UpdateError, FileNotFoundError):
-            file.write_bytes(content)
+        fits = path in merged and formatted.get(path) == ours[path]
+        (update.folder / path).write_bytes(merged[path] if fits else content)
     git(update.clone, "add", "--all")
     options = ("--quiet", "--no-verify", "--allow-empty")
     git(update.clone, "commit", *options, "--message", "Use the format of the template")
     git(before, "reset", "--quiet", git(update.clone, "rev-parse", "HEAD").strip())
 
 
+def read_files(folder: Path, paths: Iterable[str]) -> dict[str, bytes]:
+    return {path: (folder / path).read_bytes() for path in paths if (folder / path).is_file()}
+
+
+def format_files(update: Update, contents: dict[str, bytes]) -> dict[str, bytes]:
+    """Return what the formatter makes of contents of the service's files."""
+    for path, content in contents.items():
+        (update.folder / path).write_bytes(content)
+    format_changes(update, contents)
+    return read_files(update.folder, contents)
+
+
+def merge(update: Update, ours: bytes, base: bytes, theirs: Path) -> bytes:
+    """Merge two changes of a file; ours has precedence, also over a file that is not text."""
+    files = [update.work.resolve() / name for name in ("ours", "base")]
+    for file, content in zip(files, (ours, base), strict=True):
+        file.write_bytes(content)
+    with suppress(UpdateError):
+        git(update.work, "merge-file", "--quiet", "--ours", *map(str, (*files, theirs)))
+    return files[0].read_bytes()
+
+
 def format_changes(update: Update, changed: Collection[str]) -> None:
     """Format some files. Others stay as they are in the service, also if they are not formatted.
 
-    pre-commit fails if it changes files, or if its configuration is not staged.
+    So do conflicts, whose markers would move. pre-commit fails if it changes files, or if its
+    configuration is not staged.
 
     Raises:
         UpdateError: the formatter failed twice, and not because of conflicts.
     """
-    conflicting = any(has_conflict(update.folder / path) for path in changed)
-    if not conflicting:
+    conflicting = [path for path in changed if has_conflict(update.folder / path)]
+    conflicts = read_files(update.folder, conflicting)
+    if not conflicts:
         git(update.clone, "add", "--all")
     succeeded = any(run_in_shell(update, update.formatter, FORMAT_LOG) for _ in range(2))
     for path, kind in find_changes(update.folder).items():
@@ -360,7 +380,9 @@ def format_changes(update: Update, changed: Collection[str]) -> None:
             continue
         command = ("clean", "-ffd") if kind == "A" else ("checkout", "HEAD")
         git(update.folder, "--literal-pathspecs", *command, "--quiet", "--", path)
-    if conflicting:
+    for path, content in conflicts.items():
+        (update.folder / path).write_bytes(content)
+    if conflicts:
         return
     if not succeeded:
         raise UpdateError(f"`{update.formatter}` failed, see {update.work / FORMAT_LOG}")

@@ -2,12 +2,14 @@
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import update as script
 from tools.releases import NEXT
 from tools.render import git
 
@@ -88,17 +90,23 @@ def test_files_that_the_template_does_not_change_stay(rendered: Rendered, tmp_pa
 
 
 def test_conflict_is_formatted_after_it_is_resolved(rendered: Rendered, tmp_path: Path) -> None:
-    """A file with markers is no Python, so the formatter fails until then."""
+    """A file with markers is no Python, so the formatter fails until then.
+
+    In a docstring, it would indent them, and nobody would find them.
+    """
     service = take(rendered({}, "v0.8.0"), tmp_path / "service")
     format_like_the_team(service)
     replace(service / "src/main.py", r"^from \.api import (.*)$", r"from .api import \1  # ours")
+    replace(service / "src/auth/cleanup.py", "Several processes may do", "Our workers do")
     commit(service)
     options = ("--to", NEXT, "--format", FORMAT)
     work = tmp_path / "work"
 
     process = update_service(work, service, *options)
 
-    assert "## Conflicts (1)\n\n- `src/main.py`\n" in process.stdout, process.stderr
+    listed = "## Conflicts (2)\n\n- `src/auth/cleanup.py`\n- `src/main.py`\n"
+    assert listed in process.stdout, process.stderr
+    shutil.copy(rendered({}, NEXT) / "src/auth/cleanup.py", work / "service/clone/src/auth")
     resolved = work / "service/clone/src/main.py"
     text = (rendered({}, NEXT) / "src/main.py").read_text(encoding="utf-8")
     resolved.write_text(text, encoding="utf-8")
@@ -110,6 +118,52 @@ def test_conflict_is_formatted_after_it_is_resolved(rendered: Rendered, tmp_path
     format_like_the_team(fresh)
     assert resolved.read_bytes() == (fresh / "src/main.py").read_bytes() != text.encode()
     assert git(work / "service/clone", "status", "--porcelain") == ""
+
+
+PAIRS = """\
+PAIRS = {
+    "address": ("PATCH", "/users/me", {"email": EMAIL}, users, "change_profile"),
+    "password": (
+        "PUT",
+        "/users/me/password",
+        {"current_password": PASSWORD, "new_password": NEW_PASSWORD},
+        users,
+        "hash_password",
+    ),
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "edit", "wanted"),
+    [
+        # only lines that were edited stay in the team's format
+        ("A = '1'\nB = 0\nC = 0\nD = '2'\n", ("'1'", "'3'"), "A = '3'\nB = 0\nC = 0\nD = \"2\"\n"),
+        # git would take one entry for the other, and lose the second one
+        (PAIRS, ("'PATCH',", "'PATCH',  # ours"), None),
+    ],
+)
+def test_edits_of_formatted_lines_are_kept(
+    old: str, edit: tuple[str, str], wanted: str | None, tmp_path: Path
+) -> None:
+    update = script.Update("", tmp_path, formatter=FORMAT)
+    file = update.clone / "file.py"
+    update.clone.mkdir()
+    git(update.clone, "init", "--quiet")
+    settings = "line-length = 60\nformat.quote-style = 'single'\n"
+    (update.clone / "ruff.toml").write_text(settings, encoding="utf-8")
+    file.write_text(old, encoding="utf-8")
+    subprocess.run([*shlex.split(FORMAT), "--quiet"], cwd=update.clone, check=True)
+    text = file.read_text(encoding="utf-8").replace(*edit)
+    assert edit[1] in text
+    file.write_text(text, encoding="utf-8")
+    commit(update.clone)
+    git(update.clone, "worktree", "add", "--quiet", "--detach", "../before")
+    (tmp_path / "before/file.py").write_text(old.replace("'", '"'), encoding="utf-8")
+
+    script.use_template_format(update)
+
+    assert file.read_text(encoding="utf-8") == (wanted or text)
 
 
 def test_formatter_that_fails_is_explained(rendered: Rendered, tmp_path: Path) -> None:
