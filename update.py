@@ -46,7 +46,7 @@ GIT = {
     "core.autocrlf": "input",
     "status.showUntrackedFiles": "normal",
 }
-CONFLICT = re.compile(rb"^(<<<<<<< before updating|>>>>>>> after updating)\r?$", re.MULTILINE)
+CONFLICT = re.compile(rb"^ *(<<<<<<< before updating|>>>>>>> after updating)\r?$", re.MULTILINE)
 # Files that may configure a formatter
 CONFIGURATION = re.compile(r"pyproject\.toml|\.[^/]*")
 RELEASE = re.compile(r"v?\d+\.")

@@ -247,8 +247,17 @@ def test_each_step_passes(ci: str, engine: str, template: Path, tmp_path: Path) 
         assert output == "name=ghcr.io/ada/order-desk\n"
 
 
-@pytest.mark.parametrize("name", ["conflict.py", "model.py.rej"])
-def test_hooks_refuse_what_an_update_left_behind(name: str, template: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("conflict.py", "<<<<<<< before\nx = 1\n"),
+        ("docstring.py", '"""Say.\n\n    >>>>>>> after\n"""\n'),  # as the formatter indents it
+        ("model.py.rej", "-x\n"),
+    ],
+)
+def test_hooks_refuse_what_an_update_left_behind(
+    name: str, text: str, template: Path, tmp_path: Path
+) -> None:
     folder = render(template, tmp_path / "service", {"ci": "github"})
     git(folder, "init", "--quiet")
     git(folder, "add", "--all")
@@ -269,7 +278,7 @@ def test_hooks_refuse_what_an_update_left_behind(name: str, template: Path, tmp_
 
     step = next(step for step in github_steps(folder) if "git grep" in step)
     assert run() == 0
-    (folder / name).write_text("<<<<<<< before\nx = 1\n" if name.endswith(".py") else "-x\n")
+    (folder / name).write_text(text)
     git(folder, "add", "--all")
     assert run() == 1
     done = subprocess.run(["/bin/bash", "-e", "-c", step], cwd=folder, check=False)

@@ -239,6 +239,13 @@ def test_conflict_in_a_file_with_windows_line_ends_is_found(tmp_path: Path) -> N
     assert script.has_conflict(file)
 
 
+def test_conflict_in_a_docstring_that_was_formatted_is_found(tmp_path: Path) -> None:
+    file = tmp_path / "file.py"
+    file.write_bytes(b'"""Say.\n\n    <<<<<<< before updating\n"""\n')
+
+    assert script.has_conflict(file)
+
+
 def test_services_of_one_repository_have_different_branches() -> None:
     def branch(subfolder: str) -> str:
         return script.Update("", Path(), new="v1.0.0", subfolder=subfolder).branch
