@@ -552,8 +552,8 @@ def push(update: Update) -> None:
         git(update.clone, "fetch", "--quiet", "origin", branch)
         if git(update.clone, "diff", "--name-only", "HEAD", "FETCH_HEAD"):
             raise UpdateError(
-                f"Merge {update.branch}, which the remote has with other changes, then run this "
-                f"again. Or delete it: git -C {update.clone} push origin --delete {update.branch}"
+                f"The remote has another {update.branch}. Merge it and delete {update.work}. Or run "
+                f"`git -C {update.clone} push origin --delete {update.branch}`, then this again"
             ) from None
 
 

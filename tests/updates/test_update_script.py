@@ -430,7 +430,7 @@ def test_rejected_push_is_explained(tmp_path: Path) -> None:
 
     assert found.status == "not pushed"
     delete = f"git -C {update.clone} push origin --delete template-v1.0.0"
-    assert found.error.endswith(f"Or delete it: {delete}")
+    assert found.error.endswith(f"Or run `{delete}`, then this again")
     assert "not pushed" in script.table([found])
     git(service, "checkout", "--quiet", "main")
     subprocess.run(delete.split(), check=True, capture_output=True)
