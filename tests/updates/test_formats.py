@@ -50,8 +50,8 @@ def test_own_format_is_kept_without_conflicts(
     commit(service)
     before = files(service)
 
-    process = run_update(
-        tmp_path / "work", str(service), "--to", NEXT, "--format", CHECKED_FORMAT, "--push"
+    process = update_service(
+        tmp_path / "work", service, "--to", NEXT, "--format", CHECKED_FORMAT, "--push"
     )
 
     assert process.returncode == 0, process.stdout + process.stderr
@@ -81,7 +81,7 @@ def test_files_that_the_template_does_not_change_stay(rendered: Rendered, tmp_pa
     commit(service)
     clumsy = f"{FORMAT}; rm -f src/logs.py LICENSE; git init --quiet new; touch new/file src/new"
 
-    process = run_update(tmp_path / "work", str(service), "--to", NEXT, "--format", clumsy)
+    process = update_service(tmp_path / "work", service, "--to", NEXT, "--format", clumsy)
 
     assert process.returncode == 0, process.stdout
     assert "up to date" in process.stdout
