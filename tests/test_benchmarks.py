@@ -12,7 +12,6 @@ import pytest
 from benchmarks.accounts import ROWS
 from benchmarks.serving import report
 from benchmarks.serving.environments import MissingError, make_environment
-from benchmarks.serving.generated import widen_pool
 from benchmarks.serving.load import Sample, pin
 from tests.support.clusters import find
 from tests.support.databases import require
@@ -133,20 +132,6 @@ def test_a_framework_that_cannot_be_installed_is_skipped_with_one_line(tmp_path:
     skipped = [line for line in report.markdown(results).splitlines() if "Skipped" in line]
     assert len(skipped) == 2
     assert skipped[0].startswith("Skipped: ./missing.whl: ")
-
-
-def test_service_of_the_generator_has_as_many_connections_as_the_others(tmp_path: Path) -> None:
-    settings = tmp_path / "peer" / "settings.py"
-    settings.parent.mkdir()
-    settings.write_text('URL.build(path=f"/{self.db_base}",)', encoding="utf-8")
-
-    widen_pool(tmp_path)
-
-    text = settings.read_text(encoding="utf-8")
-    assert text == 'URL.build(path=f"/{self.db_base}", query={"maxsize": "10"},)'
-    with pytest.raises(MissingError, match="another URL"):
-        settings.write_text("", encoding="utf-8")
-        widen_pool(tmp_path)
 
 
 def test_each_framework_has_its_goal() -> None:

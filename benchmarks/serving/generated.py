@@ -29,8 +29,6 @@ ANSWERS = (
     "--quiet",
     "--force",
 )
-# Where its services set the URL of the database. There is no setting for the size of the pool
-URL_PATH = 'path=f"/{self.db_base}"'
 TABLE = "CREATE TABLE dummymodel (id SERIAL PRIMARY KEY, name VARCHAR(200) NOT NULL)"
 
 
@@ -86,22 +84,7 @@ def generate(generator: Path, folder: Path) -> Path:
     if process.returncode or not (service / ".venv").is_dir():
         last = (process.stdout.strip().splitlines() or [""])[-1]
         raise MissingError(f"{GENERATOR} made no service: {last}")
-    widen_pool(service)
     return service
-
-
-def widen_pool(service: Path) -> None:
-    """Give a service as many connections as the others have. Tortoise's default is five.
-
-    Raises:
-        MissingError: its settings are not as expected.
-    """
-    settings = service / "peer" / "settings.py"
-    text = settings.read_text(encoding="utf-8")
-    if URL_PATH not in text:
-        raise MissingError(f"{GENERATOR} made a service with another URL of the database")
-    wide = f'{URL_PATH}, query={{"maxsize": "10"}}'
-    settings.write_text(text.replace(URL_PATH, wide), encoding="utf-8")
 
 
 def variables(database: Database) -> dict[str, str]:

@@ -143,7 +143,9 @@ def load(
             url, token, seconds=2 * seconds, server=server, database=database, shared=shared
         )
     if result["failures"]:
-        raise LoadError(f"{url}: {result['failures']} of {result['requests']} requests failed")
+        command = " ".join(psutil.Process(server).cmdline())
+        failed = f"{result['failures']} of {result['requests']} requests failed"
+        raise LoadError(f"{url}, which `{command}` serves: {failed}\n{process.stdout}")
     milliseconds = 1000 / result["requests"]
     generator = spent.children_user + spent.children_system
     generator -= own.children_user + own.children_system
