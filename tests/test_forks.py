@@ -42,12 +42,12 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return {**bare_environment(), "TMPDIR": str(tmp_path / "tmp"), "OURS": "1"}
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="the system has no forks")
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_fork_does_what_a_process_does(
     name: str, server: ForkServer, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    arguments = ("-c", PROGRAMS[name], "--option")
+    (tmp_path / "program.py").write_text(PROGRAMS[name], encoding="utf-8")
+    arguments = ("-m", "program", "--option")
     process = subprocess.run(
         [sys.executable, *arguments],
         cwd=tmp_path,
@@ -65,7 +65,6 @@ def test_fork_does_what_a_process_does(
     assert fork.stderr.splitlines()[-1:] == process.stderr.splitlines()[-1:]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="the system has no forks")
 def test_module_is_run_as_by_the_interpreter(
     server: ForkServer, environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -91,9 +90,10 @@ def test_module_is_run_as_by_the_interpreter(
 @pytest.mark.parametrize(
     ("arguments", "variables"),
     [
-        (("-W", "error", "-c", ""), {}),
-        (("-c", ""), {"PYTHONIOENCODING": "latin-1"}),
-        (("-c", ""), {"LC_ALL": "C"}),
+        (("-W", "error", "-m", "this"), {}),
+        (("-c", "print(1)"), {}),
+        (("-m", "this"), {"PYTHONIOENCODING": "latin-1"}),
+        (("-m", "this"), {"LC_ALL": "C"}),
     ],
 )
 def test_what_decides_the_start_needs_a_process(
@@ -106,16 +106,17 @@ def test_what_decides_the_start_needs_a_process(
     assert not run_in_fork(server, arguments, tmp_path, {**environment, **variables}, "", DEADLINE)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="the system has no forks")
 def test_fork_that_does_not_end_is_killed(environment: dict[str, str], tmp_path: Path) -> None:
     server = ForkServer(Path(sys.executable), [], bare_environment())
     started = tmp_path / "started"
-    program = (
-        f"import os, time; open({str(started)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    (tmp_path / "program.py").write_text(
+        "import os, pathlib, time\n"
+        "pathlib.Path('started').write_text(str(os.getpid()))\n"
+        "time.sleep(60)\n"
     )
 
     with pytest.raises(subprocess.TimeoutExpired):
-        run_in_fork(server, ("-c", program), tmp_path, environment, "", 1)
+        run_in_fork(server, ("-m", "program"), tmp_path, environment, "", 1)
 
     fork = int(started.read_text())
     wait_for(lambda: not psutil.pid_exists(fork) or psutil.Process(fork).status() == "zombie")

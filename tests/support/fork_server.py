@@ -1,10 +1,9 @@
-"""Run Python commands, each in a fork of a process that has imported the libraries.
+"""Run modules, each in a fork of a process that has imported the libraries.
 
 This script runs in a service's environment. Its arguments are the libraries. It reads one request
 a line, in JSON, and answers with one line. A fork imports the service's modules itself.
 """
 
-import atexit
 import gc
 import importlib
 import json
@@ -13,11 +12,9 @@ import runpy
 import select
 import sys
 import tempfile
-import threading
 import time
-import traceback
-import types
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -30,30 +27,24 @@ def main() -> None:
     gc.freeze()
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
-        print(json.dumps(answer(json.loads(line))), file=answers, flush=True)
-
-
-def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """Run a command with pipes, as `subprocess` does, and return what it printed."""
-    given, out, err = os.pipe(), os.pipe(), os.pipe()
-    child = os.fork()
-    if not child:
-        status = 70
-        try:
+        request = json.loads(line)
+        given, out, err = pipes = os.pipe(), os.pipe(), os.pipe()
+        child = os.fork()
+        if not child:
             for standard, end in enumerate((given[0], out[1], err[1])):
                 os.dup2(end, standard)
-            for end in (*given, *out, *err):
+            for end in chain(*pipes):
                 os.close(end)
-            status = run(request)
-        finally:
-            os._exit(status)
-    for end in (given[0], out[1], err[1]):
-        os.close(end)
-    with suppress(BrokenPipeError), os.fdopen(given[1], "w") as standard_input:
-        standard_input.write(request["input"])
-    texts = read(out[0], err[0])
-    _, status = os.waitpid(child, 0)
-    return {"status": os.waitstatus_to_exitcode(status), "output": texts[0], "errors": texts[1]}
+            run(request)
+            return
+        for end in (given[0], out[1], err[1]):
+            os.close(end)
+        with suppress(BrokenPipeError), os.fdopen(given[1], "w") as standard_input:
+            standard_input.write(request["input"])
+        output, errors = read(out[0], err[0])
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        answer = {"status": status, "output": output, "errors": errors}
+        print(json.dumps(answer), file=answers, flush=True)
 
 
 def read(*pipes: int) -> list[str]:
@@ -70,8 +61,8 @@ def read(*pipes: int) -> list[str]:
     return [b"".join(parts[pipe]).decode() for pipe in pipes]
 
 
-def run(request: dict[str, Any]) -> int:
-    """Do in the fork what the interpreter would, and return the exit status."""
+def run(request: dict[str, Any]) -> None:
+    """Run a module as `python -m` does. The interpreter ends the fork as it ends such a process."""
     os.environ.clear()
     os.environ.update(request["environment"])
     time.tzset()
@@ -81,31 +72,10 @@ def run(request: dict[str, Any]) -> int:
     sys.stdout = os.fdopen(1, "w", closefd=False)
     sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
     sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
-    kind, name, *arguments = request["arguments"]
-    code: object = None
-    try:
-        if kind == "-m":
-            sys.path.insert(0, str(Path.cwd()))
-            sys.argv = [name, *arguments]
-            runpy.run_module(name, run_name="__main__", alter_sys=True)
-        else:
-            sys.path.insert(0, "")
-            sys.argv = [kind, *arguments]
-            module = sys.modules["__main__"] = types.ModuleType("__main__")
-            exec(compile(name, "<string>", "exec"), vars(module))  # noqa: S102 - as `python -c` does
-    except SystemExit as end:
-        code = end.code
-    except BaseException:  # noqa: BLE001 - the interpreter prints and ends so
-        traceback.print_exc()
-        code = 1
-    if code is not None and not isinstance(code, int):
-        print(code, file=sys.stderr)
-        code = 1
-    threading._shutdown()  # type: ignore[attr-defined]
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    return code or 0
+    sys.path.insert(0, str(Path.cwd()))
+    _, name, *arguments = request["arguments"]
+    sys.argv = [name, *arguments]
+    runpy.run_module(name, run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

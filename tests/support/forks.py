@@ -110,15 +110,14 @@ def run_in_fork(
     given: str,
     timeout: float,
 ) -> "CompletedProcess[str] | None":
-    """Run `python` with arguments, or return None if that needs a new process.
+    """Run `python -m` with arguments, or return None if that needs a new process.
 
     It does for other options of Python, if another thread runs a command, and for variables that
     are read only at the start.
     """
     if (
-        os.name != "posix"
-        or not server
-        or arguments[0] not in {"-m", "-c"}
+        not server
+        or arguments[0] != "-m"
         or at_start(environment) != server.environment
         or not server.lock.acquire(blocking=False)
     ):
