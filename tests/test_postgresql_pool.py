@@ -1,9 +1,6 @@
 """The pool of a PostgreSQL service keeps released connections, but only those that are as new."""
 
 import asyncio
-import importlib
-import sys
-import types
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,22 +11,16 @@ import asyncpg
 import pytest
 from tortoise.exceptions import DBConnectionError
 
-from tools.render import REPOSITORY
-
 from .support.databases import Database, new_database, session
+from .support.package import import_engine_module
 
 pytestmark = pytest.mark.server
-
-FOLDER = REPOSITORY / "includes" / "engines" / "postgresql"
 
 
 @pytest.fixture(scope="module")
 def module() -> Any:
     """The pool's module, imported without a render."""
-    package = types.ModuleType("postgresql_engine")
-    package.__path__ = [str(FOLDER)]
-    sys.modules["postgresql_engine"] = package
-    return importlib.import_module("postgresql_engine.pool")
+    return import_engine_module("postgresql", "pool")
 
 
 @pytest.fixture

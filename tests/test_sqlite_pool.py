@@ -1,29 +1,21 @@
 """The session of a SQLite service is reopened if a statement or a transaction was left in it."""
 
 import asyncio
-import importlib
 import sqlite3
-import sys
 import threading
-import types
 from pathlib import Path
 from typing import Any
 
 import aiosqlite
 import pytest
 
-from tools.render import REPOSITORY
-
-FOLDER = REPOSITORY / "includes" / "engines" / "sqlite"
+from .support.package import import_engine_module
 
 
 @pytest.fixture(scope="module")
 def module() -> Any:
     """The pool's module, imported without a render."""
-    package = types.ModuleType("sqlite_engine")
-    package.__path__ = [str(FOLDER)]
-    sys.modules["sqlite_engine"] = package
-    return importlib.import_module("sqlite_engine.pool")
+    return import_engine_module("sqlite", "pool")
 
 
 def test_cancelled_renewals_are_finished_once(module: Any, tmp_path: Path) -> None:

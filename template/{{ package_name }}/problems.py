@@ -157,5 +157,4 @@ def _allowed_methods(request: Request) -> str:
     """List the methods of all routes of a path (RFC 9110, section 10.2.1)."""
     routes, scope = request.app.routes, request.scope
     allowed = {method for method in METHODS if answers(routes, {**scope, "method": method})}
-    allowed |= {"HEAD"} if "GET" in allowed else set()
-    return ", ".join(filter(allowed.__contains__, METHODS))
+    return ", ".join(m for m in METHODS if m in allowed or (m == "HEAD" and "GET" in allowed))

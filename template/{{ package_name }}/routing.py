@@ -20,9 +20,8 @@ VERSION = attrgetter("_routes_version")  # of a router: FastAPI counts its chang
 def flatten(routes: Iterable[BaseRoute], routers: list[APIRouter]) -> Iterator[BaseRoute]:
     """Replace each included router with its routes, with prefix and dependencies applied.
 
-    Those routers are added to a list.
-    Routers with a frontend, or with limits on forms or bodies, stay: FastAPI applies these when it
-    enters the router.
+    The replaced routers are added to a list. Others stay: those with a frontend, or with limits on
+    forms or bodies, which FastAPI applies when it enters the router.
     """
     for route in routes:
         included: Any = route

@@ -1,6 +1,6 @@
 """Build the SQL of frequent queries only once."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from copy import copy
 from datetime import UTC, datetime
 from functools import wraps
@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any, TypeVar, TypeVarTuple, cast
 
 from tortoise.exceptions import ValidationError
+from tortoise.models import Model
 from tortoise.queryset import CountQuery, ExistsQuery, QuerySet, ValuesListQuery, ValuesQuery
 from tortoise.timezone import get_use_tz
 
@@ -23,6 +24,7 @@ SAMPLES: dict[type, Callable[[int], Any]] = {
     int: (2**30).__add__,
     datetime: lambda place: datetime.fromtimestamp(place, UTC),
 }
+Prepared = tuple[Any, str, list[tuple[int | None, Any]], Reader | None]
 READING = (CountQuery, ExistsQuery, QuerySet, ValuesListQuery, ValuesQuery)
 
 
@@ -39,16 +41,16 @@ def compiled(
         TypeError: an argument is not a str, an int or a datetime with a time zone, or the query
             does not contain each argument once and unchanged.
     """
-    prepared: dict[tuple[type, ...], Any] = {}
+    prepared: dict[tuple[type, ...], Prepared | None] = {}
 
     @wraps(build)
     async def run(*arguments: *Arguments) -> Result:
         kinds = (*map(type, arguments),)
         if kinds not in prepared:
             prepared[kinds] = _prepare(build, arguments)
-        if not prepared[kinds]:
+        if not (known := prepared[kinds]):
             return await build(*arguments)
-        built, sql, values, read = prepared[kinds]
+        built, sql, values, read = known
         filled = [value if place is None else arguments[place] for place, value in values]
         client = built._choose_db()  # of the transaction, if there is one
         if read:
@@ -62,11 +64,10 @@ def compiled(
     return run
 
 
-def _prepare(build: Any, arguments: Any) -> Any:  # noqa: ANN401 - of any query
-    """Return what later calls use, or None.
+def _prepare(build: Callable[..., Any], arguments: tuple[Any, ...]) -> Prepared | None:
+    """Return what later calls use.
 
-    None is for queries that change rows, that contain a connection or other queries, or whose
-    fields accept no placeholders.
+    It is None for queries that change rows, contain others or a connection, or accept no samples.
     """
     kinds = [*map(type, arguments)]
     if not SAMPLES.keys() >= set(kinds):
@@ -90,7 +91,7 @@ def _prepare(build: Any, arguments: Any) -> Any:  # noqa: ANN401 - of any query
     return query, sql, list(zip(places, values, strict=True)), _find_reader(query)
 
 
-def _find_reader(query: Any) -> Reader | None:  # noqa: ANN401 - Tortoise's internals
+def _find_reader(query: Awaitable[Any]) -> Reader | None:
     """Return a function that reads rows like Tortoise, but looks at the query only once.
 
     It knows dictionaries and model instances. Of other queries, Tortoise itself reads the rows.
@@ -103,8 +104,8 @@ def _find_reader(query: Any) -> Reader | None:  # noqa: ANN401 - Tortoise's inte
     return None
 
 
-def _instance_reader(query: Any) -> Reader:  # noqa: ANN401 - Tortoise's internals
-    parts = []
+def _instance_reader(query: QuerySet[Any]) -> Reader:
+    parts: list[Any] = []
     # Tortoise may select a joined table twice
     columns = iter(dict.fromkeys(field.alias or field.name for field in query.query._selects))
     alone = [(query.model, None, None, None, (None,))]
@@ -120,9 +121,9 @@ def _instance_reader(query: Any) -> Reader:  # noqa: ANN401 - Tortoise's interna
     return lambda rows: [_read_joined(row, parts) for row in rows]
 
 
-def _read_joined(row: Any, parts: Iterable[Any]) -> Any:  # noqa: ANN401 - of any model
+def _read_joined(row: Mapping[str, Any], parts: Iterable[Any]) -> Model | None:
     """Create an instance from a row, with those that `select_related` joins."""
-    instances: dict[tuple[str | None, ...], Any] = {}
+    instances: dict[tuple[str | None, ...], Model | None] = {}
     for model, fields, parent, attribute in parts:
         exists = not parent or any(row[column] for _, column, _ in fields)
         instance = _create(model, fields, row) if exists else None
@@ -132,7 +133,7 @@ def _read_joined(row: Any, parts: Iterable[Any]) -> Any:  # noqa: ANN401 - of an
     return instances[(None,)]
 
 
-def _create(model: Any, fields: Iterable[Any], row: Any) -> Any:  # noqa: ANN401 - of any model
+def _create(model: type[Model], fields: Iterable[Any], row: Mapping[str, Any]) -> Model:
     """Do the same as Tortoise's `_init_from_db`, in half the time: attributes are set at once."""
     instance, meta = model.__new__(model), model._meta
     values = {name: convert(row[key]) if convert else row[key] for name, key, convert in fields}

@@ -1,7 +1,10 @@
-"""The migration package as the template has it, imported without a render."""
+"""Modules as the template has them, imported without a render."""
 
+import importlib
 import sys
 import types
+from pathlib import Path
+from typing import Any
 
 from tools.render import REPOSITORY
 
@@ -13,7 +16,18 @@ def make_importable() -> None:
 
     Modules that need a service (its settings, its database) are not among those that tests import.
     """
-    if "migration_package" not in sys.modules:
-        package = types.ModuleType("migration_package")
-        package.__path__ = [str(FOLDER)]
-        sys.modules["migration_package"] = package
+    _make_package("migration_package", FOLDER)
+
+
+def import_engine_module(engine: str, name: str) -> Any:
+    """Import a module that only services of one engine have."""
+    package = f"{engine}_engine"
+    _make_package(package, REPOSITORY / "includes" / "engines" / engine)
+    return importlib.import_module(f"{package}.{name}")
+
+
+def _make_package(name: str, folder: Path) -> None:
+    if name not in sys.modules:
+        package = types.ModuleType(name)
+        package.__path__ = [str(folder)]
+        sys.modules[name] = package
