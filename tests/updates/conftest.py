@@ -2,20 +2,27 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 
+import copier
 import pytest
+from copier._main import Worker
 
 from tools.releases import NEXT, history
 from tools.render import Answers, git, render
 
 from . import edits
+from .folders import files, write
 
 ROOM = 2**25  # bytes, of which all folders at once take a tenth
 FIXED = "v999.1.0"  # a release after the working tree, which mends what stands beside edits
 
 MODELS = "v999.2.0"  # one that changes a model
 NEW_FIELD = "motto = fields.CharField(max_length=60, null=True)"
+
+# Answers that no file is rendered with
+QUESTIONS_ONLY = {"_external_data", "recorded", "came_from", "given", "is_new", "checked"}
 
 Rendered = Callable[[Answers, str], Path]
 
@@ -27,6 +34,45 @@ def _render_in_memory() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         if os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > ROOM:
             patch.setattr(tempfile, "tempdir", str(memory))
+        yield
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _render_once(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Render a release with the same answers into empty folders once, except with --all-turns.
+
+    Copier renders the old and the new release of each update into such folders.
+    """
+    known: dict[tuple[object, ...], dict[str, bytes]] = {}
+    contents: dict[bytes, bytes] = {}  # files that are alike are in memory once
+    render_template = Worker._render_template
+
+    def render_or_write(worker: Worker) -> None:
+        folder = worker.subproject.local_abspath
+        if folder.exists() and any(folder.iterdir()):
+            render_template(worker)
+            return
+        answers = worker.answers.combined.items()
+        known_by = sorted(repr(answer) for answer in answers if answer[0] not in QUESTIONS_ONLY)
+        key = (worker.template.local_abspath, worker.answers_relpath, *known_by)
+        if key in known:
+            write(folder, known[key])
+        else:
+            with pytest.MonkeyPatch.context() as patch:
+                # everything, where an update leaves out the team's files
+                patch.setattr(copier._main, "_operation", ContextVar("copy", default="copy"))
+                render_template(worker)
+            vars(worker).pop("match_exclude", None)
+            known[key] = {p: contents.setdefault(c, c) for p, c in files(folder).items()}
+        for path in known[key]:
+            if worker.match_exclude(Path(path)):
+                (folder / path).unlink()
+
+    if request.config.getoption("all_turns"):
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Worker, "_render_template", render_or_write)
         yield
 
 

@@ -1,5 +1,6 @@
 """The folders of services: taken, committed, compared."""
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -26,11 +27,21 @@ def commit(folder: Path) -> None:
 
 def files(folder: Path) -> dict[str, bytes]:
     """Read all files but git's."""
-    return {
-        file.relative_to(folder).as_posix(): file.read_bytes()
-        for file in folder.rglob("*")
-        if file.is_file() and ".git" not in file.relative_to(folder).parts
-    }
+    found = {}
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name != ".git"]
+        for name in names:
+            file = Path(place, name)
+            if name != ".git" and file.is_file():
+                found[file.relative_to(folder).as_posix()] = file.read_bytes()
+    return found
+
+
+def write(folder: Path, texts: dict[str, bytes]) -> None:
+    """Write the files that `files` has read."""
+    for path, text in texts.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(text)
 
 
 def migrations(folder: Path) -> dict[str, bytes]:
