@@ -30,10 +30,10 @@ def files(folder: Path) -> dict[str, bytes]:
     found = {}
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if name != ".git"]
+        inside = Path(place).relative_to(folder)
         for name in names:
-            file = Path(place, name)
-            if name != ".git" and file.is_file():
-                found[file.relative_to(folder).as_posix()] = file.read_bytes()
+            if name != ".git":  # as in worktrees
+                found[(inside / name).as_posix()] = Path(place, name).read_bytes()
     return found
 
 
