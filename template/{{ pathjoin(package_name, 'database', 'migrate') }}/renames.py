@@ -10,7 +10,7 @@ from .dialects import Dialect
 from .diff import Original
 from .errors import MigrationError
 from .state import LEFT_ALONE
-from .tables import Column, Table, Tables
+from .tables import Column, Table, Tables, with_names
 
 Ask = Callable[[str], bool]
 Same = Callable[[Sequence["Rename"]], Mapping[str, str]]
@@ -77,60 +77,34 @@ def apply(tables: Tables, rename: Rename) -> Tables:
     def column_name(table: str, name: str) -> str:
         return rename.new if (rename.table, rename.old) == (table, name) else name
 
-    renamed = {}
+    found = {}
     for old, table in tables.items():
-        columns = [
-            replace(
-                c,
-                name=column_name(old, c.name),
-                computed=_renamed_source(c.computed, rename) if rename.table == old else c.computed,
+        now = with_names(table, table_name, column_name)
+        if rename.table == old:
+            now = _with_expressions(now, rename)
+        elif not rename.table and rename.old == old:
+            # InnoDB also renames foreign keys that it named after the table
+            prefixes = (f"{old}_ibfk_", f"{now.name}_ibfk_")
+            keys = (
+                replace(key, names=tuple(name.replace(*prefixes) for name in key.names))
+                for key in now.foreign_keys
             )
-            for c in table.columns.values()
-        ]
-        indexes = [
-            replace(
-                index,
-                columns=tuple(column_name(old, c) for c in index.columns),
-                extra=_renamed_condition(index.extra, rename)
-                if rename.table == old
-                else index.extra,
-            )
-            for index in table.indexes
-        ]
-        keys = [
-            replace(
-                key,
-                # InnoDB also renames foreign keys that it named after the table
-                names=tuple(
-                    name.replace(f"{old}_ibfk_", f"{table_name(old)}_ibfk_") for name in key.names
-                ),
-                column=column_name(old, key.column),
-                table=table_name(key.table),
-                to=column_name(key.table, key.to),
-            )
-            for key in table.foreign_keys
-        ]
-        renamed[table_name(old)] = replace(
-            table,
-            name=table_name(old),
-            columns={column.name: column for column in columns},
-            indexes=frozenset(indexes),
-            foreign_keys=frozenset(keys),
-            link=tuple(column_name(old, c) for c in table.link),
-        )
-    return renamed
+            now = replace(now, foreign_keys=frozenset(keys))
+        found[now.name] = now
+    return found
 
 
-def _renamed_condition(extra: str, rename: Rename) -> str:
-    """Rename a column in the condition of a PartialIndex, in Tortoise's format."""
-    return re.sub(
-        rf"( WHERE | AND ){re.escape(rename.old)}(?= = )", lambda m: m[1] + rename.new, extra
+def _with_expressions(table: Table, rename: Rename) -> Table:
+    """Rename a column in the expressions of generated columns and the conditions of indexes."""
+    # PostgreSQL's expressions, and the conditions of a PartialIndex in Tortoise's format
+    old, new = f'COALESCE("{rename.old}", ', f'COALESCE("{rename.new}", '
+    condition = rf"( WHERE | AND ){re.escape(rename.old)}(?= = )"
+    columns = (replace(c, computed=c.computed.replace(old, new)) for c in table.columns.values())
+    indexes = (
+        replace(index, extra=re.sub(condition, lambda m: m[1] + rename.new, index.extra))
+        for index in table.indexes
     )
-
-
-def _renamed_source(computed: str, rename: Rename) -> str:
-    """Rename a column in the expression of a generated column on PostgreSQL."""
-    return computed.replace(f'COALESCE("{rename.old}", ', f'COALESCE("{rename.new}", ')
+    return replace(table, columns={c.name: c for c in columns}, indexes=frozenset(indexes))
 
 
 def in_order(renames: Iterable[Rename]) -> list[Rename]:
@@ -376,9 +350,8 @@ class _Search:
                 self.unused.add(str(rename))
                 fitting.remove(rename)
                 continue
-            if any(r != rename and rename.new == r.new for r in [*sure, *fitting]) or any(
-                r != rename and rename.old == r.old for r in [*sure, *fitting]
-            ):
+            others = [other for other in [*sure, *fitting] if other != rename]
+            if any(rename.old == other.old or rename.new == other.new for other in others):
                 raise MigrationError(
                     f"--rename {rename} contradicts another answer: use each name once"
                 )
@@ -461,9 +434,7 @@ def _links(old: Tables, new: Tables) -> list[Rename]:
     found: list[Rename] = []
     created = {name: table for name, table in new.items() if table.link and name not in old}
     for name, table in sorted(old.items()):
-        if not table.link:
-            continue
-        if name in new and not new[name].link:
+        if not table.link or (name in new and not new[name].link):
             continue
         if name in new and _same_ends(table, new[name]):
             same = [new[name]]

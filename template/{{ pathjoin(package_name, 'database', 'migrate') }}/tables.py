@@ -1,7 +1,7 @@
 """Describe the tables that the models declare, without a database."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,38 @@ class Table:
 Tables = dict[str, Table]
 
 
+def with_names(
+    table: Table, table_name: Callable[[str], str], column_name: Callable[[str, str], str]
+) -> Table:
+    """Give a table and its columns other names. Indexes and foreign keys keep theirs.
+
+    Args:
+        table: the table.
+        table_name: returns the new name of a table.
+        column_name: returns the new name of a column, after the old name of its table.
+    """
+    names = {name: column_name(table.name, name) for name in table.columns}
+    return replace(
+        table,
+        name=table_name(table.name),
+        columns={names[old]: replace(c, name=names[old]) for old, c in table.columns.items()},
+        indexes=frozenset(
+            replace(index, columns=tuple(names.get(column, column) for column in index.columns))
+            for index in table.indexes
+        ),
+        foreign_keys=frozenset(
+            replace(
+                key,
+                column=column_name(table.name, key.column),
+                table=table_name(key.table),
+                to=column_name(key.table, key.to),
+            )
+            for key in table.foreign_keys
+        ),
+        link=tuple(column_name(table.name, column) for column in table.link),
+    )
+
+
 def in_order_of_reference(some: Iterable[Table]) -> list[Table]:
     """Sort tables so that each comes after the tables that it refers to."""
     waiting = {table.name: table for table in some}
@@ -130,15 +162,17 @@ def in_order_of_reference(some: Iterable[Table]) -> list[Table]:
     return done
 
 
+def with_referred(names: Iterable[str], tables: Tables) -> set[str]:
+    """Add the tables that some tables refer to, directly or not."""
+    found, waiting = set[str](), set(names)
+    while waiting:
+        found |= waiting
+        keys = (key for name in waiting & tables.keys() for key in tables[name].foreign_keys)
+        waiting = {key.table for key in keys} - found
+    return found
+
+
 def in_circles(tables: Tables) -> list[str]:
     """List the tables that refer to other tables which refer back, directly or not."""
     targets = {n: {key.table for key in t.foreign_keys} - {n} for n, t in tables.items()}
-
-    def reached(name: str) -> set[str]:
-        found, waiting = set[str](), targets[name]
-        while waiting:
-            found |= waiting
-            waiting = {t for other in waiting for t in targets.get(other, set())} - found
-        return found
-
-    return sorted(name for name in tables if name in reached(name))
+    return sorted(name for name in tables if name in with_referred(targets[name], tables))

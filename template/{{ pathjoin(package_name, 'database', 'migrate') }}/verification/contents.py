@@ -2,15 +2,15 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
 from ..references import reference
 from ..renames import Rename
-from ..tables import Table, Tables
+from ..tables import Tables, with_names
 from .kinds import NUMBERS, Kind, Kinds
 
 Rows = list[dict[str, Any]]
@@ -91,7 +91,7 @@ class Places:
 
         return State(
             {
-                table_name(name): _renamed(table, table_name, column_name)
+                table_name(name): with_names(table, table_name, column_name)
                 for name, table in after.tables.items()
             },
             {
@@ -105,32 +105,6 @@ class Places:
                 for (table, column), described in after.fields.items()
             },
         )
-
-
-def _renamed(
-    table: Table, table_name: Callable[[str], str], column_name: Callable[[str, str], str]
-) -> Table:
-    columns = {name: column_name(table.name, name) for name in table.columns}
-    return replace(
-        table,
-        name=table_name(table.name),
-        columns={
-            columns[name]: replace(c, name=columns[name]) for name, c in table.columns.items()
-        },
-        indexes=frozenset(
-            replace(index, columns=tuple(columns.get(name, name) for name in index.columns))
-            for index in table.indexes
-        ),
-        foreign_keys=frozenset(
-            replace(
-                key,
-                column=column_name(table.name, key.column),
-                table=table_name(key.table),
-                to=column_name(key.table, key.to),
-            )
-            for key in table.foreign_keys
-        ),
-    )
 
 
 def _listed(renames: Sequence[str], tables: Collection[str]) -> Iterator[tuple[str, ...]]:

@@ -13,7 +13,7 @@ from ..context import ENGINE, dialect, reason
 from ..errors import MigrationError
 from ..files import Migration, read_text
 from ..sessions import load
-from ..tables import Table, in_order_of_reference
+from ..tables import Table, in_order_of_reference, with_referred
 from .contents import NAME, Content, Places, State
 from .kinds import Kind, with_renamed_members
 from .rows import Row, Sampler, Value, in_order_to_fill
@@ -72,7 +72,7 @@ class Filler:
         by_team = {match[1] for match in INSERT.finditer(sql)} & now.tables.keys()
         tables = in_order_to_fill(now.tables, later.tables)
         stale = {t.name for t in tables if not self._is_current(t, now, later, simple=simple)}
-        stale = _with_referring(stale | by_team, now, later) - _with_referred(self.kept, now)
+        stale = _with_referring(stale | by_team, now, later) - with_referred(self.kept, now.tables)
         await self._empty(stale)
         waiting = _with_referring(by_team, now, later)
         for table in tables:
@@ -208,19 +208,6 @@ def _with_referring(names: set[str], now: State, later: State) -> set[str]:
     }:
         found |= more
     return found & now.tables.keys()
-
-
-def _with_referred(names: set[str], now: State) -> set[str]:
-    """Add the tables that some of the tables refer to, directly or not."""
-    found = set(names)
-    while more := {
-        key.table
-        for name in found & now.tables.keys()
-        for key in now.tables[name].foreign_keys
-        if key.table not in found
-    }:
-        found |= more
-    return found
 
 
 def _insert(table: str, rows: list[Row]) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from ..tables import ForeignKey, Index, Table, Tables, in_order_of_reference
+from ..tables import ForeignKey, Index, Table, Tables, in_order_of_reference, with_referred
 from .kinds import FEWEST, MOST, Kind, Sample, choose
 
 SEVERAL = 4  # rows that others refer to, more than once
@@ -33,21 +33,12 @@ def in_order_to_fill(now: Tables, later: Tables) -> list[Table]:
     tables = dict(now)
     for name in sorted(now.keys() & later.keys()):
         for key in sorted(later[name].foreign_keys - now[name].foreign_keys, key=str):
-            is_possible = name not in _referred(tables, key.table)  # today's references come first
+            # today's references come first
+            is_possible = name not in with_referred([key.table], tables)
             if key.column in now[name].columns and is_possible:
                 keys = tables[name].foreign_keys | {key}
                 tables[name] = replace(tables[name], foreign_keys=keys)
     return [now[table.name] for table in in_order_of_reference(tables.values())]
-
-
-def _referred(tables: Tables, name: str) -> set[str]:
-    """List a table and those that it refers to, directly or not."""
-    found, waiting = set[str](), {name}
-    while waiting:
-        found |= waiting
-        keys = (key for table in waiting & tables.keys() for key in tables[table].foreign_keys)
-        waiting = {key.table for key in keys} - found
-    return found
 
 
 @dataclass
@@ -120,7 +111,7 @@ class Sampler:
             if all(key not in keys or None in key for key, keys in zip(found, seen, strict=True)):
                 rows.append(row)
                 for unique_values, keys in zip(found, seen, strict=True):
-                    if self._is_given(unique_values):
+                    if any(value is not None for value in unique_values):
                         keys.add(unique_values)
         return rows
 
@@ -154,10 +145,6 @@ class Sampler:
             else:
                 counts.append(len(pool))
         return min(MOST, max(counts))
-
-    @staticmethod
-    def _is_given(unique_values: tuple[Value, ...]) -> bool:
-        return any(value is not None for value in unique_values)
 
     def _values(self, name: str) -> tuple[Sample, ...]:
         kinds = self.kinds.get(name)
