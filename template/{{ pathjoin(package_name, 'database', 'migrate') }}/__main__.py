@@ -100,9 +100,8 @@ def downgrade(number: int, timeout: float, *, yes: bool) -> None:
     from .reverting import losses_of
 
     planned = _run(executor.planned_downgrade(number))
-    losses = _run(losses_of(planned))
-    for loss, rows in zip(losses, _count_affected(losses), strict=True):
-        _print(loss.describe(rows), err=True)
+    for line in _described(_run(losses_of(planned))):
+        _print(line, err=True)
     _confirm(f"Revert {', '.join(migration.name for migration in planned)}?", yes=yes)
     count = _run_migrations(partial(executor.downgrade, number, timeout))
     _print(f"Reverted {_count(count)}")
@@ -219,9 +218,8 @@ def new(
         losses = [replace(loss, renames=()) for loss in losses]
     _refuse_unknown_drops(planned, drop)
     _confirm_losses(not_accepted(losses, drop))
-    replaced = planned.replaced
-    for loss, rows in zip(replaced, _count_affected(replaced), strict=True):
-        _print(loss.describe(rows))
+    for line in _described(planned.replaced):
+        _print(line)
     path = write_plan(newest.number + 1, name, planned)
     _print(f"Wrote {_short(path)}: review it")
     if note := stop_note(planned):
@@ -280,14 +278,11 @@ def _refuse_unknown_drops(planned: "Plan", named: Sequence[str]) -> None:
 
 def _confirm_losses(open_: "list[Loss]") -> None:
     """Ask about losses. Exit with 1 if there is no terminal to ask at."""
-    described = [
-        loss.describe(rows) for loss, rows in zip(open_, _count_affected(open_), strict=True)
-    ]
+    lines = zip(open_, _described(open_), strict=True)
     if sys.stdin.isatty():
-        for loss, line in zip(open_, described, strict=True):
+        for loss, line in lines:
             click.confirm(f"{line}.{_hint(loss)} Continue?", abort=True)
     elif open_:
-        lines = zip(open_, described, strict=True)
         _finish(
             [
                 *(
@@ -306,16 +301,14 @@ def _hint(loss: "Loss") -> str:
     return f" If you renamed it, add {options} instead." if options else ""
 
 
-def _count_affected(losses: "list[Loss]") -> list[int | None]:
-    """Count the affected rows of each loss; None if the database does not answer."""
+def _described(losses: "list[Loss]") -> list[str]:
+    """Describe losses, with the numbers of affected rows if the database answers."""
     from .executor import count_rows, sessions
 
-    try:
-        return asyncio.run(count_rows([loss.count for loss in losses])) if losses else []
-    except MigrationError:
-        return [None] * len(losses)
-    except sessions.errors:
-        return [None] * len(losses)
+    counts: list[int | None] = [None] * len(losses)
+    with suppress(MigrationError, *sessions.errors):
+        counts = asyncio.run(count_rows([loss.count for loss in losses])) if losses else []
+    return [loss.describe(rows) for loss, rows in zip(losses, counts, strict=True)]
 
 
 @app.command()
@@ -482,10 +475,6 @@ def _verify(since: int, before: dict[Path, str]) -> None:
     from .verification.verifier import verify as run_verification
     from .writer import set_unverified
 
-    def mark(reason: str) -> None:
-        for path in before:
-            set_unverified(path, reason)
-
     try:
         found = asyncio.run(run_verification(since))
     except MigrationError as error:
@@ -499,7 +488,9 @@ def _verify(since: int, before: dict[Path, str]) -> None:
             return
         _finish([f"Not verified. {unusable(error)}. {later}"])
         raise
-    mark("; ".join(" ".join(problem.split()) for problem in found.problems))
+    problems = "; ".join(" ".join(problem.split()) for problem in found.problems)
+    for path in before:
+        set_unverified(path, problems)
     if found.problems:
         found.problems.extend(
             f"{path.name} is marked UNVERIFIED: `upgrade` refuses it" for path in before

@@ -151,11 +151,7 @@ class Journal:
             raise
 
     async def _called(
-        self,
-        db: BaseDBAsyncClient,
-        call: Step,
-        migration: Migration,
-        direction: Direction,
+        self, db: BaseDBAsyncClient, call: Step, migration: Migration, direction: Direction
     ) -> list[Step]:
         await self._note(db, call, "unknown")
         statements = dialect.split(await migration.sql(db, direction))

@@ -77,12 +77,7 @@ class Planner:
         return before, after
 
     def plan(
-        self,
-        old_state: State,
-        state: State,
-        models: Models,
-        answers: list[str],
-        ask: Ask | None,
+        self, old_state: State, state: State, models: Models, answers: list[str], ask: Ask | None
     ) -> Plan | None:
         """Plan the migration from one description of the models to the next.
 
@@ -130,16 +125,7 @@ class Planner:
         replaced = replaced_values(upgrade, self._dialect, original)
         gone = dropped(old, new, original)
         return Plan(
-            state,
-            found,
-            upgrade,
-            downgrade,
-            lost,
-            replaced,
-            gone,
-            unmanaged,
-            adopted,
-            released,
+            state, found, upgrade, downgrade, lost, replaced, gone, unmanaged, adopted, released
         )
 
 

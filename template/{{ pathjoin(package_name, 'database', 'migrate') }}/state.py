@@ -53,14 +53,11 @@ def _undescribed_enums(described: dict[str, Any], model: type[Model]) -> dict[st
 
     They are kept beside the descriptions, because Aerich compares those.
     """
-    fields_ = (described["pk_field"], *described["data_fields"])
-    types = {
-        f["name"]: getattr(model._meta.fields_map[f["name"]], "enum_type", None) for f in fields_
-    }
     return {
         f["name"]: {member.name: str(member.value) for member in enum}
-        for f in fields_
-        if (enum := types[f["name"]]) is not None and not members_by_name(f)
+        for f in (described["pk_field"], *described["data_fields"])
+        if (enum := getattr(model._meta.fields_map[f["name"]], "enum_type", None))
+        and not members_by_name(f)
     }
 
 
@@ -384,11 +381,6 @@ def _referenced(target: dict[str, Any], relation: dict[str, Any]) -> str:
     field = fields_[relation["to_field"]] if "to_field" in relation else target["pk_field"]
     name: str = field["db_column"]
     return name
-
-
-def members_of(described: Mapping[str, Any]) -> tuple[str, ...]:
-    """Read the values of an enum's members from the description that Tortoise gives its field."""
-    return tuple(members_by_name(described).values())
 
 
 def members_by_name(described: Mapping[str, Any]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 from ..conversions import removed_members, renamed_members
-from ..state import members_of, with_enums
+from ..state import members_by_name, with_enums
 from ..tables import Column
 
 Sample = str | bytes
@@ -92,11 +92,8 @@ def kinds_of_state(
                 continue
             other = state[relation["model_name"]]
             found[relation["through"]] = {
-                name: kind_of_field(end["pk_field"], dialect)
-                for name, end in (
-                    (relation["backward_key"], model),
-                    (relation["forward_key"], other),
-                )
+                relation["backward_key"]: kind_of_field(model["pk_field"], dialect),
+                relation["forward_key"]: kind_of_field(other["pk_field"], dialect),
             }
     return found
 
@@ -113,7 +110,7 @@ def kind_of_field(
         return Kind("uuid" if found.family in {"uuid", "text"} else found.family, found.size)
     if described["python_type"] == "datetime.timedelta":
         return Kind("integer", low=-DAY * 1000, high=DAY * 1000)
-    members = members_of(described) or members
+    members = tuple(members_by_name(described).values()) or members
     return Kind(**{**vars(found), "members": members})
 
 

@@ -20,13 +20,7 @@ from ..files import SAMPLES, Direction, Function, Migration, migrations
 from ..model_checks import refuse_models
 from ..server_defaults import declared_defaults
 from ..sessions import load
-from ..state import (
-    StateReader,
-    describe,
-    indexes_by_column,
-    unmanaged_tables,
-    with_targets,
-)
+from ..state import StateReader, describe, indexes_by_column, unmanaged_tables, with_targets
 from ..tables import Tables, in_circles
 from .backfills import wrong_value
 from .contents import NAME, Content, Places, Rows, State, changes, survivors
