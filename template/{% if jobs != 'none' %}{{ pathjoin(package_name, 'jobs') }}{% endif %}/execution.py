@@ -63,7 +63,8 @@ async def perform(job: Job[...], attempt: Attempt) -> None:
         task = asyncio.current_task()
         if task and task.cancelling():
             raise
-        raise failure(attempt, error) from None  # the job cancelled its own task
+        # the job cancelled its own task, or awaited a cancelled one
+        raise failure(attempt, error) from None
 
 
 async def _run(job: Job[...], attempt: Attempt) -> None:
@@ -72,11 +73,8 @@ async def _run(job: Job[...], attempt: Attempt) -> None:
     try:
         async with asyncio.timeout(job.timeout):
             await job.run(attempt.payload)
-    except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task and task.cancelling():
-            raise
-        raise failure(attempt, error) from None  # the job awaited a cancelled task
+    except asyncio.CancelledError:
+        raise  # `perform` knows whether the worker stops
     except BaseException as error:  # noqa: BLE001 - no job may end the worker
         raise failure(attempt, error) from None  # the original message may be unprintable
     duration = round((time.perf_counter() - start) * 1000, 2)
