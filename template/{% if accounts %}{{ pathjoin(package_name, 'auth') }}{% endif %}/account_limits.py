@@ -11,9 +11,7 @@ from .throttling import PerAddress, hit, hit_user, refuse
 
 WIDE = 10  # times a limit: for one address, which many people may share, and for one account
 
-
-async def never() -> bool:
-    return False
+IsKnown = Callable[[], Awaitable[bool]]
 
 
 class AccountLimits:
@@ -29,20 +27,16 @@ class AccountLimits:
     def __init__(self, action: str, limit: str, *, names: int = 1) -> None:
         self._action = action
         self._limit = Limit.parse(limit)
-        self._wide = self._multiplied(WIDE)
-        self._account = self._multiplied(WIDE // names)
-
-    def _multiplied(self, times: int) -> Limit:
-        return self._limit._replace(attempts=self._limit.attempts * times)
+        wide, seconds = WIDE * self._limit.attempts, self._limit.seconds
+        self._wide = Limit(wide, seconds)
+        self._account = Limit(wide // names, seconds)
 
     def per_address(self) -> params.Depends:
         """Create a dependency that counts all requests from an address, on whatever account."""
         dependency: params.Depends = Depends(PerAddress(self._action, self._wide))
         return dependency
 
-    async def count_account(
-        self, account: str, is_known: Callable[[], Awaitable[bool]] = never
-    ) -> None:
+    async def count_account(self, account: str, is_known: IsKnown | None = None) -> None:
         """Count an attempt on an account, from the client's address and from all addresses.
 
         Args:
@@ -58,14 +52,14 @@ class AccountLimits:
 
     async def allows(self, account: str) -> bool:
         """Count an attempt on an account, and return whether it is within the limits."""
-        return not await self._hit_account(account, never)
+        return not await self._hit_account(account)
 
-    async def _hit_account(self, account: str, is_known: Callable[[], Awaitable[bool]]) -> int:
+    async def _hit_account(self, account: str, is_known: IsKnown | None = None) -> int:
         pair = f"{account} {client_address.get()}"
         if wait := await hit(self._action, "pair", pair, self._limit):
             return wait
         wait = await hit(self._action, "account", account, self._account)
-        return 0 if wait and await is_known() else wait
+        return 0 if wait and is_known and await is_known() else wait
 
     async def count_user(self, user_id: int, *, wide: bool = False) -> None:
         """Count an attempt of a logged-in user from any address, like `count_account`."""

@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
+from typing import Any
 
 from tortoise.exceptions import IntegrityError
 
@@ -45,29 +46,22 @@ def networks_of(address: str) -> tuple[str, str, str]:
     return network.rpartition(".")[0], network, address
 
 
-def _address_hash(user_id: int) -> str:
-    return hash_token(f"{user_id} {client_address.get()}")
+def _identify(user_id: int) -> dict[str, Any]:
+    """Return the columns that identify a user's address, which is stored as a hash."""
+    token_hash = hash_token(f"{user_id} {client_address.get()}")
+    return {"purpose": Purpose.KNOWN_ADDRESS, "token_hash": token_hash}
 
 
 async def remember_address(user_id: int) -> None:
     """Remember that a user logged in, or set a new password, from the client's address."""
     expires_at = datetime.now(UTC) + LIFETIME
-    known = LinkToken.filter(purpose=Purpose.KNOWN_ADDRESS, token_hash=_address_hash(user_id))
-    if not await known.update(expires_at=expires_at):
+    known = _identify(user_id)
+    if not await LinkToken.filter(**known).update(expires_at=expires_at):
         with suppress(IntegrityError):  # another login was faster, or the user is deleted
-            await LinkToken.create(
-                user_id=user_id,
-                token_hash=_address_hash(user_id),
-                purpose=Purpose.KNOWN_ADDRESS,
-                email="",
-                expires_at=expires_at,
-            )
+            await LinkToken.create(user_id=user_id, email="", expires_at=expires_at, **known)
 
 
 async def is_known_address(user: User | None) -> bool:
     """Return whether a user has logged in from the client's address lately."""
-    return user is not None and await LinkToken.exists(
-        purpose=Purpose.KNOWN_ADDRESS,
-        token_hash=_address_hash(user.id),
-        expires_at__gt=datetime.now(UTC),
-    )
+    now = datetime.now(UTC)
+    return user is not None and await LinkToken.exists(**_identify(user.id), expires_at__gt=now)

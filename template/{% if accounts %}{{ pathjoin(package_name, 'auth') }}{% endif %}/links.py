@@ -1,6 +1,5 @@
 """Links in emails: creating, sending and consuming them. Each works once, for an hour."""
 
-from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
 from tortoise.exceptions import IntegrityError
@@ -56,7 +55,7 @@ async def create_requested_link(purpose: Purpose, email: str) -> tuple[User, str
     return user, token
 
 
-async def find_link(purposes: Collection[Purpose], token: str) -> LinkToken:
+async def find_link(purposes: list[Purpose], token: str) -> LinkToken:
     """Find the link of a token, with its user.
 
     Raises:
@@ -64,7 +63,7 @@ async def find_link(purposes: Collection[Purpose], token: str) -> LinkToken:
     """
     links = LinkToken.filter(
         token_hash=hash_token(token),
-        purpose__in=list(purposes),
+        purpose__in=purposes,
         expires_at__gt=datetime.now(UTC),
         user__is_active=True,
     )

@@ -79,14 +79,13 @@ async def change_profile(session: Session, username: str, email: str, outbox: Ou
             user = await lock_session(session)
             if (user.username, user.email) != (session.user.username, session.user.email):
                 raise ConflictError("The account has just been changed elsewhere.")
-            if email:
-                if await User.exists(email=email):
-                    raise ConflictError(ADDRESS_TAKEN)
-                await LinkToken.filter(user_id=user.id, purpose=Purpose.NEW_ADDRESS).delete()
             if username:
                 await User.filter(id=user.id).update(username=username)
                 user.username = username
             if email:
+                if await User.exists(email=email):
+                    raise ConflictError(ADDRESS_TAKEN)
+                await LinkToken.filter(user_id=user.id, purpose=Purpose.NEW_ADDRESS).delete()
                 await outbox.confirm_address(user, email)
     except IntegrityError as error:
         raise await _conflict(username, "") or error from None
