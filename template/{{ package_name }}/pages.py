@@ -7,12 +7,11 @@ from functools import wraps
 from hashlib import sha256
 from html import escape
 from string import Template
-from typing import TypeVar
 
 from fastapi import Request
 from starlette.responses import HTMLResponse
 
-Result = TypeVar("Result")
+Route = Callable[[Request], Awaitable[object]]
 
 POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 TEMPLATE = Template("""\
@@ -65,13 +64,11 @@ def hashes(tag: str, html: str) -> list[str]:
     return [f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'" for text in texts]
 
 
-def with_home_page(
-    greet: Callable[[Request], Awaitable[Result]],
-) -> Callable[[Request], Awaitable[Result | HTMLResponse]]:
+def with_home_page(greet: Route) -> Route:
     """Let a route show a page to browsers, which ask for HTML, and answer programs as before."""
 
     @wraps(greet)
-    async def answer(request: Request) -> Result | HTMLResponse:
+    async def answer(request: Request) -> object:
         if "text/html" in request.headers.get("accept", ""):
             return home_page(request)
         return await greet(request)
