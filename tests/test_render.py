@@ -82,7 +82,7 @@ PACKAGE_IGNORES = (
 PACKAGE = "/database/migrate/"
 # What a service has by default, beside that package
 MOST_FILES = 74
-MOST_LINES = {"sqlite": 5006, "postgresql": 5248, "mysql": 5197}  # non-blank
+MOST_LINES = {"sqlite": 4981, "postgresql": 5223, "mysql": 5172}  # non-blank
 WINDOWS_DEVICES = {
     "con",
     "prn",
