@@ -127,7 +127,8 @@ async def _queue_if_due(job: Job[...], stored: JobSchedule | None, now: datetime
     try:
         if stored is None:
             await JobSchedule.create(name=job.name, expression=job.schedule, next_at=upcoming)
-        elif stored.expression != job.schedule:
+        # a time after the next two was stored by a worker whose clock was wrong
+        elif stored.expression != job.schedule or stored.next_at > job.next_time(upcoming):
             await schedule.update(expression=job.schedule, next_at=upcoming)
         elif stored.next_at <= now:
             async with in_transaction("default"):
