@@ -33,9 +33,12 @@ async def find_account(login: str) -> User | None:
 
 
 async def log_in(user: User | None, password: str, device: str) -> str:
-    """Open a session, which is listed as a device, and return its token.
+    """Open a session, and return its token.
 
-    The user is None if nobody has the name that was entered.
+    Args:
+        user: the user with the name that was entered; None if there is none.
+        password: what was entered.
+        device: how the session is listed for its user.
 
     Raises:
         LoginFailedError: there is no such active user, or the password is wrong.

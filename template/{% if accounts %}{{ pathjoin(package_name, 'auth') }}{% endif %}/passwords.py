@@ -32,9 +32,11 @@ async def change_password(session: Session, new: str, notify: Notify) -> str:
     """Change the password of a session's user, who has confirmed the current one.
 
     All other sessions end. This one gets a new token, which is returned; the old one ends.
-    It raises the errors of `hash_password` and `lock_session`, too.
 
     Raises:
+        OverloadedError: too many passwords are being checked.
+        ConflictError: the password was changed in the meantime.
+        SessionEndedError: the session has ended in the meantime.
         RuleViolationError: the new password is refused.
     """
     check_password(new, session.user.username, session.user.email)

@@ -70,9 +70,12 @@ def _fix(cause: BaseException | None, port: int, setting: str) -> str:
 
 
 def serve(application: str, port: int, setting: str = "PORT") -> None:
-    """Serve an application, given as `module:name`, until a signal stops it.
+    """Serve an application until a signal stops it. Exit if it could not start; the log says why.
 
-    Exit if it could not start; the log says why. The setting is named in errors about the port.
+    Args:
+        application: the module and the name in it.
+        port: the port to listen on.
+        setting: the name of the port's setting, for error messages.
     """
     # uvicorn shuts down on SIGTERM and raises it again: a requested stop is not a failure
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
