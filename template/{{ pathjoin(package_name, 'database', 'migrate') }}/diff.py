@@ -224,9 +224,14 @@ class _Writer:
         self._diff.guards += self._sql.attribute_guards(table, changes)
         for column in new.columns.values():
             before = old.columns.get(column.name)
-            if before is None or self._is_replaced(old.name, column.name):
+            if before is None:
                 continue
-            self._guard_type(old, before, column)
+            if keys := follows(self._old, self._new, old.name, column.name):
+                to, parent = keys.after.to, keys.after.table
+                may_be_null = to in self._old[parent].columns and self._new[parent].columns[to].null
+                self._guard_reference(old, keys.before, to if may_be_null else keys.before.to)
+            elif not self._is_replaced(old.name, column.name):
+                self._guard_type(old, before, column)
         unique = {
             frozenset(index.columns)
             for index in old.indexes
@@ -239,8 +244,9 @@ class _Writer:
                 unique.add(frozenset(index.columns))
         before_keys = {(k.column, k.table, k.to) for k in old.foreign_keys if k.enforced}
         for key in _enforced(new.foreign_keys):
-            if (key.column, key.table, key.to) not in before_keys:
-                self._guard_reference(old, key)
+            is_checked = (key.column, key.table, key.to) in before_keys
+            if not is_checked and not self._is_new(old, [key.column]):
+                self._guard_reference(old, key, key.to)
 
     def _guard_type(self, table: Table, before: Column, column: Column) -> None:
         name, original = self._original(table.name, column.name)
@@ -281,22 +287,24 @@ class _Writer:
         value = self._instead_of_null(new.name, column)
         return value if _SHARED_DEFAULT.match(value) else ""
 
-    def _guard_reference(self, old: Table, key: ForeignKey) -> None:
+    def _guard_reference(self, old: Table, key: ForeignKey, value: str) -> None:
+        """Fail if a row refers to no row, or to one without a value in a column."""
         target = self._old.get(key.table)
-        column = old.columns.get(key.column)
-        if column is None or target is None or key.to not in target.columns:
-            return
-        if self._is_replaced(old.name, key.column):
+        if target is None or key.to not in target.columns:
             return
         name, original = self._original(old.name, key.column)
         parent, to = self._original(key.table, key.to)
+        value = self._original(key.table, value)[1]
         quote = self._sql.quote
         select = (
             f"SELECT 1 FROM {quote(name)} c LEFT JOIN {quote(parent)} p"
             f" ON p.{quote(to)} = c.{quote(original)}"
-            f" WHERE c.{quote(original)} IS NOT NULL AND p.{quote(to)} IS NULL"
+            f" WHERE c.{quote(original)} IS NOT NULL AND p.{quote(value)} IS NULL"
         )
-        message = f"{name}.{original} holds values that no row of {parent} has: change them first"
+        lacks = f"that no row of {parent} has"
+        if value != to:
+            lacks = f"for which {parent} has no {value}"
+        message = f"{name}.{original} holds values {lacks}: change them first"
         self._diff.guards.append(self._sql.guard(select, message))
 
     def _guard_null(self, table: Table, column: str) -> None:
@@ -364,13 +372,14 @@ class _Writer:
         unique = self._is_unique(table.name, column)
         is_shared = unique and _SHARED_DEFAULT.match(column.default) is not None
         is_simple = column.null or column.default or column.computed or column.backfill
-        if is_simple and not column.primary and not is_shared:
+        followed = self._is_followed(table.name, column.name)
+        if is_simple and not (column.primary or is_shared or followed):
             return  # alter_table() adds it
         nullable = replace(column, null=True, primary=False, comment="", default="")
         self._diff.statements += self._sql.add_column(table.name, nullable)
         self._extend(table.name, nullable)
         value = self._known(column)
-        if not value and column.null:
+        if not value and column.null and not followed:
             return
         if not value:
             self._diff.missing[f"{table.name}.{column.name}"] = (
@@ -484,6 +493,15 @@ class _Writer:
 
     def _follows(self, table: str, column: str) -> bool:
         return follows(self._old, self._new, table, column) is not None
+
+    def _is_followed(self, table: str, column: str) -> bool:
+        """Tell whether columns that referred to another column of a table now refer to this one."""
+        return any(
+            (keys.after.table, keys.after.to) == (table, column)
+            for name in self._old.keys() & self._new.keys()
+            for other in self._old[name].columns
+            if (keys := follows(self._old, self._new, name, other))
+        )
 
     def _is_replaced(self, table: str, column: str) -> bool:
         return is_replaced(self._old, self._new, table, column)

@@ -168,9 +168,13 @@ class Filler:
             column: (kind, *([both[column]] if column in both else []))
             for column, kind in now.kinds.get(name, {}).items()
         }
+        keys = later.tables[name].foreign_keys if name in later.tables else ()
+        given = {(k.column, k.table): k.to for k in keys if _has(now, k.table, k.to)}
         why: str | None = None
         for plain in (True,) if simple else (False, True):
-            sampler = Sampler(table, later.tables.get(name), kinds, self.counts, simple=plain)
+            sampler = Sampler(
+                table, later.tables.get(name), kinds, self.counts, given, simple=plain
+            )
             if why := sampler.missing():
                 break
             why = await self._insert(sampler)
@@ -195,6 +199,10 @@ class Filler:
             except sessions.errors as error:
                 why = why or reason(error)
         return why
+
+
+def _has(state: State, table: str, column: str) -> bool:
+    return table in state.tables and column in state.tables[table].columns
 
 
 def _with_referring(names: set[str], now: State, later: State) -> set[str]:
@@ -223,7 +231,8 @@ def _sql(value: Value) -> str:
         return dialect.literal(value) or "NULL"
     name, column = dialect.quote(value.table), dialect.quote(value.column)
     # MySQL cannot select from the table that it inserts into, except through a derived table
+    given = f" AND {dialect.quote(value.given)} IS NOT NULL" if value.given else ""
     return (
-        f"(SELECT chosen FROM (SELECT {column} AS chosen FROM {name} WHERE {column} IS NOT NULL"
+        f"(SELECT chosen FROM (SELECT {column} AS chosen FROM {name} WHERE {column} IS NOT NULL{given}"
         f" ORDER BY {column} LIMIT 1 OFFSET {value.number}) AS candidates)"
     )

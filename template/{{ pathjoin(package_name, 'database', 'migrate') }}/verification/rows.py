@@ -12,11 +12,12 @@ EXPLICIT_KEY = 30_001  # far from the numbers that the server gives to new rows
 
 @dataclass(frozen=True)
 class Reference:
-    """The value of a column in the n-th row of a table."""
+    """The value of a column in the n-th row of a table that has a value in another one, if given."""
 
     table: str
     column: str
     number: int
+    given: str = ""
 
 
 Value = Sample | Reference | None
@@ -50,6 +51,7 @@ class Sampler:
         later: the table after the next migration, if it still exists.
         kinds: the kinds of its columns, now and later.
         available: the number of rows in each table that it refers to.
+        given: columns that its columns will refer to after the next migration, by column and table.
         simple: whether to omit unusual values.
     """
 
@@ -57,6 +59,7 @@ class Sampler:
     later: Table | None
     kinds: Mapping[str, tuple[Kind, ...]]
     available: Mapping[str, int]
+    given: Mapping[tuple[str, str], str] = field(default_factory=dict)
     simple: bool = False
     _uniques: list[frozenset[str]] = field(init=False)
     _references: dict[str, ForeignKey] = field(init=False)
@@ -164,15 +167,16 @@ class Sampler:
         self, key: ForeignKey, number: int, place: int, row: Row, rows: list[Row]
     ) -> Value:
         null = self.table.columns[key.column].null
+        given = self.given.get((key.column, key.table), "")
         if key.table == self.table.name:
             if not null:  # if a row has to refer to its own table, it can only refer to itself
                 row.setdefault(key.to, str(EXPLICIT_KEY + number))
                 return row[key.to]
-            return Reference(key.table, key.to, number // 2 if number > 1 else 0) if rows else None
+            return Reference(key.table, key.to, number // 2, given) if rows else None
         there = self.available[key.table]
         if not there or (null and not self.simple and number % SEVERAL == SEVERAL - 1):
             return None
         if frozenset([key.column]) in self._uniques:
-            return Reference(key.table, key.to, number) if number < there else None
+            return Reference(key.table, key.to, number, given) if number < there else None
         some = min(there, SEVERAL)
-        return Reference(key.table, key.to, (number + number // some * place) % some)
+        return Reference(key.table, key.to, (number + number // some * place) % some, given)

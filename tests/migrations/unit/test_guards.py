@@ -33,7 +33,35 @@ class Size(enum.IntEnum):
     large = 2
 """
 RELATION = "team = fields.{}Field('models.Team'{})"
+CODES = model("Team", NAME, "code = fields.CharField(max_length=9, unique=True, null=True)")
+MEMBER = model("Item", NAME, "team = fields.ForeignKeyField('models.Team', null=True)")
+ORPHANED = [*TEAMS, "INSERT INTO item (name, team_id) VALUES ('a', 1), ('b', 7), ('c', NULL)"]
 GUARDED = {
+    "reference to a column without a value": (
+        Change(
+            CODES + MEMBER,
+            CODES + MEMBER.replace("null", "to_field='code', null"),
+            [*TEAMS, "INSERT INTO item (name, team_id) VALUES ('a', 1)"],
+        ),
+        "item.team_id holds values for which team has no code",
+    ),
+    "unenforced reference to no row": (
+        Change(
+            CODES + MEMBER.replace("null", "db_constraint=False, null"),
+            CODES + MEMBER.replace("null", "db_constraint=False, to_field='code', null"),
+            ["INSERT INTO team (id, name, code) VALUES (1, 'a', 'x')", *ORPHANED[1:]],
+        ),
+        "item.team_id holds values for which team has no code",
+    ),
+    "unenforced reference to no row, by another primary key": (
+        Change(
+            TEAM + MEMBER.replace("null", "db_constraint=False, null"),
+            model("Team", key="name = fields.CharField(max_length=20, primary_key=True)")
+            + MEMBER.replace("null", "db_constraint=False, null"),
+            ORPHANED,
+        ),
+        "item.team_id holds values that no row of team has",
+    ),
     "member that an enum loses": (
         Change(
             COLORS + item("n = fields.CharEnumField(Color)"),

@@ -317,6 +317,8 @@ ORDERED = [
     "INSERT INTO users (code) VALUES ('a'), ('b')",
     "INSERT INTO orders (user_id) VALUES ('b')",
 ]
+NULLABLE = USERS.replace("unique", "null=True, unique")
+OPTIONAL_ORDERS = model("Orders", "user = fields.ForeignKeyField('models.User', null=True)")
 CYCLE = model(
     "Aaa", "b = fields.ForeignKeyField('models.Bbb', null=True, related_name='as_')"
 ) + model("Bbb", "a = fields.ForeignKeyField('models.Aaa', null=True, related_name='bs')")
@@ -327,6 +329,32 @@ FOREIGN = {
         ORDERED,
         expected={"SELECT user_id FROM orders": [(2,)]},
         reverted={"SELECT user_id FROM orders": [("b",)]},
+    ),
+    "to a column without a value where nothing refers to it": Change(
+        NULLABLE + OPTIONAL_ORDERS,
+        NULLABLE + OPTIONAL_ORDERS.replace("null", "to_field='code', null"),
+        [
+            "INSERT INTO users (code) VALUES ('a'), (NULL)",
+            "INSERT INTO orders (user_id) VALUES (1), (NULL)",
+        ],
+        expected={"SELECT user_id FROM orders ORDER BY id": [("a",), (None,)]},
+        reverted={"SELECT user_id FROM orders ORDER BY id": [(1,), (None,)]},
+    ),
+    "to a column that gets a value": Change(
+        NULLABLE + OPTIONAL_ORDERS,
+        USERS + OPTIONAL_ORDERS.replace("null", "to_field='code', null"),
+        ["INSERT INTO users (code) VALUES (NULL)", "INSERT INTO orders (user_id) VALUES (1)"],
+        values={"users.code": "'a'"},
+        expected={"SELECT user_id FROM orders": [("a",)]},
+    ),
+    "to a new column": Change(
+        NULLABLE.replace("code =", "nick =").replace("null=True, unique=True", "")
+        + OPTIONAL_ORDERS,
+        NULLABLE.replace("code =", "nick = fields.CharField(max_length=10)\n    code =")
+        + OPTIONAL_ORDERS.replace("null", "to_field='code', null"),
+        ["INSERT INTO users (nick) VALUES ('a')", "INSERT INTO orders (user_id) VALUES (1)"],
+        values={"users.code": "nick"},
+        expected={"SELECT user_id FROM orders": [("a",)]},
     ),
     "column that it refers to, renamed": Change(
         USERS + ORDERS,

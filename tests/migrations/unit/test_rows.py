@@ -226,6 +226,16 @@ def test_one_to_one_rows_refer_to_different_rows() -> None:
     assert [row["owner_id"] for row in found] == [Reference("owner", "id", n) for n in (0, 1)]
 
 
+def test_rows_refer_to_rows_with_a_value_that_they_refer_to_later() -> None:
+    key = ForeignKey(("f",), "owner_id", "owner", "id", "CASCADE")
+    item = table(ID, Column("owner_id", "INT", null=False), foreign_keys=frozenset([key]))
+    given = {("owner_id", "owner"): "code"}
+
+    found = Sampler(item, None, {}, {"owner": 1}, given).rows()
+
+    assert found[0]["owner_id"] == Reference("owner", "id", 0, "code")
+
+
 def test_rows_refer_to_rows_of_their_own_table() -> None:
     key = ForeignKey(("f",), "parent_id", "item", "id", "CASCADE")
     keys = frozenset([key])
