@@ -17,10 +17,11 @@ def failure(
         error: the server's error.
         report: what is kept of the migration; empty if nothing is.
     """
-    if found := guard_message(statement, error):
+    found = guard_message(statement, error)
+    if report:
+        message = f"{found or error}\n\n{report}"
+    elif found:
         message = f"{name}: {found}. Nothing of the migration is kept."
-    elif report:
-        message = f"{error}\n\n{report}"
     else:
         head = f"{name}: statement {place} failed, and nothing of the migration is kept"
         message = f"{head}: {error}\n\n{statement}"

@@ -425,6 +425,34 @@ def test_mysql_first_statement_fails(make_service: MakeService) -> None:
     assert service.database.tables() == TABLES
 
 
+GUARD = "SELECT {} /* guard: a holds b: change them first */"
+
+
+@pytest.mark.server
+def test_mysql_says_what_is_kept_if_a_guard_follows_other_statements(
+    make_service: MakeService,
+) -> None:
+    service = make_service("mysql")
+    guard = GUARD.format("(SELECT 1 UNION ALL SELECT 2)")
+    write_migration(service, "1_2026_guarded", "CREATE TABLE early (id INT)", guard)
+
+    output = upgrade(service, status=1)
+
+    assert "a holds b: change them first\n" in output
+    assert "committed  CREATE TABLE early" in output
+    assert "Nothing of the migration is kept" not in output
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("engine", ["sqlite", "mysql"], indirect=True)
+def test_guard_that_cannot_run_found_no_rows(service: Service) -> None:
+    write_migration(service, "1_2026_guarded", GUARD.format("missing FROM users"))
+
+    output = upgrade(service, status=1)
+
+    assert re.search("1_2026_guarded.py: statement 1 of 1 failed, .*column", output)
+
+
 @pytest.mark.server
 def test_mysql_statement_that_waits_in_vain_for_a_lock_has_failed(
     make_service: MakeService,
