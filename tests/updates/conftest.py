@@ -59,8 +59,9 @@ def _render_once(request: pytest.FixtureRequest) -> Iterator[None]:
             write(folder, known[key])
         else:
             with pytest.MonkeyPatch.context() as patch:
-                # everything, where an update leaves out the team's files
+                # as a copy: an update leaves out the team's files, and what its new release does
                 patch.setattr(copier._main, "_operation", ContextVar("copy", default="copy"))
+                patch.setattr(Worker, "all_exclusions", property(lambda w: w.template.exclude))
                 render_template(worker)
             vars(worker).pop("match_exclude", None)
             known[key] = {p: contents.setdefault(c, c) for p, c in files(folder).items()}
