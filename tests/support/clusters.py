@@ -166,7 +166,8 @@ def own_mariadb() -> Iterator[MariaDB]:
         if os.geteuid() == 0:
             shutil.chown(name, user)
         data = Path(name) / "data"
-        options = ["--no-defaults", f"--user={user}", f"--datadir={data}"]
+        # A server deletes the temporary tables that it finds there, also those of another server
+        options = ["--no-defaults", f"--user={user}", f"--datadir={data}", f"--tmpdir={name}"]
         login = "--auth-root-authentication-method=normal"
         done = subprocess.run(
             [install, *options, login, "--skip-test-db"], capture_output=True, check=False
