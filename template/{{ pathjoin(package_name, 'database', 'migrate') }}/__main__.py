@@ -200,7 +200,10 @@ def new(
     if empty:
         if rename or drop or no_rename:
             raise click.BadParameter("leave out the other options", param_hint="--empty")
-        _write_empty(name)
+        from .empty import write_empty
+
+        path = write_empty(_checked_newest(name), name)
+        _print(f"Wrote {_short(path)}: fill in upgrade() and downgrade()")
         return
 
     from .detection import plan
@@ -239,20 +242,9 @@ def new(
     _verify(newest.number, {path: ""})
 
 
-def _write_empty(name: str) -> None:
-    from .empty import write_empty
-
-    try:
-        path = write_empty(name)
-    except MigrationError as error:
-        _finish([str(error)])
-    else:
-        _print(f"Wrote {_short(path)}: fill in upgrade() and downgrade()")
-
-
 def _checked_newest(name: str) -> Migration:
     """Return the newest migration, or exit if no other can be written after it."""
-    from .empty import check_name
+    from .writer import check_name
 
     files = migrations()
     try:

@@ -159,5 +159,5 @@ def not_replaced(state: State, squashed: Migration) -> list[str]:
 
 
 def is_replaced(state: State, squashed: Migration) -> bool:
-    """Tell whether a database has all migrations that a squashed one replaces."""
+    """Return whether a database has all migrations that a squashed one replaces."""
     return bool(squashed.replaces) and set(squashed.replaces) <= set(state.applied)

@@ -150,7 +150,7 @@ def _unwrapped(error: BaseException) -> BaseException:
 
 
 def is_unreachable(error: BaseException) -> bool:
-    """Tell whether no database server answered."""
+    """Return whether no database server answered."""
     error = _unwrapped(error)
     cause = error.__cause__ or error
     # An unusable file and a rejected certificate are OSErrors as well

@@ -99,7 +99,7 @@ def exact(column: Column, name: str, dialect: Dialect) -> str:
 
 
 def is_converted(old: Column, new: Column) -> bool:
-    """Tell whether the engine itself makes a column's new values from those that it has.
+    """Return whether the engine itself makes a column's new values from those that it has.
 
     The values of an enum that loses members while its type changes, as from numbers to words, cannot
     be changed before it.
@@ -123,7 +123,7 @@ def removed_members(old: Column, new: Column) -> list[str]:
 
 
 def becomes_enum(old: Column, new: Column) -> bool:
-    """Tell whether an enum replaces a type that holds any value."""
+    """Return whether an enum replaces a type that holds any value."""
     return not old.enum and bool(new.members)
 
 

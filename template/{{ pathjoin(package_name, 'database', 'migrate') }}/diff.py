@@ -176,7 +176,7 @@ class _Writer:
             self._diff.statements.append(self._sql.drop_table(table.name))
 
     def _is_target_unchanged(self, name: str) -> bool:
-        """Tell whether a table can be referenced before it is altered."""
+        """Return whether a table can be referenced before it is altered."""
         old, new = self._old[name], self._new.get(name)
         if new is None:
             return True
@@ -314,7 +314,7 @@ class _Writer:
         self._diff.guards.append(self._sql.guard(select, message))
 
     def _is_new(self, old: Table, columns: Iterable[str]) -> bool:
-        """Tell whether one of the columns is new or gets other values."""
+        """Return whether one of the columns is new or gets other values."""
         return any(name not in old.columns or self._is_replaced(old.name, name) for name in columns)
 
     # --- Values of existing rows ---
@@ -327,7 +327,7 @@ class _Writer:
             place = f"{name}.{column.name}"
             if before is None:
                 self._prepare_new(old, column)
-            elif self._follows(name, column.name) or column.computed:
+            elif follows(self._old, self._new, name, column.name) or column.computed:
                 continue
             elif key := has_no_rows(self._old, self._new, name, column.name):
                 if not column.null:
@@ -391,7 +391,9 @@ class _Writer:
         """Write a column's new values into another column that replaces it later."""
         short = column.name.encode()[:_LONGEST_TEMPORARY].decode(errors="ignore")
         names = (f"new{number or ''}_{short}" for number in count())
-        taken = {name.lower() for name in self._taken(table.name)}
+        # those that the table has before, during and after the change
+        columns = self._prepared[table.name].columns.keys() | self._new[table.name].columns.keys()
+        taken = {name.lower() for name in columns}
         source = next(name for name in names if name.lower() not in taken)
         nullable = Column(source, column.type, null=True)
         self._diff.exclusive.add(self._original(table.name, "")[0])
@@ -399,10 +401,6 @@ class _Writer:
         self._extend(table.name, nullable)
         self._sources[table.name][column.name] = source
         self._update(table, column.name, value)
-
-    def _taken(self, table: str) -> set[str]:
-        """List the columns that a table has before, during and after the change."""
-        return self._prepared[table].columns.keys() | self._new[table].columns.keys()
 
     def _change_type(self, table: str, column: Column) -> None:
         """Change the type of a column first, so that it can hold its new values."""
@@ -432,7 +430,7 @@ class _Writer:
             self._update(self._old[table], column.name, f"{_case(name, values)} END", where)
 
     def _exchanges_members(self, table: str, before: Column, column: Column) -> bool:
-        """Tell whether rows, while they get new values, would have the same in a unique column."""
+        """Return whether rows, while they get new values, would have the same in a unique column."""
         taken = set(renamed_members(before, column).values()) & set(before.members)
         both = (self._old[table], self._new[table])
         indexes = [index for state in both for index in state.indexes]
@@ -486,16 +484,13 @@ class _Writer:
         return "" if is_shared else value
 
     def _is_unique(self, table: str, column: Column) -> bool:
-        """Tell whether no two rows may have the same value in a column."""
+        """Return whether no two rows may have the same value in a column."""
         return column.primary or any(
             index.unique and index.columns == (column.name,) for index in self._new[table].indexes
         )
 
-    def _follows(self, table: str, column: str) -> bool:
-        return follows(self._old, self._new, table, column) is not None
-
     def _is_followed(self, table: str, column: str) -> bool:
-        """Tell whether columns that referred to another column of a table now refer to this one."""
+        """Return whether columns that referred to another column of a table now refer to this one."""
         return any(
             (keys.after.table, keys.after.to) == (table, column)
             for name in self._old.keys() & self._new.keys()

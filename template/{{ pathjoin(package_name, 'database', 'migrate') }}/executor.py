@@ -276,11 +276,8 @@ def _to_revert(state: State, to: int) -> list[Migration]:
 
 
 def _refuse_problems(state: State, to: int | None, pending: Iterable[Migration] = ()) -> None:
-    if (
-        to is not None
-        and migrations()
-        and all(migration.number != to for migration in migrations())
-    ):
+    numbers = {migration.number for migration in migrations()}
+    if to is not None and numbers and to not in numbers:
         raise MigrationError(f"There is no migration {to}: run `{COMMAND} status` to list them")
     pending = list(pending)
     problems = folder_problems() or database_problems(state) or content_problems(pending)

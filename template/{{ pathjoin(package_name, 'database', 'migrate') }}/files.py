@@ -128,14 +128,12 @@ class Migration:
     @property
     def replaces(self) -> tuple[str, ...]:
         """The names of the migrations that this one replaces."""
-        names = self._constant("REPLACES") or ()
-        return tuple(map(str, names)) if isinstance(names, (tuple, list)) else ()
+        return self._names("REPLACES")
 
     @property
     def renames(self) -> tuple[str, ...]:
         """What this migration renames, in order: `old=new` or `table.old=new`."""
-        names = self._constant("RENAMES") or ()
-        return tuple(map(str, names)) if isinstance(names, (tuple, list)) else ()
+        return self._names("RENAMES")
 
     def function(self, direction: Direction) -> Function:
         """Inspect the file's upgrade or downgrade without calling it."""
@@ -159,6 +157,10 @@ class Migration:
         except Exception as error:
             problem = f"{type(error).__name__}: {error}"
             raise MigrationError(f"{self.name}: {direction}() failed: {problem}") from error
+
+    def _names(self, constant: str) -> tuple[str, ...]:
+        names = self._constant(constant)
+        return tuple(map(str, names)) if isinstance(names, (tuple, list)) else ()
 
     def _constant(self, name: str) -> object:
         if name not in self.text:  # parsing is slow, and readiness checks wait for it

@@ -211,7 +211,7 @@ class Journal:
         )
 
     def _is_certain(self, step: Step) -> bool:
-        """Tell whether an interrupted migration can continue after or with this step."""
+        """Return whether an interrupted migration can continue after or with this step."""
         if step["state"] == "unknown":
             return self.repeatable.match(step["statement"]) is not None
         if step["state"] == "committed":
@@ -222,7 +222,9 @@ class Journal:
         """List the steps of an unfinished migration, and the two ways to continue."""
         name, direction = steps[0]["version"], steps[0]["direction"].removesuffix("_sql")
         lines = [f"    {step['state']:<9}  {' '.join(step['statement'].split())}" for step in steps]
-        finished, undone = ("--applied", "--pending")[:: 1 if direction == "upgrade" else -1]
+        finished, undone = "--applied", "--pending"
+        if direction == "downgrade":
+            finished, undone = undone, finished
         stamp = f"{COMMAND} stamp {name}"
         done = [step["statement"] for step in steps if step["state"] == "committed"]
         ended = any(self.settings.match(text) or self.temporary.match(text) for text in done)

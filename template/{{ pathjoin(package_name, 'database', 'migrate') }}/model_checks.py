@@ -216,8 +216,7 @@ def _refused(field: Field[Any], model: type[Model]) -> str:
     if isinstance(field.db_default, str) and is_call(field.db_default):
         return "migrations cannot tell this text from a function"
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about times without a time zone
+        with warnings.catch_warnings(action="ignore"):  # about times without a time zone
             field.to_db_value(field.db_default, model)
     except (BaseORMException, TypeError, ValueError) as error:
         return f"the field refuses it: {error}"

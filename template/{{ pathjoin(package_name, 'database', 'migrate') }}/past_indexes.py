@@ -49,7 +49,7 @@ def _unique_columns(model: dict[str, Any]) -> dict[str, str]:
 
 
 def _is_indexed(sql: str, table: str, column: str, generated: str) -> bool:
-    """Tell whether a column has an index, with its generated name or with another one."""
+    """Return whether a column has an index, with its generated name or with another one."""
     place = rf"\({_quoted(column)}\s*\)"
     by_hand = (
         rf"(?<!UNIQUE )INDEX\s+{_MAYBE}{_QUOTE}(\w+){_QUOTE}\s+ON\s+{_quoted(table)}\s*{place}",
@@ -60,7 +60,7 @@ def _is_indexed(sql: str, table: str, column: str, generated: str) -> bool:
 
 
 def _exists(sql: str, table: str, index: str) -> bool:
-    """Tell whether the last statement about an index or its table keeps the index."""
+    """Return whether the last statement about an index or its table keeps the index."""
     drops = (
         rf"DROP\s+(?:INDEX|KEY)\s+{_MAYBE}{_quoted(index)}|DROP\s+TABLE\s+{_MAYBE}{_quoted(table)}"
     )

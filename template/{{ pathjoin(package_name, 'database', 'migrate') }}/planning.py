@@ -107,8 +107,7 @@ class Planner:
 
         known = renames.Answers(answers, ask, unmanaged)
         found = renames.find(old, new, same_after, known)
-        for rename in found:
-            old = renames.apply(old, rename)
+        old = renames.apply_all(old, found)
         original = renames.original(found)
         upgrade = diff.between(old, new, self._dialect, original)
         adopted = {name for name, table in new.items() if table.may_exist}

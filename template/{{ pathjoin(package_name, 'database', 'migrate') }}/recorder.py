@@ -53,7 +53,7 @@ async def read_state(client: BaseDBAsyncClient | None = None) -> State:
 
 
 def _is_replaced(name: str, files: list[Migration]) -> bool:
-    """Tell whether a squashed migration replaces another one."""
+    """Return whether a squashed migration replaces another one."""
     squashed = next((migration for migration in files if migration.replaces), None)
     if squashed is None or name in squashed.replaces:
         return squashed is not None

@@ -34,7 +34,7 @@ def follows(old: Tables, new: Tables, table: str, column: str) -> Follows | None
 
 
 def is_replaced(old: Tables, new: Tables, table: str, column: str) -> bool:
-    """Tell whether a column gets other values than the engine's conversion of the old ones."""
+    """Return whether a column gets other values than the engine's conversion of the old ones."""
     before, after = old[table].columns.get(column), new[table].columns.get(column)
     if before is None or after is None:
         return False

@@ -94,6 +94,13 @@ def apply(tables: Tables, rename: Rename) -> Tables:
     return found
 
 
+def apply_all(tables: Tables, renames: Iterable[Rename]) -> Tables:
+    """Describe the tables after ordered renames."""
+    for rename in renames:
+        tables = apply(tables, rename)
+    return tables
+
+
 def _with_expressions(table: Table, rename: Rename) -> Table:
     """Rename a column in the expressions of generated columns and the conditions of indexes."""
     # PostgreSQL's expressions, and the conditions of a PartialIndex in Tortoise's format
@@ -194,16 +201,15 @@ def find(old: Tables, new: Tables, same: Same, answers: Answers) -> list[Rename]
     done = search.tables(old, moved)
     for rename in done:
         search.rename_answers(rename)
-    old = _all(old, done)
+    old = apply_all(old, done)
     # Relations of renamed models are known only now. Their tables may have new names already.
     more = {a: b for a, b in same(done).items() if a not in handled}
     names = renamed_tables(more, done)
-    for rename in search.relations(old, _moved({names[a]: more[a] for a in more}, old, new)):
-        done.append(rename)
-        old = apply(old, rename)
-    for linked in _links(old, new):
-        done.append(linked)
-        old = apply(old, linked)
+    relations = search.relations(old, _moved({names[a]: more[a] for a in more}, old, new))
+    old = apply_all(old, relations)
+    links = _links(old, new)
+    old = apply_all(old, links)
+    done += [*relations, *links]
     done += search.columns(old)
     search.finish(_names(start, new, done), answers.unmanaged)
     return done
@@ -256,7 +262,7 @@ class _Search:
         sure = _without_successors(moved, self.new.keys())
         chosen = sure + self._answered("", old.keys(), self.new.keys(), sure)
         _refuse_taken(chosen, old)
-        renamed = _all(old, in_order(chosen))
+        renamed = apply_all(old, in_order(chosen))
         linked = {rename.old for rename in _links(renamed, self.new)}
         candidates = [
             (Rename("", a, b), _table_likeness(renamed[a], self.new[b]))
@@ -397,14 +403,8 @@ def _without_successors(moved: list[Rename], staying: Collection[str]) -> list[R
 
 
 def _only(rename: Rename, before: set[str], after: set[str]) -> bool:
-    """Tell whether `old=new` without a table is clear: for columns, one removed and one new."""
+    """Return whether `old=new` without a table is clear: for columns, one removed and one new."""
     return not rename.table or (rename.old not in after and rename.new not in before)
-
-
-def _all(tables: Tables, renames: Iterable[Rename]) -> Tables:
-    for rename in renames:
-        tables = apply(tables, rename)
-    return tables
 
 
 def _table_likeness(old: Table, new: Table) -> float:

@@ -25,8 +25,7 @@ async def losses_of(reverted: list[Migration]) -> list[Loss]:
             before = reader.tables(with_targets(before_state, current))
             names = before.keys() | after.keys()
             undone = renames.reversed_(Rename.parse(text, names) for text in migration.renames)
-            for rename in undone:
-                after = renames.apply(after, rename)
+            after = renames.apply_all(after, undone)
             original = renames.original(undone)
             for loss in losses(after, before, dialect, original):
                 found.setdefault(loss.place, loss)

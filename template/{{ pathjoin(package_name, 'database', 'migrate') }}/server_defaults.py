@@ -49,7 +49,7 @@ def server_default(
 
 
 def is_call(text: str) -> bool:
-    """Tell whether a description of a default is that of a function, such as `Now()`."""
+    """Return whether a description of a default is that of a function, such as `Now()`."""
     return _CALL.fullmatch(text) is not None
 
 

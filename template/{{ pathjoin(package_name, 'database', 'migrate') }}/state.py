@@ -397,7 +397,7 @@ def members_by_name(described: Mapping[str, Any]) -> dict[str, str]:
 
 
 def is_managed(name: str, model: dict[str, Any]) -> bool:
-    """Tell whether migrations create a model's table."""
+    """Return whether migrations create a model's table."""
     return model.get("managed") is not False and not name.endswith(".Aerich")
 
 

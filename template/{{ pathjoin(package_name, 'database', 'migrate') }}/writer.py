@@ -10,8 +10,10 @@ from typing import Any
 from aerich.migrate import Migrate
 
 from .context import COMMAND, FOLDER, dialect
+from .errors import MigrationError
 from .planning import Plan
 
+_LONGEST_NAME = 200  # characters: a file name has at most 255 bytes
 _HEAD = "async def {}(db: BaseDBAsyncClient) -> str:\n"
 _TRANSACTION = re.compile(r"^RUN_IN_TRANSACTION\b.*\n", re.MULTILINE)
 _UNVERIFIED = re.compile(r"^UNVERIFIED = .*\n", re.MULTILINE)
@@ -104,10 +106,9 @@ def write_file(number: int, name: str, content: Content) -> Path:
     """
     upgrade, downgrade = _joined(content.upgrade), _joined(content.downgrade)
     text = Migrate.build_migration_file_text(upgrade, content.models_state, downgrade)
-    constants = []
     if not content.run_in_transaction:
         text = text.replace("RUN_IN_TRANSACTION = True", "RUN_IN_TRANSACTION = False", 1)
-    constants += [f"# {' '.join(note.split())}\n" for note in content.notes]
+    constants = [f"# {' '.join(note.split())}\n" for note in content.notes]
     if content.renamed:
         constants.append(f"RENAMES = {tuple(content.renamed)!r}\n")
     if content.replaces:
@@ -121,6 +122,14 @@ def write_file(number: int, name: str, content: Content) -> Path:
             head = _HEAD.format(function)
             text = text.replace(head, f"{head}    raise NotImplementedError({message!r})\n", 1)
     return create_file(number, name, text)
+
+
+def check_name(name: str) -> None:
+    """Raise MigrationError if a name is not valid for a migration."""
+    if len(name) > _LONGEST_NAME:
+        raise MigrationError(f"Shorten the name to {_LONGEST_NAME} characters: it has {len(name)}")
+    if not re.fullmatch("[a-z0-9_]+", name):
+        raise MigrationError(f"Use only a-z, 0-9 and _ in the name: Aerich ignores {name!r}")
 
 
 def create_file(number: int, name: str, text: str) -> Path:
@@ -167,10 +176,6 @@ def _with_constants(text: str, lines: Sequence[str]) -> str:
 
 
 def _joined(statements: Sequence[str]) -> str:
-    """Format statements for the triple-quoted string of a migration file."""
-    return _escape("".join(f"{statement};\n        " for statement in statements))
-
-
-def _escape(sql: str) -> str:
-    """Escape SQL for a triple-quoted string."""
+    """Format and escape statements for the triple-quoted string of a migration file."""
+    sql = "".join(f"{statement};\n        " for statement in statements)
     return sql.replace("\\", "\\\\").replace('"""', '\\"""')

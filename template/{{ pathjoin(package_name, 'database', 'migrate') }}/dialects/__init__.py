@@ -120,7 +120,7 @@ class Dialect(Protocol):
         ...
 
     def has_global_name(self, index: Index) -> bool:
-        """Tell whether the name of an index must be unique among all tables."""
+        """Return whether the name of an index must be unique among all tables."""
         ...
 
     def foreign_key_names(
@@ -239,7 +239,7 @@ def guard_comment(message: str = "") -> str:
 
 
 def is_guard(statement: str) -> bool:
-    """Tell whether a statement is a guard, which only checks rows."""
+    """Return whether a statement is a guard, which only checks rows."""
     return _GUARD.search(statement) is not None
 
 

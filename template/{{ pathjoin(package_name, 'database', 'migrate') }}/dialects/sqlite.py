@@ -176,7 +176,7 @@ class SQLite(StandardSQL):
         ]
 
     def _is_plain(self, old: Table, new: Table) -> bool:
-        """Tell whether only indexes and columns without values are added or dropped."""
+        """Return whether only indexes and columns without values are added or dropped."""
 
         def fixed(table: Table) -> object:
             references = {replace(key, names=()) for key in table.foreign_keys if key.enforced}

@@ -121,7 +121,7 @@ def _written(sql: str) -> Iterator[tuple[str, ...]]:
 
 
 def is_comparable(old: Kind, new: Kind) -> bool:
-    """Tell whether an engine's own conversion keeps the meaning of a value."""
+    """Return whether an engine's own conversion keeps the meaning of a value."""
     return (
         (old.family == new.family and old.family != "")
         or {old.family, new.family} <= NUMBERS
@@ -220,7 +220,7 @@ def survivors(name: str, before: State, after: State, places: Places) -> Survivo
 
 
 def _is_retargeted(name: str, column: str, before: State, after: State, places: Places) -> bool:
-    """Tell whether a column refers to the same rows by another column, and so by other values."""
+    """Return whether a column refers to the same rows by another column, and so by other values."""
     old = reference(before.tables[name], column)
     new = reference(after.tables[places.tables[name]], places.columns[name, column])
     return (
@@ -282,7 +282,7 @@ def _changes_by_key(
 
 
 def _is_same(old: object, new: object, *, convert: bool) -> bool:
-    """Tell whether a value is kept; the text of a float may have more digits than it needs."""
+    """Return whether a value is kept; the text of a float may have more digits than it needs."""
     if convert and isinstance(old, float) and isinstance(new, str) and NUMBER.fullmatch(new):
         return float(new) == old
     return meaning(old, convert=convert) == meaning(new, convert=convert)

@@ -109,7 +109,7 @@ class Filler:
         self.filled = {name: self.filled[name] for name in self.filled if name in filled}
 
     def _is_current(self, table: Table, now: State, later: State, *, simple: bool) -> bool:
-        """Tell whether a table has values in each column that fit the next migration."""
+        """Return whether a table has values in each column that fit the next migration."""
         filled = self.filled.get(table.name)
         if filled is None or (simple and not filled.simple):
             return False

@@ -148,7 +148,7 @@ def kind_of_type(type_: str) -> Kind:
 
 
 def fits(value: Sample, kind: Kind) -> bool:
-    """Tell whether a column stores a value unchanged."""
+    """Return whether a column stores a value unchanged."""
     if kind.members and value not in kind.members:
         return False
     if isinstance(value, bytes) or kind.family == "binary":

@@ -408,7 +408,7 @@ def _step(migration: Migration, before: State, after: State, unmanaged: set[str]
 
 
 def _is_intended(step: _Step, table: str, column: str) -> bool:
-    """Tell whether a migration changes values on purpose, not only the schema."""
+    """Return whether a migration changes values on purpose, not only the schema."""
     if step.up.runs_python:
         return True
     names = {table, step.places.tables[table]}
@@ -422,7 +422,7 @@ def _is_intended(step: _Step, table: str, column: str) -> bool:
 
 
 def _is_updated(step: _Step, table: str, column: str) -> bool:
-    """Tell whether a migration's SQL updates a column of a table."""
+    """Return whether a migration's SQL updates a column of a table."""
     names = {table, step.places.tables[table]}
     return any(
         match[1] in names and re.search(rf"\b{re.escape(column)}\b", match[2])
