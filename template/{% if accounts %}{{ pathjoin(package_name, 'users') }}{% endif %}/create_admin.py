@@ -17,7 +17,7 @@ from ..database.orm import UnusableDatabaseError, connect_database
 from ..exceptions import ConflictError, RuleViolationError
 from ..logs import configure_logging
 from . import administration, service
-from .schemas import SignUp
+from .schemas import Names, SignUp
 
 
 def _read_password() -> str:
@@ -44,8 +44,7 @@ async def create_administrator(username: str, email: str, *, promote: bool = Fal
         RuleViolationError: the password is refused.
         ValidationError: the name, the address or the password is malformed.
     """
-    placeholder = "not the password"  # the real one is read only if it is needed
-    names = SignUp.model_validate({"username": username, "email": email, "password": placeholder})
+    names = Names.model_validate({"username": username, "email": email})
     user = await User.get_or_none(username=names.username)
     if user and user.email != names.email:
         raise ConflictError(f"{names.username} has another email address: choose another name.")
@@ -56,8 +55,7 @@ async def create_administrator(username: str, email: str, *, promote: bool = Fal
             f"Add --promote to make {user.username} an administrator.\n"
             "The account exists: it gets the password that you enter, and its sessions end."
         )
-    password = _read_password()
-    new = SignUp.model_validate({"username": username, "email": email, "password": password})
+    new = SignUp.model_validate({**names.model_dump(), "password": _read_password()})
     password = new.password.get_secret_value()
     if user is None:
         await service.sign_up(new.username, new.email, password, outbox=None, as_administrator=True)

@@ -8,9 +8,12 @@ from ..auth.identity import Email, NewPassword, Password, Username
 from ..schemas import Schema
 
 
-class SignUp(Schema):
+class Names(Schema):
     username: Username
     email: Email
+
+
+class SignUp(Names):
     password: NewPassword
 
 

@@ -233,7 +233,7 @@ def _as_scalar(field: Any) -> tuple[str, str, bool, Any, Any]:  # noqa: ANN401 -
 
 
 def _is_scalar(field: Any) -> bool:  # noqa: ANN401 - FastAPI's ModelField
-    """Report whether a parameter has one name, one value and a default that needs no copy."""
+    """Return whether a parameter has one name, one value and a default that needs no copy."""
     info = field.field_info
     kind = info.annotation
     kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)

@@ -146,7 +146,7 @@ def _sorted_query(
     schema: type[BaseModel], query: QuerySet[Row], limit: int, cursor: str, sort: str
 ) -> QuerySet[Row]:
     """Restrict a query to the rows of a page and the one after them, in an order."""
-    field, sign = sort.removeprefix("-"), sort[: sort.startswith("-")]
+    field, sign = sort.removeprefix("-"), "-" if sort.startswith("-") else ""
     if cursor:
         value, last_id = _read_position(schema, field, cursor)
         beyond = "lt" if sign else "gt"

@@ -12,7 +12,6 @@ from .client_connections import given_up
 from .problems import CLOSE, problem
 from .settings import settings
 
-TOO_LARGE = 413  # HTTP status
 MAX_DEPTH = 50  # lists and objects inside each other
 MAX_HEADERS = 250
 
@@ -26,6 +25,13 @@ MARK = re.compile(
     rb"""(?:[^"\[\]{},]++|"(?:[^"\\]++|\\.)*+")*+"""
     rb"""(?:(?P<mark>[\[\]{},])|(?P<text>")(?:[^"\\]++|\\.)*+(?P<escape>\\?)\Z|\Z)""",
     re.DOTALL,
+)
+
+UNREADABLE = "The request is not valid HTTP/1.1, or its head is too large."
+NOT_UTF8 = "JSON has to be encoded in UTF-8."
+TOO_MANY = (
+    f"The body has more than {settings.max_body_values} values, or is nested more than "
+    f"{MAX_DEPTH} levels deep."
 )
 
 
@@ -77,12 +83,12 @@ class LimitedBody:
         # FastAPI notes a route's own limit here before it reads the body
         limit = self._scope.get(MAX_BODY_SIZE_SCOPE_KEY, settings.max_body_size)
         if self.announced > limit:
-            raise HTTPException(TOO_LARGE, f"The body is larger than {limit} bytes.")
+            raise HTTPException(413, f"The body is larger than {limit} bytes.")
         message = await self._receive()
         chunk = message.get("body", b"")
         self._received += len(chunk)
         if self._received > limit:
-            raise HTTPException(TOO_LARGE, f"The body is larger than {limit} bytes.")
+            raise HTTPException(413, f"The body is larger than {limit} bytes.")
         if self._scope.get("state", {}).get("unreadable"):
             raise HTTPException(400, UNREADABLE, headers=CLOSE)
         if chunk:
@@ -96,7 +102,7 @@ class LimitedBody:
         is_start = message["type"] == "http.response.start"
         if is_start and self.announced > self._scope.get(MAX_BODY_SIZE_SCOPE_KEY, self.announced):
             self._is_refused = True
-            refusal = problem(TOO_LARGE, "The body is too large.", CLOSE)
+            refusal = problem(413, "The body is too large.", CLOSE)
             await refusal(self._scope, self._receive, self._send)
         if not self._is_refused:
             self._scope.setdefault("state", {})["_message_size"] = len(message.get("body", b""))
@@ -133,14 +139,6 @@ class RequestLimits:
         await self(scope, receive, send)
 
 
-UNREADABLE = "The request is not valid HTTP/1.1, or its head is too large."
-NOT_UTF8 = "JSON has to be encoded in UTF-8."
-TOO_MANY = (
-    f"The body has more than {settings.max_body_values} values, or is nested more than "
-    f"{MAX_DEPTH} levels deep."
-)
-
-
 def _refusal(scope: Scope, headers: dict[bytes, bytes]) -> Response | None:
     version = scope.get("http_version", "1.1")  # tests of WebSockets leave it out
     # `http_protocol.py` turns a request that it cannot parse into one for HTTP/2.0
@@ -157,5 +155,5 @@ def _refusal(scope: Scope, headers: dict[bytes, bytes]) -> Response | None:
     if codings and (version == "1.0" or codings != [b"chunked"]):  # RFC 9112, section 6.1
         return problem(400, "Send no Transfer-Encoding but chunked, and none in HTTP/1.0.", CLOSE)
     if not LENGTH.fullmatch(headers.get(b"content-length", b"0")):
-        return problem(TOO_LARGE, "The body is too large.", CLOSE)
+        return problem(413, "The body is too large.", CLOSE)
     return None

@@ -50,7 +50,7 @@ def _merge(context: Any) -> BaseRoute:  # noqa: ANN401 - FastAPI's internals
 
 
 def answers(routes: Iterable[BaseRoute], scope: Scope) -> bool:
-    """Report whether a route or something mounted answers a request with its method."""
+    """Return whether a route or something mounted answers a request with its method."""
     for route in routes:
         match, child = route.matches(scope)
         if match is Match.FULL:

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, FiniteFloat, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, FiniteFloat, ValidationInfo
 
 from ..environment import Environment, refuse_plaintext
 from .url import DATABASE_URL_EXAMPLE, TLS_OPTION, parse_url, uses_tls
@@ -13,6 +13,13 @@ def _check_url(url: str, info: ValidationInfo) -> str:
     if not uses_tls(parts):
         refuse_plaintext(parts.host, f"Add ?{TLS_OPTION}", info)
     return url
+
+
+def _check_pool(maximum: int, info: ValidationInfo) -> int:
+    minimum = info.data.get("database_pool_min", 0)
+    if maximum < minimum:
+        raise ValueError(f"Input should be at least DATABASE_POOL_MIN, which is {minimum}")
+    return maximum
 
 
 def _check_log_sql(value: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - as pydantic calls it
@@ -30,7 +37,7 @@ class DatabaseSettings(Environment):
     database_pool_min: int = Field(
         default=1, ge=0, le=1000, description="Connections kept open by each process"
     )
-    database_pool_max: int = Field(
+    database_pool_max: Annotated[int, AfterValidator(_check_pool)] = Field(
         default=10, ge=1, le=1000, description="Connections opened at most by each process"
     )
     database_connect_timeout: FiniteFloat = Field(
@@ -44,11 +51,3 @@ class DatabaseSettings(Environment):
         description="Whether to log SQL statements, without their values; in development only",
         examples=["false"],
     )
-
-    @field_validator("database_pool_max")
-    @classmethod
-    def _check_pool(cls, maximum: int, info: ValidationInfo) -> int:
-        minimum = info.data.get("database_pool_min", 0)
-        if maximum < minimum:
-            raise ValueError(f"Input should be at least DATABASE_POOL_MIN, which is {minimum}")
-        return maximum
