@@ -7,7 +7,6 @@ and on what else it does; measurements that are compared alternate.
 import argparse
 import asyncio
 import itertools
-import re
 import statistics
 import tempfile
 import time
@@ -20,6 +19,7 @@ import httpx2
 from tests.support.accounts import PASSWORD, UNTHROTTLED
 from tests.support.databases import new_database
 from tests.support.services import Server, Service, install
+from tests.support.sockets import peak
 from tools.render import ENGINES, render, snapshot
 
 LOGINS = 40
@@ -37,13 +37,7 @@ ROWS = {
 }
 
 
-def memory(server: Server) -> float:
-    """Read the most memory that a server has had so far, in MB."""
-    status = Path(f"/proc/{server.process.pid}/status").read_text(encoding="utf-8")
-    return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) / 1000
-
-
-async def timed(request: Awaitable[httpx2.Response]) -> float:
+async def timed(request: Awaitable[object]) -> float:
     """Measure a request, in milliseconds."""
     start = time.perf_counter()
     await request
@@ -57,7 +51,7 @@ def show(engine: str, what: str, value: float, bound: str) -> None:
 async def crowd(engine: str, server: Server, client: httpx2.AsyncClient) -> None:
     """Log in 40 times at once with bad passwords, and ask for /livez meanwhile."""
     Path(f"/proc/{server.process.pid}/clear_refs").write_text("5")  # forget the peak
-    before = memory(server)
+    before = peak(server)
     forms = [
         {"username": "ada" if n % 2 else f"u{n}", "password": f"wrong {n}"} for n in range(LOGINS)
     ]
@@ -65,7 +59,8 @@ async def crowd(engine: str, server: Server, client: httpx2.AsyncClient) -> None
     probes = []
     while not logins.done():
         probes.append(await timed(client.get("/livez")))
-    show(engine, "memory that 40 bad logins at once add, MB", memory(server) - before, "< 200")
+    added = (peak(server) - before) / 1000
+    show(engine, "memory that 40 bad logins at once add, MB", added, "< 200")
     show(engine, "/livez meanwhile, median, ms", statistics.median(probes), "< 250")
 
 

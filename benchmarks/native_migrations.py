@@ -342,7 +342,7 @@ def report(matrix: Matrix, servers: Mapping[str, str]) -> str:
 
 
 def passes(matrix: Matrix) -> bool:
-    """Tell whether every change is right on every engine."""
+    """Return whether every change is right on every engine."""
     return matrix.keys() == {*ENGINES} and all(
         result.verdict == RIGHT for results in matrix.values() for result in results.values()
     )

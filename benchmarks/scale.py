@@ -32,6 +32,7 @@ from urllib.parse import urlencode, urlsplit
 import asyncpg
 import psutil
 
+from benchmarks.accounts import timed
 from benchmarks.serving.contestants import say
 from benchmarks.serving.load import LoadError, Sample, load, require_wrk
 from tests.support.accounts import CHEAP, PASSWORD, UNTHROTTLED, create_administrator
@@ -136,13 +137,6 @@ class Connection:
         ids = [user["id"] for user in page["items"]]
         if ids != [*range(after + 1, after + limit + 1)]:
             raise LoadError(f"the page after {after} has {ids}")
-
-
-async def timed(request: Awaitable[Any]) -> float:
-    """Measure a request, in milliseconds."""
-    start = time.perf_counter()
-    await request
-    return (time.perf_counter() - start) * 1000
 
 
 class Site(NamedTuple):

@@ -19,6 +19,8 @@ from pathlib import Path
 
 import httpx2
 
+from tests.support.services import free_port
+
 ROUTES = """
     from asyncio import sleep
 
@@ -41,9 +43,7 @@ class Candidate:
     """A server's process and the processes that it started."""
 
     def __init__(self, folder: str, command: list[str]) -> None:
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            self.port = int(listener.getsockname()[1])
+        self.port = free_port()
         begin = time.perf_counter()
         self.process = subprocess.Popen(
             [part.replace("{port}", str(self.port)) for part in command],

@@ -35,12 +35,13 @@ from .support.accounts import (
     sign_up,
     token_of,
 )
+from .support.certificates import make_certificate
 from .support.databases import Database, session
 from .support.migrating import MIGRATE
 from .support.network import Proxy, wait_for
 from .support.schemathesis_runs import run_schemathesis
 from .support.services import DEADLINE, Server, Service, free_port
-from .support.smtp import mailbox, make_certificate
+from .support.smtp import mailbox
 from .support.sockets import connect
 
 MEMORY_LIMIT = 200_000  # kilobytes
@@ -609,10 +610,10 @@ def test_mail_server_gets_the_password_by_tls_only(
     make_service: MakeService, tmp_path: Path
 ) -> None:
     service = make_service("sqlite")
-    certificate = make_certificate(tmp_path)
+    certificate, key = make_certificate(tmp_path)
     environment = {"SSL_CERT_FILE": str(certificate), **CHEAP}
 
-    with mailbox(certificate) as box:
+    with mailbox((certificate, key)) as box:
         url = box.url.replace("//", "//user:smtp-secret@")
         with accounts(service, SMTP_URL=url, **environment) as server:
             sign_up(server)

@@ -16,7 +16,11 @@ from .render import ENGINES, REPOSITORY, Answers, git, render, snapshot
 FOLDER = REPOSITORY / "includes" / "first_migration"
 NAMES = {False: "{}.py", True: "{}-accounts.py"}  # by the answer `accounts`
 REDIS_NAMES = {False: "{}-redis.py", True: "{}-redis-accounts.py"}  # the migration of its tables
-NO_SERVER = {"postgresql": "postgresql://x:x@127.0.0.1/x", "mysql": "mysql://x:x@127.0.0.1/x"}
+NO_SERVER = {
+    "sqlite": {},
+    "postgresql": {"DATABASE_URL": "postgresql://x:x@127.0.0.1/x"},
+    "mysql": {"DATABASE_URL": "mysql://x:x@127.0.0.1/x"},
+}
 
 
 def first_migration(service: Path, engine: str, *command: str) -> str:
@@ -32,9 +36,7 @@ def first_migration(service: Path, engine: str, *command: str) -> str:
     """
     models = service / "migrations" / "models"
     shutil.rmtree(models)
-    environment = dict(os.environ)
-    if engine in NO_SERVER:
-        environment["DATABASE_URL"] = NO_SERVER[engine]
+    environment = os.environ | NO_SERVER[engine]
     subprocess.run([*command, "init-migrations"], cwd=service, env=environment, check=True)
     (file,) = models.glob("0_*_init.py")
     return file.read_text(encoding="utf-8")
@@ -54,9 +56,7 @@ def jobs_migration(service: Path, engine: str, *command: str) -> str:
     models = service / "migrations" / "models"
     for file in models.glob("1_*_jobs.py"):
         file.unlink()
-    environment = dict(os.environ)
-    if engine in NO_SERVER:
-        environment["DATABASE_URL"] = NO_SERVER[engine]
+    environment = os.environ | NO_SERVER[engine]
     # without a server, it writes the migration, but cannot verify it
     new = [*command, "-m", "src", "migrate", "new", "jobs"]
     subprocess.run(new, cwd=service, env=environment, check=False, capture_output=True)
@@ -81,9 +81,8 @@ def main() -> None:
                 text = first_migration(service, engine, *run, "aerich")
             else:
                 text = jobs_migration(service, engine, *run, "python")
-            print(
-                f"{file.relative_to(REPOSITORY)}: {'unchanged' if file.read_text(encoding='utf-8') == text else 'written'}"
-            )
+            is_same = file.read_text(encoding="utf-8") == text
+            print(f"{file.relative_to(REPOSITORY)}: {'unchanged' if is_same else 'written'}")
             file.write_text(text, encoding="utf-8")
 
 

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from .certificates import make_certificate
 from .databases import REQUIRED
 from .network import wait_for
 from .services import DEADLINE, free_port
@@ -32,18 +33,6 @@ def find(command: str) -> str:
     if not found:
         (pytest.fail if REQUIRED else pytest.skip)(f"{command} is not installed")
     return found
-
-
-def _make_certificate(folder: Path) -> tuple[Path, Path]:
-    """Create a certificate for 127.0.0.1, which is its own authority, and its key."""
-    certificate, key = folder / "server.crt", folder / "server.key"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test"]
-        + ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
-        check=True,
-        capture_output=True,
-    )
-    return certificate, key
 
 
 @dataclass
@@ -74,7 +63,7 @@ class PostgreSQL:
         Returns:
             The server's certificate, which is its own authority.
         """
-        certificate, key = _make_certificate(self._folder)
+        certificate, key = make_certificate(self._folder)
         if self._user:
             shutil.chown(key, self._user)
         key.chmod(0o600)
@@ -173,7 +162,7 @@ def own_mariadb() -> Iterator[MariaDB]:
             [install, *options, login, "--skip-test-db"], capture_output=True, check=False
         )
         assert done.returncode == 0, done.stderr
-        certificate, key = _make_certificate(Path(name))
+        certificate, key = make_certificate(Path(name))
         if os.geteuid() == 0:
             shutil.chown(key, user)
         tls = [f"--ssl-cert={certificate}", f"--ssl-key={key}"]
@@ -214,7 +203,7 @@ class RedisServer:
         Returns:
             The server's certificate, which is its own authority.
         """
-        self._certificate, key = _make_certificate(self._folder.parent)
+        self._certificate, key = make_certificate(self._folder.parent)
         files = ["--tls-cert-file", str(self._certificate), "--tls-key-file", str(key)]
         self._command += [*files, "--tls-ca-cert-file", str(self._certificate)]
         self._command += ["--tls-auth-clients", "no"]
@@ -336,7 +325,7 @@ backend replicas
 
 
 def pgbouncer_prepares() -> bool:
-    """Report whether PgBouncer supports prepared statements in transaction mode."""
+    """Return whether PgBouncer supports prepared statements in transaction mode."""
     version = subprocess.run(
         [find("pgbouncer"), "--version"], capture_output=True, text=True, check=True
     ).stdout

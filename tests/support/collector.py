@@ -59,9 +59,10 @@ class Collector:
 def collector() -> Iterator[Collector]:
     """Receive traces on a free port."""
 
-    def receive(path: str, body: bytes) -> None:
+    def receive(path: str, body: bytes) -> bytes:
         received.paths.add(path)
         received.bodies.append(body)
+        return b""
 
     with receiver(receive) as port:
         received = Collector(f"http://127.0.0.1:{port}")

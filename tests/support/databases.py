@@ -222,6 +222,6 @@ def is_mariadb(database: Database) -> bool:
 
 
 def offers_tls(database: Database) -> bool:
-    """Tell whether a MySQL server takes TLS connections. MySQL always does, MariaDB may."""
+    """Return whether a MySQL server takes TLS connections. MySQL always does, MariaDB may."""
     variable = database.query("SHOW GLOBAL VARIABLES LIKE 'have_ssl'")
     return not variable or variable[0][1] == "YES"

@@ -7,17 +7,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 @contextmanager
-def receiver(receive: Callable[[str, bytes], None], answer: bytes = b"") -> Iterator[int]:
+def receiver(receive: Callable[[str, bytes], bytes]) -> Iterator[int]:
     """Receive POST requests on a free port, which is yielded.
 
     Args:
-        receive: takes the path and the body of each request.
-        answer: the body of each response.
+        receive: takes the path and the body of each request, and returns the body of the response.
     """
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            receive(self.path, self.rfile.read(int(self.headers["Content-Length"])))
+            answer = receive(self.path, self.rfile.read(int(self.headers["Content-Length"])))
             self.send_response(200)
             self.send_header("Content-Length", str(len(answer)))
             self.end_headers()

@@ -38,10 +38,11 @@ class Reports:
 def reports() -> Iterator[Reports]:
     """Receive reports on a free port."""
 
-    def receive(path: str, body: bytes) -> None:
+    def receive(path: str, body: bytes) -> bytes:
         received.paths.append(path)
         received.bodies.append(gzip.decompress(body))
+        return b"{}"
 
-    with receiver(receive, b"{}") as port:
+    with receiver(receive) as port:
         received = Reports(port)
         yield received

@@ -3,9 +3,7 @@
 import shutil
 from pathlib import Path
 
-import copier
-
-from tools.render import Answers
+from tools.render import render
 
 from .services import Service
 
@@ -27,17 +25,8 @@ def add(
     Raises:
         ValueError: an answer is invalid.
     """
-    data: Answers = {"kind": "resource", "resource": resource, "fields": fields, **answers}
-    copier.run_copy(
-        str(template),
-        folder,
-        data=dict(data),
-        defaults=True,
-        quiet=True,
-        settings=copier.Settings(),
-        unsafe=False,
-        vcs_ref=ref,
-    )
+    data = {"kind": "resource", "resource": resource, "fields": fields, **answers}
+    render(template, folder, data, ref)
 
 
 def lines(package: str, plural: str) -> list[tuple[str, str, str]]:

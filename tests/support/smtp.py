@@ -5,7 +5,6 @@ import queue
 import re
 import socketserver
 import ssl
-import subprocess
 import threading
 from base64 import b64decode
 from collections.abc import Iterator
@@ -60,18 +59,18 @@ class _Handler(socketserver.StreamRequestHandler):
 class Mailbox(socketserver.ThreadingTCPServer):
     """The server; `url` is its address, and `verdict` what it answers to a mail.
 
-    With a certificate, it offers STARTTLS.
+    With a certificate and its key, it offers STARTTLS.
     """
 
     daemon_threads = True
 
-    def __init__(self, certificate: Path | None = None, port: int = 0) -> None:
+    def __init__(self, certificate: tuple[Path, Path] | None = None, port: int = 0) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
         self.mails: queue.Queue[bytes] = queue.Queue()
         self.logins: list[str] = []
         self.tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) if certificate else None
         if self.tls and certificate:
-            self.tls.load_cert_chain(certificate)
+            self.tls.load_cert_chain(*certificate)
         self.verdict = "250 kept"
         self.url = f"smtp://127.0.0.1:{self.server_address[1]}"
 
@@ -85,24 +84,8 @@ class Mailbox(socketserver.ThreadingTCPServer):
         return str(found[0])
 
 
-def make_certificate(folder: Path) -> Path:
-    """Make a certificate for 127.0.0.1, with its key in the same file."""
-    files = [folder / name for name in ("certificate.pem", "key.pem")]
-    certificate, key = files
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-noenc", "-subj", "/CN=mail"),
-            *("-addext", "subjectAltName=IP:127.0.0.1", "-out", certificate, "-keyout", key),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    certificate.write_text("".join(file.read_text() for file in files))
-    return certificate
-
-
 @contextmanager
-def mailbox(certificate: Path | None = None, port: int = 0) -> Iterator[Mailbox]:
+def mailbox(certificate: tuple[Path, Path] | None = None, port: int = 0) -> Iterator[Mailbox]:
     with Mailbox(certificate, port) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
