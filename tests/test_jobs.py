@@ -7,6 +7,7 @@ import signal
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -179,6 +180,51 @@ def test_stopped_worker_finishes_its_jobs(service: Service) -> None:
 
     assert number(service, BOOKED) + number(service, QUEUED) == 40
     assert number(service, f"{QUEUED} WHERE status = 'picked'") == 0
+
+
+def test_stopped_worker_gives_back_a_job_that_ignores_a_cancellation(service: Service) -> None:
+    service.edit("src/jobs/runner.py", "STOP_TIMEOUT = 30 ", "STOP_TIMEOUT = 1 ")
+    service.edit("src/orders/jobs.py", "@job(timeout=30)", "@job(timeout=3600)")
+    service.edit(
+        "src/orders/jobs.py",
+        "            await Booking",
+        "            with suppress(asyncio.CancelledError):\n"
+        "                await asyncio.Event().wait()\n"
+        "            await asyncio.Event().wait()\n"
+        "            await Booking",
+    )
+    service.edit(
+        "src/orders/jobs.py",
+        "from tortoise",
+        "import asyncio\nfrom contextlib import suppress\n\nfrom tortoise",
+    )
+    service.run("python", "-c", PLACE, "1")
+    with worker(service, LOG_LEVEL="DEBUG") as running:
+        wait_for(lambda: "status=started" in running.output)
+        assert running.stop() == 0
+    assert "status='given back'" in running.output
+    assert number(service, f"{QUEUED} WHERE status = 'queued' AND attempts = 1") == 1
+
+
+def test_schedule_that_was_changed_back_is_not_due_at_once(service: Service) -> None:
+    """A release changes the time, and is rolled back when the old time has passed."""
+
+    def is_known(minute: str) -> bool:
+        found = (
+            "SELECT count(*) FROM jobs.pgqueuer_schedules WHERE status = 'queued' "
+            "AND entrypoint = 'remove_unbooked_orders' AND next_run > now() AND expression = "
+        )
+        return number(service, f"{found}'{minute} 2 * * *'") == 1
+
+    for minute, following in (("30", "45"), ("45", "30"), ("30", "30")):
+        with worker(service):
+            wait_for(partial(is_known, minute))
+        service.database.query(
+            "UPDATE jobs.pgqueuer_schedules SET next_run = next_run - interval '2 days'"
+        )
+        service.edit("src/orders/jobs.py", f'"{minute} 2 * * *"', f'"{following} 2 * * *"')
+    queued = "SELECT count(*) FROM jobs.pgqueuer_log WHERE entrypoint = 'remove_unbooked_orders'"
+    assert number(service, queued) == 0
 
 
 def test_two_workers_queue_a_scheduled_job_once(service: Service) -> None:
