@@ -315,6 +315,20 @@ def test_worker_needs_redis(service: Service) -> None:
 
 
 @pytest.mark.in_turn
+@pytest.mark.parametrize("engine", ["postgresql", "mysql"])
+def test_worker_reports_too_few_connections(engine: str, service: Service) -> None:
+    require(engine)
+    warning = "Raise DATABASE_POOL_MAX, or lower JOBS_CONCURRENCY"
+    sizes = {"DATABASE_POOL_MAX": "6"}
+    with worker(service, JOBS_CONCURRENCY="5", **sizes) as running:
+        wait_for(lambda: re.search(f"{warning} .*needed=7", running.output) is not None)
+    service.run("python", "-c", PLACE, "1")
+    with worker(service, JOBS_CONCURRENCY="4", **sizes) as running:
+        wait_until_empty(service)
+    assert warning not in running.output
+
+
+@pytest.mark.in_turn
 def test_certificate_of_redis_is_verified(service: Service, redis: RedisServer) -> None:
     """By the service, which counts attempts in Redis, and by the worker."""
     authority = redis.encrypt()
