@@ -56,7 +56,9 @@ async def perform(job: Job[...], attempt: Attempt) -> None:
         DeadJobError: it failed for the last time.
         asyncio.CancelledError: the worker stops.
     """
-    bind_context(job.name, attempt)
+    clear_contextvars()
+    from_request = {key: attempt.headers[key] for key in FROM_REQUEST if key in attempt.headers}
+    bind_contextvars(job=job.name, job_id=attempt.job_id, **from_request)
     try:
         await asyncio.create_task(_run(job, attempt))
     except asyncio.CancelledError as error:
@@ -79,14 +81,6 @@ async def _run(job: Job[...], attempt: Attempt) -> None:
         raise failure(attempt, error) from None  # the original message may be unprintable
     duration = round((time.perf_counter() - start) * 1000, 2)
     logger.info("Job", status="done", duration_ms=duration)
-
-
-def bind_context(name: str, attempt: Attempt) -> None:
-    """Add the job and its request to the log lines of this task."""
-    clear_contextvars()
-    headers = attempt.headers
-    from_request = {key: headers[key] for key in FROM_REQUEST if key in headers}
-    bind_contextvars(job=name, job_id=attempt.job_id, **from_request)
 
 
 def failure(attempt: Attempt, error: BaseException) -> RetryError | DeadJobError:

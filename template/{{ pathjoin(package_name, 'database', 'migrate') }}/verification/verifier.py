@@ -115,7 +115,7 @@ class _Verifier:
     def __post_init__(self) -> None:
         self.filler = Filler(self.client)
         self.live = _live_fields()
-        self.current = _fields(_described_models())
+        self.current = _fields(decompress_dict(compress_dict(get_models_describe(APP))))
         self.described = describe(APP)
 
     async def run(self) -> Verification:
@@ -437,11 +437,6 @@ def _live_fields() -> Fields:
         for name, column in model._meta.fields_db_projection.items():
             found[model._meta.db_table, column] = model._meta.fields_map[name]
     return found
-
-
-def _described_models() -> dict[str, Any]:
-    described: dict[str, Any] = decompress_dict(compress_dict(get_models_describe(APP)))
-    return described
 
 
 def _fields(described: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
