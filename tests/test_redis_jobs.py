@@ -235,6 +235,22 @@ def test_worker_stops_while_the_database_is_down(engine: str, service: Service) 
 
 
 @pytest.mark.in_turn
+@pytest.mark.parametrize("engine", ["postgresql", "mysql"])
+def test_worker_without_the_database_does_not_block_the_queue(
+    engine: str, service: Service
+) -> None:
+    """Only its connections are lost, for example because its password is outdated."""
+    require(engine)
+    service.run("python", "-c", PLACE, "1")
+    with Proxy(service.database.url) as proxy, worker(service, DATABASE_URL=proxy.url):
+        wait_until_empty(service)  # so the worker has the relay's lock
+        proxy.close()
+        service.run("python", "-c", PLACE, "1")
+        with worker(service):
+            wait_until_empty(service)
+
+
+@pytest.mark.in_turn
 def test_workers_queue_a_scheduled_job_once(service: Service) -> None:
     """All of them relay at once, because each has a separate lock."""
     service.edit("src/orders/jobs.py", '"30 2 * * *"', '"* * * * * */2"')  # every two seconds
