@@ -364,6 +364,17 @@ def test_errors_are_problems(served: Server, place: str) -> None:
         assert response.json()["status"] == response.status_code
 
 
+def test_json_without_its_content_type_is_explained(served: Server) -> None:
+    """`curl -d` sends JSON as a form, unless it is told otherwise."""
+    as_form = {"Content-Type": "application/x-www-form-urlencoded"}
+    refused = httpx2.post(f"{served.url}/users", content=b'{"username": "ada"}', headers=as_form)
+    incomplete = httpx2.post(f"{served.url}/users", json={"username": "ada"})
+
+    assert refused.status_code == incomplete.status_code == 422
+    assert "`Content-Type: application/json`" in refused.json()["detail"]
+    assert incomplete.json()["detail"] == "The request is malformed."
+
+
 def test_unexpected_error_of_a_mounted_application_is_logged_once(served: Server) -> None:
     response = get(served, "/sub/raise/bug")
 

@@ -45,7 +45,7 @@ async def _confirm(session: Session, password: Secret[str]) -> None:
 async def change_me(body: ProfileChange, session: CurrentSession, outbox: EmailOutbox) -> User:
     """Change the name or, with the password, the email address.
 
-    A new address replaces the present one when the link that is sent to it is followed.
+    A new address takes effect when the user opens the link that is sent to it.
     """
     user = session.user
     username = body.username if body.username != user.username else ""

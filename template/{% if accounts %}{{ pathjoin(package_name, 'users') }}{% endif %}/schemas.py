@@ -18,12 +18,10 @@ class SignUp(Names):
 
 
 class ProfileChange(Schema):
-    """What a user changes; absent fields stay."""
+    """What a user changes. Fields that are left out stay as they are."""
 
     username: Username = Field(default_factory=str)
-    email: Email = Field(
-        default_factory=str, description="Replaces the present one when it is confirmed"
-    )
+    email: Email = Field(default_factory=str, description="Takes effect when it is confirmed")
     current_password: Password = Field(
         default_factory=lambda: Secret(""), description="Needed for another email address"
     )
@@ -41,7 +39,7 @@ class Confirmation(Schema):
 
 
 class UserChange(Schema):
-    """What an administrator changes; absent fields stay."""
+    """What an administrator changes. Fields that are left out stay as they are."""
 
     is_active: StrictBool = Field(default_factory=bool)
     is_admin: StrictBool = Field(default_factory=bool)

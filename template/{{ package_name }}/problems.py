@@ -116,6 +116,8 @@ def add_error_handlers(app: FastAPI) -> None:
             for e in errors[:MAX_LISTED]
         ]
         detail = MALFORMED
+        if isinstance(error.body, bytes):
+            detail += " Send JSON with `Content-Type: application/json`."
         if len(errors) > MAX_LISTED:
             detail += f" {len(errors) - MAX_LISTED} more errors are not listed."
         return problem(422, detail, errors=listed)
