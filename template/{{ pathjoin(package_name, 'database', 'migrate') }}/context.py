@@ -48,8 +48,8 @@ __all__ = [
 ]
 
 APP = "models"  # of `TORTOISE_ORM`
-CONFIG = Path(__file__).parent.parent / "config.py"
-PACKAGE = CONFIG.parent.parent  # the service's
+PACKAGE = Path(__file__).parents[2]  # the service's
+CONFIG = f"{PACKAGE.name}/database/config.py"
 # as it can be pasted: `uv run` sets UV
 RUN = f"{'uv run ' if 'UV' in os.environ else ''}python -m {PACKAGE.name}"
 COMMAND = f"{RUN} migrate"
@@ -100,7 +100,7 @@ def _unlisted(error: str, config: dict[str, Any]) -> str:
     missing = re.search(r"No model with name '(\w+)'", error)
     listed = [module for app in config["apps"].values() for module in app["models"]]
     found = [
-        f"{CONFIG.name}: add {module!r} to MODELS: it defines the model {name}"
+        f"{CONFIG}: add {module!r} to MODELS: it defines the model {name}"
         for module, name in models_in(PACKAGE)
         if missing and name == missing[1] and module not in listed
     ]

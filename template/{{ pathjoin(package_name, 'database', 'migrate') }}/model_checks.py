@@ -71,13 +71,13 @@ def _table_problems() -> list[str]:
 def _apps_problems() -> Iterator[str]:
     apps = configuration()["apps"]
     if APP not in apps:
-        yield f"{CONFIG.name}: add the app {APP!r} to TORTOISE_ORM: migrations need it"
+        yield f"{CONFIG}: add the app {APP!r} to TORTOISE_ORM: migrations need it"
     elif "aerich.models" not in apps[APP]["models"]:
-        yield f"{CONFIG.name}: add 'aerich.models' to the modules of the app {APP!r}"
+        yield f"{CONFIG}: add 'aerich.models' to the modules of the app {APP!r}"
     for app in apps:
         if app != APP:
             yield (
-                f"{CONFIG.name}: move the modules of the app {app!r} to MODELS: migrations support "
+                f"{CONFIG}: move the modules of the app {app!r} to MODELS: migrations support "
                 f"only the app {APP!r}"
             )
 
@@ -90,7 +90,7 @@ def _unlisted_problems() -> Iterator[str]:
     }
     for module, name in models_in(PACKAGE):
         if (module, name) not in loaded:
-            yield f"{CONFIG.name}: add {module!r} to MODELS: it defines the model {name}"
+            yield f"{CONFIG}: add {module!r} to MODELS: it defines the model {name}"
 
 
 def _rival_problems() -> Iterator[str]:

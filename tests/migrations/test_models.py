@@ -397,7 +397,7 @@ def test_module_that_is_not_listed(make_service: MakeService, text: str) -> None
     service.run(*MIGRATE, "check")
     add(service, "src/shop/models.py", text)
 
-    refuse(service, "config.py: add 'src.shop.models' to MODELS: it defines the model Item")
+    refuse(service, f"{CONFIG}: add 'src.shop.models' to MODELS: it defines the model Item")
 
     service.edit(
         CONFIG,
@@ -416,7 +416,7 @@ def test_model_that_moved_to_a_module_that_is_not_listed(make_service: MakeServi
     with (service.folder / MODELS).open("a", encoding="utf-8") as models:
         models.write(OWNED.format("models"))
 
-    refuse(service, "config.py: add 'src.shop.models' to MODELS: it defines the model Item")
+    refuse(service, f"{CONFIG}: add 'src.shop.models' to MODELS: it defines the model Item")
 
     service.edit(CONFIG, LISTED, f'{LISTED}    "src.shop.models",\n')
     assert "Verified" in service.run(*MIGRATE, "new", "owned").stdout
@@ -447,7 +447,7 @@ def test_second_app(make_service: MakeService) -> None:
         f'            "default_connection": "default",\n        }},\n{SHOP}',
     )
 
-    refuse(service, "config.py: move the modules of the app 'shop' to MODELS")
+    refuse(service, f"{CONFIG}: move the modules of the app 'shop' to MODELS")
 
     add(service, "src/shop/models.py", HEAD + ITEM + OWNER.format("models"))
     path = service.folder / MODELS
@@ -478,7 +478,7 @@ def test_configuration_with_an_error(make_service: MakeService) -> None:
     service = make_service("sqlite")
     service.edit(CONFIG, '"apps": {', '"apps": nothing, "x": {')
 
-    refuse(service, r".*config\.py cannot be imported: NameError.*nothing")
+    refuse(service, r"src/database/config\.py cannot be imported: NameError.*nothing")
 
 
 LONG = "a" * 63
