@@ -3,9 +3,11 @@
 import os
 import re
 import shlex
+import sqlite3
 import subprocess
 import sys
 import tomllib
+from contextlib import closing
 from pathlib import Path
 
 import httpx2
@@ -219,6 +221,20 @@ def profile(command: str, folder: Path, environment: dict[str, str]) -> None:
     assert (folder / "profile.html").stat().st_size > 0
 
 
+def restore_backup(folder: Path, environment: dict[str, str]) -> None:
+    """Replace the database with its backup, as docs/operations.md says."""
+    backup = folder / "backup.sqlite3"
+    assert backup.stat().st_mode & 0o077 == 0  # it has password hashes
+    for end in ("-wal", "-shm"):
+        (folder / f"db.sqlite3{end}").unlink(missing_ok=True)
+    backup.replace(folder / "db.sqlite3")
+    upgrade = ["uv", "run", "python", "-m", "src", "migrate", "upgrade"]
+    subprocess.run(upgrade, cwd=folder, env=environment, check=True)
+    with closing(sqlite3.connect(folder / "db.sqlite3")) as database:
+        names = database.execute("SELECT username FROM users").fetchall()
+    assert ("ada",) in names
+
+
 def test_service_readme_commands(engine: str, template: Path, tmp_path: Path) -> None:
     """Follow the service's README and documentation from the top, as its new owner."""
     folder = render(template, tmp_path / "service", {"database": engine})
@@ -284,6 +300,8 @@ def test_service_readme_commands(engine: str, template: Path, tmp_path: Path) ->
                 assert "\nDATABASE_URL=" in example
                 text = re.sub(r"(?<=\nDATABASE_URL=).*", lambda _: database.url, example)
                 (folder / ".env").write_text(text, encoding="utf-8")
+        if engine == "sqlite":
+            restore_backup(folder, environment)
     assert {"uv sync", "uv run pytest", "uvx copier update --defaults"} <= set(seen)
     assert (folder / ".git" / "hooks" / "pre-commit").is_file()
     assert git(folder, "diff", "--name-only") == ""
