@@ -1,4 +1,4 @@
-"""The ORM outside the application, for scripts, jobs and shells."""
+"""The ORM outside the application, for scripts and shells."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
