@@ -304,7 +304,7 @@ def _described(losses: "list[Loss]") -> list[str]:
 
 
 @app.command()
-@click.argument("names", nargs=-1, help="The files or their names.")
+@click.argument("names", nargs=-1, help="Files or names; by default all pending ones.")
 def renumber(names: tuple[str, ...]) -> None:
     """Move the migrations of a merged branch to the end."""
     from .renumber import renumber as move

@@ -49,7 +49,9 @@ def test_newer_migrations_stop_it(service: Service, command: tuple[str, ...]) ->
     service.run(*MIGRATE, "upgrade")
     (service.folder / "migrations" / "models" / name).unlink()
 
-    assert f"The database has a newer release's migrations: {name}." in refuse(service, *command)
+    refusal = refuse(service, *command)
+    assert f"The database has a newer release's migrations: {name}." in refusal
+    assert "Start that release, or revert them with it (docs/migrations.md)." in refusal
 
 
 def test_pending_migrations_stop_all_workers(make_service: MakeService) -> None:
