@@ -682,6 +682,20 @@ def test_requests_that_cannot_be_read_are_problems(server: Server) -> None:
         assert rest(client).startswith(b"HTTP/1.1 200 ")
 
 
+def test_cookies_that_python_reads_slowly_are_refused(server: Server) -> None:
+    for cookies, status in (
+        ([b"\\" * 60_000], 400),
+        ([b"\\a" * 600, b"\\a" * 600], 400),
+        ([b"\\a" * 500, b"\\054" * 500, b"x" * 50_000], 422),
+    ):
+        lines = b"".join(b'Cookie: c="%b"\r\n' % cookie for cookie in cookies)
+        with connect(server) as client:
+            client.sendall(
+                b"POST /users HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n%b\r\n" % lines
+            )
+            assert_problem(read_answer(client), status)
+
+
 def contains(server: Server, text: str) -> bool:
     return text in server.output
 
