@@ -454,6 +454,33 @@ def test_limit_in_redis_lasts_to_the_end_of_its_time(make_service: MakeService) 
     make_service("sqlite").run("python", "-c", LAST_MOMENTS, REDIS, secrets.token_hex(8))
 
 
+CROWD = """
+import asyncio, sys
+
+from redis.asyncio import Redis
+from src.auth.counters import Limit, RedisCounters
+
+
+async def main(url, name):
+    counters = RedisCounters(f"{url}?client_name={name}", name)
+    await asyncio.gather(*(counters.hit("crowd", Limit(1000, 60)) for _ in range(500)))
+    async with Redis.from_url(url, decode_responses=True) as client:
+        assert await client.get(f"{name}:crowd") == "500"
+        names = [each["name"] for each in await client.client_list()]
+        await client.delete(f"{name}:crowd")
+    assert 0 < names.count(name) <= 50, names.count(name)
+
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+def test_crowd_shares_a_few_connections_to_redis(make_service: MakeService) -> None:
+    """Attempts above the number of connections were answered with 503."""
+    require_redis()
+    make_service("sqlite").run("python", "-c", CROWD, REDIS, secrets.token_hex(8))
+
+
 @pytest.mark.in_turn
 def test_replicas_share_their_counts_in_redis(service: Service) -> None:
     require_redis()

@@ -80,10 +80,10 @@ class RedisCounters:
     def __init__(self, url: str, prefix: str) -> None:
         import redis.asyncio  # noqa: PLC0415 - starts without Redis do not pay for it
 
-        client = redis.asyncio.Redis.from_url(
-            url, socket_connect_timeout=REDIS_TIMEOUT, socket_timeout=REDIS_TIMEOUT
-        )
-        self._hit = client.register_script(HIT)
+        wait = dict.fromkeys(("timeout", "socket_connect_timeout", "socket_timeout"), REDIS_TIMEOUT)
+        # attempts wait for a connection, where redis-py's other pool refuses those above its limit
+        pool = redis.asyncio.BlockingConnectionPool.from_url(url, **wait)
+        self._hit = redis.asyncio.Redis.from_pool(pool).register_script(HIT)
         self._prefix = prefix
         self._error = redis.RedisError
 
