@@ -158,6 +158,70 @@ async def main() -> None:
 asyncio.run(main())
 """
 
+TAMPERED_CURSORS = """
+import asyncio
+import json
+from base64 import urlsafe_b64encode
+from datetime import UTC, datetime
+
+from pydantic import BaseModel
+from src.database.config import TORTOISE_ORM
+from src.exceptions import NotFoundError
+from src.pagination import paginate_sorted
+from tortoise import fields
+from tortoise.context import TortoiseContext
+from tortoise.models import Model
+
+APPS = {"models": {"models": ["__main__"], "default_connection": "default"}}
+TIME = datetime(2026, 1, 1, tzinfo=UTC)
+CURSORS = {
+    "code": ["", "x" * 11, "x" * 100_000, "\\0"],
+    "size": [2**31, -(2**31) - 1, 2**63, 10**30],
+    "total": [2**63, -(2**63) - 1, 10**30],
+    "opened_at": ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"],
+}
+
+
+class Place(Model):
+    id = fields.BigIntField(primary_key=True)
+    code = fields.CharField(10)
+    size = fields.IntField()
+    total = fields.BigIntField()
+    opened_at = fields.DatetimeField()
+
+
+class PlaceRead(BaseModel):
+    id: int
+    code: str
+    size: int
+    total: int
+    opened_at: datetime
+
+
+async def main() -> None:
+    async with TortoiseContext() as context:
+        await context.init(config={**TORTOISE_ORM, "apps": APPS})
+        await context.generate_schemas()
+        for number in range(3):
+            await Place.create(code=f"x{number}", size=number, total=number, opened_at=TIME)
+        for field, values in CURSORS.items():
+            for sort in (field, f"-{field}"):
+                page = await paginate_sorted(PlaceRead, Place.all(), 2, "", sort)
+                rest = await paginate_sorted(PlaceRead, Place.all(), 2, page.next, sort)
+                assert [len(page.items), len(rest.items), rest.next] == [2, 1, None]
+                for value in values:
+                    text = json.dumps({field: value, "id": 1})
+                    cursor = urlsafe_b64encode(text.encode()).decode()
+                    try:
+                        found = await paginate_sorted(PlaceRead, Place.all(), 2, cursor, sort)
+                        print(field, len(found.items))
+                    except NotFoundError:
+                        print(field, "not found")
+
+
+asyncio.run(main())
+"""
+
 
 MODULE = "src.count_users"
 
@@ -454,3 +518,15 @@ asyncio.run(main())
 @pytest.mark.parametrize("engine", ENGINES, indirect=True)
 def test_values_of_all_types_are_those_of_tortoise(engine: str, service: Service) -> None:
     assert service.run("python", "-c", TYPES).stdout == "alike\n"
+
+
+@pytest.mark.parametrize("engine", ENGINES, indirect=True)
+def test_no_row_has_the_value_of_a_tampered_cursor(service: Service) -> None:
+    """The column could not be compared with it: the team's schema has no limits."""
+    lines = service.run("python", "-W", "error", "-c", TAMPERED_CURSORS).stdout.splitlines()
+
+    assert set(lines) == {
+        "code 0",  # the highest first, after the empty text
+        "code 2",
+        *(f"{field} not found" for field in ("code", "size", "total", "opened_at")),
+    }

@@ -82,7 +82,7 @@ PACKAGE_IGNORES = (
 PACKAGE = "/database/migrate/"
 # What a service has by default, beside that package
 MOST_FILES = 74
-MOST_LINES = {"sqlite": 4991, "postgresql": 5231, "mysql": 5180}  # non-blank
+MOST_LINES = {"sqlite": 5006, "postgresql": 5246, "mysql": 5195}  # non-blank
 WINDOWS_DEVICES = {
     "con",
     "prn",

@@ -3,6 +3,7 @@
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
+from datetime import datetime
 from functools import cache
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -14,7 +15,7 @@ from tortoise.queryset import QuerySet
 
 from .database.rows import read_values
 from .exceptions import NotFoundError
-from .schemas import MAX_ID, refuse_text
+from .schemas import EARLIEST, LATEST, MAX_ID, refuse_text
 from .settings import settings
 
 Item = TypeVar("Item", bound=BaseModel)
@@ -148,7 +149,8 @@ def _sorted_query(
     """Restrict a query to the rows of a page and the one after them, in an order."""
     field, sign = sort.removeprefix("-"), "-" if sort.startswith("-") else ""
     if cursor:
-        value, last_id = _read_position(schema, field, cursor)
+        limits = query.model._meta.fields_map[field].constraints
+        value, last_id = _read_position(schema, field, limits, cursor)
         beyond = "lt" if sign else "gt"
         after: dict[str, Any] = {f"{field}__{beyond}": value}
         after_equal: dict[str, Any] = {f"id__{beyond}": last_id}
@@ -176,12 +178,27 @@ def _position(schema: type[BaseModel], field: str) -> type[BaseModel]:
     return create_model("Position", __config__=ConfigDict(extra="forbid"), **columns)
 
 
-def _read_position(schema: type[BaseModel], field: str, cursor: str) -> tuple[Any, int]:
+def _read_position(
+    schema: type[BaseModel], field: str, limits: dict[str, Any], cursor: str
+) -> tuple[Any, int]:
     try:
         text = urlsafe_b64decode(f"{cursor}==")
         position = _position(schema, field).model_validate_json(text).model_dump()
-        if isinstance(position[field], str):
-            refuse_text(position[field])
+        _refuse_impossible(position[field], limits)
     except ValueError:
         raise NotFoundError("There is no such page: use `next` of the previous page.") from None
     return position[field], position["id"]
+
+
+def _refuse_impossible(value: object, limits: dict[str, Any]) -> None:
+    """Refuse what no row has: to compare a column with it can fail in the database."""
+    is_possible = True
+    if isinstance(value, str):
+        refuse_text(value)
+        is_possible = len(value) <= limits.get("max_length", len(value))
+    elif isinstance(value, int):
+        is_possible = limits.get("ge", value) <= value <= limits.get("le", value)
+    elif isinstance(value, datetime) and value.tzinfo:
+        is_possible = EARLIEST <= value <= LATEST
+    if not is_possible:
+        raise ValueError("The column cannot have this value")
