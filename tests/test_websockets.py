@@ -235,11 +235,11 @@ def test_unexpected_error_is_logged_once(service: Service) -> None:
     assert [line["status"] for line in requests] == [500, *[101] * len(CASES)]
 
 
-def frame(opcode: int, data: bytes) -> bytes:
-    """Make a frame with a mask of zeros (RFC 6455, section 5.2)."""
+def frame(opcode: int, data: bytes, *, ends: bool = True) -> bytes:
+    """Make a frame with a mask of zeros (RFC 6455, section 5.2), the last one of its message or not."""
     size = len(data)
     length = bytes([size | 0x80]) if size < 126 else b"\xff" + size.to_bytes(8, "big")
-    return bytes([opcode | 0x80]) + length + bytes(4) + data
+    return bytes([opcode | (0x80 if ends else 0)]) + length + bytes(4) + data
 
 
 HANDSHAKE = (
@@ -259,7 +259,7 @@ def opened(server: Server, path: str) -> socket.socket:
     return client
 
 
-TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
+CONTINUATION, TEXT, CLOSE, PING, PONG = 0, 1, 8, 9, 10
 
 
 def test_messages_that_are_refused_are_no_errors(service: Service) -> None:
@@ -339,6 +339,22 @@ def test_all_unread_messages_together_take_little_memory(service: Service) -> No
             assert data
             received += len(data)
         assert resident(server) - before < 55_000
+
+
+def test_message_of_many_fragments_takes_little_memory(service: Service) -> None:
+    letter, empty = (frame(CONTINUATION, data, ends=False) for data in (b"x", b""))
+    with (
+        service.serve() as server,
+        opened(server, "/echo") as client,
+        client.makefile("rb") as answers,
+    ):
+        before = resident(server)
+        client.sendall(frame(TEXT, b"<", ends=False) + letter * 400_000 + empty * 400_000)
+        client.sendall(frame(PING, b""))
+        assert answers.read(2) == b"\x8a\x00"
+        assert resident(server) - before < 10_000
+        client.sendall(frame(CONTINUATION, b">"))
+        assert answers.read(10 + 400_002)[10:] == b"<" + b"x" * 400_000 + b">"
 
 
 def test_stop_does_not_wait_for_clients_that_do_not_read(service: Service) -> None:

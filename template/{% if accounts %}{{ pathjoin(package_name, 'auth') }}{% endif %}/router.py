@@ -18,13 +18,17 @@ from .schemas import AccessToken, EmailRequest, EmailVerification, Login, Passwo
 from .tokens import Purpose
 
 DEVICE_LENGTH = 200
+FORM_SIZE = 16_384  # bytes; to parse a megabyte can take more than a second
 
 router = APIRouter(prefix="/auth", tags=["auth"], responses=problems(503))
 link_router = APIRouter(dependencies=[LINK.per_address()], responses=problems(400, 413, 429))
 
 
 @router.post(
-    "/token", dependencies=[LOGIN.per_address()], responses=problems(400, 401, 403, 413, 429)
+    "/token",
+    max_body_size=FORM_SIZE,
+    dependencies=[LOGIN.per_address()],
+    responses=problems(400, 401, 403, 413, 429),
 )
 async def log_in(
     form: Annotated[Login, Form()], user_agent: Annotated[str, Header()] = ""

@@ -149,7 +149,8 @@ def _sorted_query(
     """Restrict a query to the rows of a page and the one after them, in an order."""
     field, sign = sort.removeprefix("-"), "-" if sort.startswith("-") else ""
     if cursor:
-        limits = query.model._meta.fields_map[field].constraints
+        column = query.model._meta.fields_map.get(field)  # none, if the query computes it
+        limits = column.constraints if column else {}
         value, last_id = _read_position(schema, field, limits, cursor)
         beyond = "lt" if sign else "gt"
         after: dict[str, Any] = {f"{field}__{beyond}": value}

@@ -18,6 +18,9 @@ MAX_ESCAPES = 1000  # backslashes in cookies; Python 3.11.9 and 3.12.5 take seco
 
 # How gzip, deflate and zstd start, and JSON never does. A route that decompresses them reads JSON.
 COMPRESSED = (b"\x1f", b"x", b"(")
+# RFC 7578 knows no such parameter. Starlette decodes with any codec of Python, and punycode takes
+# minutes for a megabyte.
+OTHER_CHARSET = re.compile(rb"charset(?!\s*=\s*\"?(utf-8|us-ascii|iso-8859-))")
 # RFC 9110, section 7.2: a name or an address, and perhaps a port
 HOST = re.compile(rb"([\w.~!$&'()*+,;=%-]*|\[[\w.:]+\])(:\d*)?", re.ASCII)
 LENGTH = re.compile(rb"0*[0-9]{1,18}[ \t]*")  # RFC 9110, section 5.5
@@ -29,7 +32,7 @@ MARK = re.compile(
 )
 
 UNREADABLE = "The request is not valid HTTP/1.1, or its head is too large."
-NOT_UTF8 = "JSON has to be encoded in UTF-8."
+NOT_UTF8 = "JSON and forms have to be encoded in UTF-8."
 TOO_MANY = (
     f"The body has more than {settings.max_body_values} values, or is nested more than "
     f"{MAX_DEPTH} levels deep."
@@ -40,6 +43,8 @@ class Shape:
     """The number of values and the depth of a body, counted while its chunks come in."""
 
     def __init__(self, content_type: bytes, start: bytes) -> None:
+        if content_type.startswith(b"multipart/") and OTHER_CHARSET.search(content_type):
+            raise HTTPException(400, NOT_UTF8, headers=CLOSE)
         self.is_json = b"json" in content_type and not start.startswith(COMPRESSED)
         self.is_form = content_type.startswith(b"application/x-www-form-urlencoded")
         self.values, self.depth, self.rest = 1, 0, b""

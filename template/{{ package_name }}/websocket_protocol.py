@@ -47,6 +47,14 @@ class LimitedWebSocket(ClientConnection, WebSocketsSansIOProtocol):
         # uvicorn logs an error for each handshake that is refused with an answer
         self.handshake_complete |= self.transport.is_closing()
 
+    def handle_cont(self, event: object) -> None:
+        # uvicorn keeps a list of all fragments: one byte takes as much memory as 45
+        message: Any = self.frames[0] if len(self.frames) > 1 else bytearray(self.frames[0])
+        fragment: Any = event
+        message += fragment.data
+        self.frames, fragment.data = [message], b""
+        super().handle_cont(fragment)
+
     def send_receive_event_to_app(self) -> None:
         # uvicorn logs text that is not UTF-8 as an error, and fails if a close frame follows it
         data = b"".join(self.frames)
