@@ -591,6 +591,24 @@ def test_finds_rows_that_are_lost(changing: Changing) -> None:
     assert "upgrade() changes locker: it had" in verify(changing, status=1)
 
 
+@pytest.mark.parametrize("wrong", ["NULL", "(SELECT MIN(id) FROM team)"])
+def test_finds_links_that_are_lost(changing: Changing, wrong: str) -> None:
+    field = 'fan = fields.ForeignKeyField("models.Team", null=True, to_field="name")'
+    changing.change(after(NUMBER, field))
+    changing.new()
+    changing.change((', to_field="name")', ")"))
+    assert REVERSIBLE in changing.new().stdout
+    file = changing.files()[-1]
+    text = file.read_text(encoding="utf-8")
+    update = re.search(r"""SET ["`]new_fan_id["`] = (.*?);""", text, re.DOTALL)
+    assert update
+    file.write_text(text.replace(update[1], wrong, 1), encoding="utf-8")
+
+    output = verify(changing, status=1)
+
+    assert re.search(r"upgrade\(\) changes locker.fan_id: \d+ becomes (None|1)\n", output)
+
+
 @pytest.mark.parametrize(
     ("field", "wrong", "right"),
     [

@@ -231,6 +231,56 @@ def _is_retargeted(name: str, column: str, before: State, after: State, places: 
     )
 
 
+def links(
+    name: str,
+    states: tuple[State, State],
+    places: Places,
+    rows: tuple[Content, Content],
+    *,
+    is_revert: bool,
+) -> dict[Survivor, dict[object, object]]:
+    """Find the columns of a table that have to refer to the same rows by other values.
+
+    Args:
+        name: the table before the migration.
+        states: the models before and after it.
+        places: the names after it.
+        rows: the rows before it, and those after it or after its revert.
+        is_revert: whether it was reverted.
+
+    Returns:
+        By column, the expected values by the meaning of the old ones. Columns are left out if no
+        other column tells which row is which.
+    """
+    before, after = states
+    found: dict[Survivor, dict[object, object]] = {}
+    compared = {s.old for s in survivors(name, before, after, places).columns}
+    table = after.tables[places.tables[name]]
+    for column in before.tables[name].columns.values():
+        now = places.columns[name, column.name]
+        old, new = reference(before.tables[name], column.name), reference(table, now)
+        if column.name in compared or old is None or new is None:
+            continue
+        if places.tables.get(old.table) != new.table:
+            continue
+        kept = survivors(old.table, before, after, places)
+        kept, key = (kept.reverted(), old) if is_revert else (kept, new)
+        one, two = rows[0].get(old.table, []), rows[1].get(key.table, [])
+        for s in ([kept.key] if kept.key else []) + kept.columns:
+            known = [meaning(row.get(s.old), convert=True) for row in one]
+            if None in known or len({*known}) < len(known):
+                continue
+            values = {meaning(row.get(s.new), convert=True): row.get(key.to) for row in two}
+            fills = column.null and not table.columns[now].null
+            link = Survivor(column.name, key.column, convert=True, fills=fills)
+            found[link] = {
+                meaning(row.get(old.to), convert=True): values.get(value)
+                for row, value in zip(one, known, strict=True)
+            }
+            break
+    return found
+
+
 def changes(
     before: list[dict[str, Any]], after: list[dict[str, Any]], kept: Survivors
 ) -> dict[str, str]:

@@ -23,7 +23,7 @@ from ..sessions import load
 from ..state import StateReader, describe, indexes_by_column, unmanaged_tables, with_targets
 from ..tables import Tables, in_circles
 from .backfills import wrong_value
-from .contents import NAME, Content, Places, Rows, State, changes, survivors
+from .contents import NAME, Content, Places, Rows, State, changes, links, meaning, survivors
 from .filler import Filler
 from .kinds import kinds_of_state
 from .probes import Failures, failures
@@ -338,13 +338,22 @@ class _Verifier:
         for name, new_name in step.places.tables.items():
             is_revert = direction == "downgrade"
             after = found.get(name if is_revert else new_name)
-            if after is None or name not in content or content[name] == after:
+            if after is None or name not in content:
                 continue
             kept = survivors(name, step.before, step.after, step.places)
-            changed = changes(content[name], after, kept.reverted() if is_revert else kept)
-            for column, example in changed.items():
+            kept = kept.reverted() if is_revert else kept
+            states, both = (step.before, step.after), (content, found)
+            linked = links(name, states, step.places, both, is_revert=is_revert)
+            rows = content[name]
+            for s, new in linked.items():
+                kept.columns.append(s)
+                rows = [
+                    row | {s.old: new.get(meaning(row.get(s.old), convert=True))} for row in rows
+                ]
+            for column, example in changes(rows, after, kept).items():
                 message = f"{name}.{column}: {example}" if column else f"{name}: {example}"
-                if not _is_intended(step, name, column):
+                is_link = any(s.old == column for s in linked) and not step.up.runs_python
+                if is_link or not _is_intended(step, name, column):
                     self._report(f"{step.migration.name}: {direction}() changes {message}")
                 elif is_revert:
                     self._note(f"{step.migration.name}: reverting does not restore {message}")
