@@ -108,6 +108,7 @@ class _Writer:
             self._prepare_followers(name)
         for name in both:
             before, sources = self._prepared[name], self._sources[name]
+            self._guard_replaced(self._old[name])
             if sources or before != self._new[name]:
                 sql += self._sql.alter_table(before, self._new[name], sources)
             self._rename_members(name, before_alter=False)
@@ -259,6 +260,12 @@ class _Writer:
         type_ = "its enum" if is_member else column.meaning
         message = f"{name}.{original} holds values that {type_} cannot hold: change them first"
         self._diff.guards.append(self._sql.guard(select, message))
+
+    def _guard_replaced(self, old: Table) -> None:
+        table = replace(old, name=self._original(old.name, "")[0])
+        columns = [self._original(old.name, name)[1] for name in self._sources[old.name]]
+        if columns:
+            self._diff.guards += self._sql.replacement_guards(table, columns)
 
     def _guard_unique(self, table: Table, index: Index) -> None:
         places = [self._original(table.name, column) for column in index.columns]

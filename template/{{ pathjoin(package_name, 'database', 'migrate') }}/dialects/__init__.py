@@ -205,6 +205,15 @@ class Dialect(Protocol):
         """
         ...
 
+    def replacement_guards(self, table: Table, columns: Sequence[str]) -> list[str]:
+        """Fail if columns have indexes or constraints that only the database has.
+
+        Args:
+            table: the table.
+            columns: the columns, which others replace. Their indexes are dropped with them.
+        """
+        ...
+
     def lock(self, tables: Sequence[str]) -> list[str]:
         """Keep others from writing to tables until the migration ends, if that needs a statement."""
         ...
@@ -236,6 +245,14 @@ def guard_comment(message: str = "") -> str:
     """
     text = f": {message.replace('*/', '* /')}" if message else ""
     return f"/* guard{text} */"
+
+
+def replaced_message(table: str) -> str:
+    """Say what to do about an index or a constraint that only the database has."""
+    return (
+        f"{table} has an index or a constraint that its model lacks, on a column that is replaced, and"
+        " DROP COLUMN drops it: add it at the end of the SQL, and delete this check"
+    )
 
 
 def is_guard(statement: str) -> bool:

@@ -112,6 +112,9 @@ class StandardSQL(ABC):
     def attribute_guards(self, table: str, changes: Sequence[tuple[Column, Column]]) -> list[str]:
         return []
 
+    def replacement_guards(self, table: Table, columns: Sequence[str]) -> list[str]:
+        return []
+
     def lock(self, tables: Sequence[str]) -> list[str]:
         return []
 

@@ -10,7 +10,7 @@ from math import isfinite
 from ..errors import MigrationError
 from ..splitting import Splitter
 from ..tables import Column, ForeignKey, Index, Table
-from . import Numbered, guard_comment, if_missing
+from . import Numbered, guard_comment, if_missing, replaced_message
 from .base import StandardSQL
 from .indexes import index_changes
 
@@ -370,6 +370,22 @@ class MySQL(StandardSQL):
         )
         return [self.guard(select, message)]
 
+    def replacement_guards(self, table: Table, columns: Sequence[str]) -> list[str]:
+        known = ["PRIMARY", *sorted(name for index in table.indexes for name in index.names)]
+        checks = (f"LOCATE({self._text(self.quote(name))}, check_clause)" for name in columns)
+        place = f"table_name = {self._text(table.name)}"
+        select = (
+            "SELECT 1 FROM DUAL WHERE EXISTS (SELECT 1 FROM information_schema.statistics"
+            f" WHERE table_schema = DATABASE() AND {place} AND non_unique = 0"
+            f" AND column_name IN ({', '.join(map(self._text, columns))})"
+            f" AND index_name NOT IN ({', '.join(map(self._text, known))}))"
+            " OR EXISTS (SELECT 1 FROM information_schema.table_constraints t"
+            " JOIN information_schema.check_constraints USING (constraint_schema, constraint_name)"
+            f" WHERE constraint_schema = DATABASE() AND t.{place} AND ({' OR '.join(checks)})"
+            " AND check_clause NOT LIKE 'json_valid(%')"
+        )
+        return [self.guard(select, replaced_message(table.name))]
+
     def _unknown(self, column: Column) -> Iterator[str]:
         """Write conditions that find attributes of a column that its model lacks.
 
@@ -389,6 +405,13 @@ class MySQL(StandardSQL):
         # a type may have a collation, and MariaDB gives JSON another one
         if not re.search("JSON|COLLATE|CHARACTER SET|CHARSET", column.type, re.IGNORECASE):
             yield "collation_name <> table_collation"
+            # MariaDB names the CHECK of a column after it
+            names = "CAST(table_name AS BINARY), CAST({} AS BINARY)".format
+            yield (
+                f"({names('column_name')}) IN (SELECT {names('constraint_name')} FROM"
+                " information_schema.table_constraints WHERE constraint_schema = DATABASE()"
+                " AND constraint_type = 'CHECK')"
+            )
         if not column.comment:
             yield "column_comment <> ''"
 

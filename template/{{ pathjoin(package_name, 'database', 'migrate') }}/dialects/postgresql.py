@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import MigrationError
 from ..splitting import Splitter
 from ..tables import Column, ForeignKey, Index, Table
-from . import Numbered, guard_comment, if_missing
+from . import Numbered, guard_comment, if_missing, replaced_message
 from .base import StandardSQL
 from .indexes import index_changes
 
@@ -425,6 +425,19 @@ class PostgreSQL(StandardSQL):
             " it: add COLLATE to the ALTER COLUMN after this check, and delete the check"
         )
         return [self.guard(select, message)]
+
+    def replacement_guards(self, table: Table, columns: Sequence[str]) -> list[str]:
+        known = {name for index in table.indexes for name in index.names}
+        select = (
+            "SELECT 1 FROM pg_depend JOIN pg_attribute ON (attrelid, attnum) = (refobjid, refobjsubid)"
+            " LEFT JOIN pg_class i ON (i.tableoid, i.oid) = (classid, objid) AND relkind = 'i'"
+            " LEFT JOIN pg_constraint c ON (c.tableoid, c.oid) = (classid, objid)"
+            " AND contype IN ('c', 'u', 'x') WHERE refclassid = 'pg_class'::regclass"
+            f" AND attrelid = {self._text(self.quote(table.name))}::regclass"
+            f" AND attname IN ({', '.join(map(self._text, columns))})"
+            f" AND COALESCE(relname, conname) NOT IN ({', '.join(map(self._text, ['', *sorted(known)]))})"
+        )
+        return [self.guard(select, replaced_message(table.name))]
 
     def guard(self, select: str, message: str) -> str:
         raise_ = f"RAISE EXCEPTION USING MESSAGE = {self._text(message)}"

@@ -290,6 +290,11 @@ ATTRIBUTES = {
         "ALTER TABLE item DROP n",
         "ALTER TABLE item ADD n VARCHAR(20) AS (concat('a', 'b')) STORED",
     ),
+    "check": by_hand(
+        NUMBER.format(""),
+        NUMBER.format("null=True"),
+        "ALTER TABLE item MODIFY n INT NOT NULL CHECK (n > 0)",
+    ),
     "collation on PostgreSQL": by_hand(
         SHORT,
         LONG,
@@ -305,6 +310,35 @@ def test_refuses_to_drop_attributes_that_the_model_lacks(
 ) -> None:
     message = changes.fail(engine, change)
     assert re.search("that its model lacks, and .* drops it: add .*, and delete the check", message)
+
+
+PAIR = f"{SHORT}\n    m = fields.CharField(max_length=20, unique=True)"
+SERVERS, POSTGRESQL = ("postgresql", "mysql"), ("postgresql",)
+DEPENDENT = {
+    name: Change(
+        model("Item", PAIR),
+        model("Item", PAIR.replace(SHORT, NUMBER.format(""))),
+        [statement],
+        values={"item.n": "1"},
+        engines=engines,
+    )
+    for name, statement, engines in [
+        ("unique index", "CREATE UNIQUE INDEX by_hand ON item (n)", SERVERS),
+        ("unique index of two columns", "CREATE UNIQUE INDEX by_hand ON item (m, n)", SERVERS),
+        ("unique constraint", "ALTER TABLE item ADD CONSTRAINT by_hand UNIQUE (n)", SERVERS),
+        ("check", "ALTER TABLE item ADD CONSTRAINT by_hand CHECK (length(n) > 1)", SERVERS),
+        ("partial index", "CREATE INDEX by_hand ON item (m) WHERE n <> ''", POSTGRESQL),
+        ("index on an expression", "CREATE INDEX by_hand ON item (lower(n))", POSTGRESQL),
+    ]
+}
+
+
+@on_engines(DEPENDENT)
+def test_refuses_to_drop_indexes_and_constraints_that_the_model_lacks(
+    changes: Bench, engine: str, change: Change
+) -> None:
+    message = changes.fail(engine, change)
+    assert "item has an index or a constraint that its model lacks" in message
 
 
 KEPT_BY_THE_ORM = {
