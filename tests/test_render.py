@@ -82,7 +82,7 @@ PACKAGE_IGNORES = (
 PACKAGE = "/database/migrate/"
 # What a service has by default, beside that package
 MOST_FILES = 74
-MOST_LINES = {"sqlite": 5006, "postgresql": 5246, "mysql": 5195}  # non-blank
+MOST_LINES = {"sqlite": 5023, "postgresql": 5263, "mysql": 5212}  # non-blank
 WINDOWS_DEVICES = {
     "con",
     "prn",
