@@ -831,6 +831,13 @@ def test_forms_are_decoded_quickly(server: Server) -> None:
         assert status == 400 or answer.json() == 1
 
 
+def test_type_of_a_body_is_short(server: Server) -> None:
+    for length, status in ((900, 200), (60_000, 400)):
+        kind = f'multipart/form-data; boundary=x; a="{";" * length}"'
+        answer = httpx2.post(f"{server.url}/form", content=b"--x--", headers={"Content-Type": kind})
+        assert answer.status_code == status, answer.text
+
+
 def test_values_are_counted_however_a_body_is_described(server: Server) -> None:
     many = '{"\\"": 1' + "".join(f', "{n:x}": 1' for n in range(11_000)) + "}"
     for body in (many.encode(), *(many.encode(f"utf-{form}") for form in ("16", "16-be", "32"))):
