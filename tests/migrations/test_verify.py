@@ -884,6 +884,23 @@ NEIGHBOURS = {
 }
 
 
+def test_role_with_a_schema_that_only_its_database_has(
+    make_changing: Callable[..., Changing],
+) -> None:
+    service = make_changing("postgresql").service
+    role = f"reader_{service.database.url.rpartition('_')[2]}"
+    query = service.database.query
+    query(f"CREATE ROLE {role} SUPERUSER LOGIN PASSWORD 'reads'")
+    try:
+        query(f"ALTER ROLE {role} SET search_path = of_the_team")
+        url = re.sub("//[^@]*@", f"//{role}:reads@", service.database.url)
+        output = service.run(*MIGRATE, "verify", DATABASE_URL=url).stdout
+    finally:
+        query(f"DROP ROLE {role}")
+
+    assert output == REVERSIBLE
+
+
 def test_finds_what_only_the_migrations_create(service: Service) -> None:
     up, down, expected = NEIGHBOURS[service.database.engine]
     write_migration(service, "1_2026_by_hand", up, down=(down,))

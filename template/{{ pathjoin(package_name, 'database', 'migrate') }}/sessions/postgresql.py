@@ -3,6 +3,8 @@
 import os
 import re
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -28,6 +30,12 @@ LOCK_HOLDER = """
     WHERE locktype = 'advisory' AND granted
         AND (classid, objid, objsubid) = (0, 1634038377, 1)
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
+# A role's search path may only have schemas that a new database lacks
+ADD_PUBLIC = """
+    SELECT set_config('search_path', current_setting('search_path') || ', public', false)
+    WHERE current_schema() IS NULL
 """
 
 # If a file ended its transaction, the rest would run without one
@@ -75,6 +83,12 @@ class PostgresqlSessions(ServerSessions):
     def reading_credentials(self) -> dict[str, Any]:
         read_only = {"default_transaction_read_only": "on"}
         return {"maxsize": 1, "minsize": 1, "server_settings": read_only}
+
+    @asynccontextmanager
+    async def scratch_database(self) -> AsyncIterator[BaseDBAsyncClient]:
+        async with super().scratch_database() as client:
+            await client.execute_query_dict(ADD_PUBLIC)
+            yield client
 
     async def lock_holder(self, client: BaseDBAsyncClient) -> str | None:
         if (await client.execute_query_dict(TAKE_LOCK))[0]["taken"]:
