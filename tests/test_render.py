@@ -82,7 +82,7 @@ PACKAGE_IGNORES = (
 PACKAGE = "/database/migrate/"
 # What a service has by default, beside that package
 MOST_FILES = 74
-MOST_LINES = {"sqlite": 5023, "postgresql": 5263, "mysql": 5212}  # non-blank
+MOST_LINES = {"sqlite": 5026, "postgresql": 5266, "mysql": 5215}  # non-blank
 WINDOWS_DEVICES = {
     "con",
     "prn",

@@ -172,6 +172,7 @@ async def test_long_cascade_is_no_server_error(client: AsyncClient) -> None:
     "position",
     [
         '{"sku": "\\\\u0000", "id": 1}',
+        '{"sku": "longer than its column", "id": 1}',
         '{"sku": "x", "id": 99999999999999999999}',
         '{"sku": 1, "id": "x"}',
         "[]",
