@@ -44,7 +44,7 @@ class Shape:
     """The number of values and the depth of a body, counted while its chunks come in."""
 
     def __init__(self, content_type: bytes, start: bytes) -> None:
-        if content_type.startswith(b"multipart/") and OTHER_CHARSET.search(content_type):
+        if b"form-data" in content_type and OTHER_CHARSET.search(content_type):
             raise HTTPException(400, NOT_UTF8, headers=CLOSE)
         self.is_json = b"json" in content_type and not start.startswith(COMPRESSED)
         self.is_form = content_type.startswith(b"application/x-www-form-urlencoded")
