@@ -406,10 +406,10 @@ class MySQL(StandardSQL):
         if not re.search("JSON|COLLATE|CHARACTER SET|CHARSET", column.type, re.IGNORECASE):
             yield "collation_name <> table_collation"
             # MariaDB names the CHECK of a column after it
-            names = "CAST(table_name AS BINARY), CAST({} AS BINARY)".format
             yield (
-                f"({names('column_name')}) IN (SELECT {names('constraint_name')} FROM"
-                " information_schema.table_constraints WHERE constraint_schema = DATABASE()"
+                "(CAST(table_name AS BINARY), CAST(column_name AS BINARY)) IN (SELECT"
+                " CAST(table_name AS BINARY), CAST(constraint_name AS BINARY)"
+                " FROM information_schema.table_constraints WHERE constraint_schema = DATABASE()"
                 " AND constraint_type = 'CHECK')"
             )
         if not column.comment:
